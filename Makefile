@@ -1,0 +1,55 @@
+# make run     serve the admin on http://127.0.0.1:8000, with a demo organisation on the first run
+# make test    the whole suite: SQLite and PostgreSQL side by side, pages in a real browser
+# make check   style, types, migrations, deployment settings
+# make bench   what the README's figures come from
+
+.PHONY: run test test-sqlite test-postgres check bench wheel clean
+.DEFAULT_GOAL := help
+
+UV := $(or $(shell command -v uv),.tools/bin/uv)
+PY := .venv/bin/python
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+.tools/bin/uv:
+	python3 -m venv .tools
+	.tools/bin/pip install -q --disable-pip-version-check uv==0.13.8
+
+.venv/synced: pyproject.toml uv.lock .python-version | $(UV)
+	$(UV) sync -q --locked
+	@touch $@
+
+.env:
+	@(umask 077; $(PY) -c 'import secrets; s = secrets.token_urlsafe; \
+	print(f"DEBUG=true\nSECRET_KEY={s(50)}\nAPI_KEY_PEPPERS=1={s(32)}")' > $@)
+
+run: .venv/synced
+	@test -e .env || $(MAKE) -s .env
+	@exec $(PY) manage.py serve
+
+test: .venv/synced
+	@$(MAKE) -s -j2 --output-sync=target test-sqlite test-postgres
+
+test-sqlite: .venv/synced
+	@echo "== SQLite, pure rooms, browser"
+	@$(PY) -m pytest -q $(ARGS)
+
+test-postgres: .venv/synced
+	@echo "== PostgreSQL"
+	@TEST_DATABASE=postgres $(PY) -m pytest -q $(ARGS)
+
+check: .venv/synced
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	$(PY) -m tests.deployment
+
+bench: .venv/synced
+	@$(PY) -m tests.bench
+
+wheel: .venv/synced
+	$(UV) build --wheel -q --out-dir dist
+
+clean:
+	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,14 @@
+from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
+
+
+class RoutingAdminConfig(AppConfig):
+    """What composes the other applications; in INSTALLED_APPS for its management commands."""
+
+    name = "routing_admin"
+
+
+class SiteConfig(AdminConfig):
+    """The stock admin with the project's own site: home page, pages per organisation, access by role."""
+
+    default_site = "routing_admin.site.Site"
