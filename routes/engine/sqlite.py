@@ -1,0 +1,119 @@
+"""`SQLiteStore`: reads the application's `gateway_*` views from its SQLite file."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from routes.engine.document import Document
+from routes.engine.errors import DocumentRejected, StoreUnavailable
+from routes.engine.ids import canonical_uuid
+from routes.engine.store import ReadingStore, document_of_row
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_TIMEOUT_SECONDS = 2.0
+#: json_each keeps the statement one and the same for any number of ids; the lookups still use the index on org_id.
+_VERSIONS = "SELECT org_id, version FROM gateway_versions WHERE org_id IN (SELECT value FROM json_each(?))"
+_FETCH = "SELECT org_slug, status, version, published_at, digest, content FROM gateway_documents WHERE org_id = ?"
+
+
+class SQLiteStore(ReadingStore):
+    """A reading store on a SQLite file, opened read-only.
+
+    One connection, used under a lock and opened anew after an error and in a forked child. Ids are looked up in the
+    file's own form, 32 hex digits, so that lookups use the index. Every error of the driver is a `StoreUnavailable`
+    with its cause.
+    """
+
+    _lock: threading.Lock
+    _connection: sqlite3.Connection | None
+    #: The process that opened the connection.
+    _pid: int
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.path.abspath(os.fspath(path))
+        self._forget()
+
+    def versions(self, org_ids: Iterable[str]) -> dict[str, int]:
+        rows = self._rows(_VERSIONS, json.dumps([_native(org_id) for org_id in org_ids]))
+        return {canonical_uuid(org_id): version for org_id, version in rows}
+
+    def fetch(self, org_id: str) -> Document | None:
+        key = canonical_uuid(org_id)
+        rows = self._rows(_FETCH, _native(key))
+        if not rows:
+            return None
+        slug, status, version, published_at, digest, content = rows[0]
+        return document_of_row(key, slug, status, version, _read_time(published_at), digest, content)
+
+    def close(self) -> None:
+        """Close the connection; the next read opens another one."""
+        with self._lock:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._connection = None
+        self._pid = os.getpid()
+
+    def _rows(self, query: str, parameter: str) -> list[Any]:
+        import sqlite3
+
+        if self._pid != os.getpid():
+            # A connection must not be used, nor even closed, on the other side of a fork; it is left to itself.
+            _left_behind.append(self._connection)
+            self._forget()
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = self._connect()
+                return self._connection.execute(query, (parameter,)).fetchall()
+            except sqlite3.Error as error:
+                if self._connection is not None:
+                    self._connection.close()
+                    self._connection = None
+                raise StoreUnavailable(f"SQLite: {error}") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        import sqlite3
+
+        path = self._path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+        return sqlite3.connect(
+            f"file:{path}?mode=ro",
+            uri=True,
+            timeout=_TIMEOUT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+
+
+_left_behind: list[Any] = []
+
+
+def _native(org_id: str) -> str:
+    return canonical_uuid(org_id).replace("-", "")
+
+
+def _read_time(raw: object) -> datetime | None:
+    """The aware time of `YYYY-MM-DD HH:MM:SS[.ffffff]` in UTC."""
+    if raw is None:
+        return None
+    try:
+        value = datetime.fromisoformat(str(raw))
+    except ValueError:
+        raise DocumentRejected("published_at is not a time.") from None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

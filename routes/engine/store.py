@@ -1,0 +1,125 @@
+"""What a store offers (`Store`, `ManagedStore`), and what stores that read the application's SQL views share."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Protocol
+
+from routes.engine.document import MAX_CONTENT_BYTES, MAX_DEPTH, Document, parse_json
+from routes.engine.errors import DocumentRejected, ManagementUnsupported
+from routes.engine.values import NewRoute, Route
+
+EMPTY_CONTENT: dict[str, Any] = {"default": None, "routes": [], "services": []}
+
+
+class Store(Protocol):
+    """Where documents come from. Ids are canonical UUID strings. Raises `StoreUnavailable` where it cannot answer."""
+
+    def versions(self, org_ids: Iterable[str]) -> dict[str, int]:
+        """The newest version of each of these organisations; unknown ones are left out. Cheap: one indexed read."""
+        ...
+
+    def fetch(self, org_id: str) -> Document | None:
+        """The newest document, None for an unknown organisation. Raises `DocumentRejected` where that is unloadable."""
+        ...
+
+
+class ManagedStore(Store, Protocol):
+    """A store through which routes are managed. Everything is scoped by organisation: a foreign id reads as absent.
+
+    `by` is who does it, for stores that keep a record; `expected` the version that the caller looked at, refused where
+    it is not the present one.
+    """
+
+    def list_for_org(self, org_id: str) -> list[Route]:
+        """The enabled routes in the order in which they are asked."""
+        ...
+
+    def list_all_for_org(self, org_id: str) -> list[Route]:
+        """All routes in the order in which they are asked."""
+        ...
+
+    def create_route(self, org_id: str, new: NewRoute, *, by: object = None, expected: int | None = None) -> Route: ...
+
+    def get_route(self, org_id: str, route_id: str) -> Route | None: ...
+
+    def update_route(
+        self, org_id: str, route: Route, *, by: object = None, expected: int | None = None
+    ) -> Route | None:
+        """Replace the route that has the same id; None where there is none."""
+        ...
+
+    def delete_route(self, org_id: str, route_id: str, *, by: object = None, expected: int | None = None) -> bool:
+        """Whether there was such a route, which is now gone."""
+        ...
+
+
+class ReadingStore:
+    """Base of stores that only read: every method of management raises `ManagementUnsupported`."""
+
+    def list_for_org(self, org_id: str) -> list[Route]:
+        raise _unsupported(self)
+
+    def list_all_for_org(self, org_id: str) -> list[Route]:
+        raise _unsupported(self)
+
+    def create_route(self, org_id: str, new: NewRoute, *, by: object = None, expected: int | None = None) -> Route:
+        raise _unsupported(self)
+
+    def get_route(self, org_id: str, route_id: str) -> Route | None:
+        raise _unsupported(self)
+
+    def update_route(
+        self, org_id: str, route: Route, *, by: object = None, expected: int | None = None
+    ) -> Route | None:
+        raise _unsupported(self)
+
+    def delete_route(self, org_id: str, route_id: str, *, by: object = None, expected: int | None = None) -> bool:
+        raise _unsupported(self)
+
+
+def _unsupported(store: object) -> ManagementUnsupported:
+    return ManagementUnsupported(f"{type(store).__name__} only reads; manage routes through the application.")
+
+
+def document_of_row(
+    org_id: str,
+    org_slug: object,
+    status: object,
+    version: object,
+    published_at: datetime | None,
+    digest: object,
+    content: object,
+) -> Document:
+    """The document of a row of `gateway_documents`; `org_id` canonical, `content` zlib-compressed canonical bytes, NULL
+    where nothing was published yet. Raises `DocumentRejected`, whatever the row holds."""
+    if content is None:
+        if version != 0:
+            raise DocumentRejected(f"The content of version {version} is not there.")
+        raw: Any = EMPTY_CONTENT
+    elif isinstance(content, bytes):
+        raw = parse_json(_decompressed(content), MAX_DEPTH - 1, MAX_CONTENT_BYTES)
+    else:
+        raise DocumentRejected("The content is not binary.")
+    if not isinstance(version, int) or not isinstance(org_slug, str) or not isinstance(status, str):
+        raise DocumentRejected("A column of the document has a wrong type.")
+    document = Document.build(raw, org_id, org_slug, version, published_at, status)
+    if content is not None and document.digest != digest:
+        raise DocumentRejected("The digest is not that of the content.")
+    return document
+
+
+def _decompressed(data: bytes) -> bytes:
+    """At most MAX_CONTENT_BYTES: a few kilobytes of zlib can stand for gigabytes."""
+    unpacking = zlib.decompressobj()
+    try:
+        plain = unpacking.decompress(data, MAX_CONTENT_BYTES + 1)
+    except zlib.error as error:
+        raise DocumentRejected(f"The content cannot be decompressed: {error}") from None
+    if len(plain) > MAX_CONTENT_BYTES:
+        raise DocumentRejected(f"The content has more than {MAX_CONTENT_BYTES:,} bytes.")
+    if not unpacking.eof or unpacking.unused_data:
+        raise DocumentRejected("The content is cut, or something follows it.")
+    return plain
