@@ -1,0 +1,74 @@
+"""`audit/` of an organisation: its entries, newest first."""
+
+from datetime import datetime
+from typing import Any
+
+from django.utils.dateparse import parse_datetime
+from rest_framework import exceptions, generics
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from audit.log.entry import time_text
+from audit.models import AuditEntry, AuditEntryQuerySet
+from audit.services import payload_of
+
+FILTERS = ("action", "actor", "target_type", "target_id", "since", "until")
+_PAGING = ("limit", "cursor", "format")
+
+
+def entry_json(row: AuditEntry) -> dict[str, Any]:
+    return {
+        "seq": row.seq,
+        "ts": time_text(row.ts),
+        "actor": {"type": row.actor_type, "id": row.actor_id, "on_behalf_of": row.on_behalf_of},
+        "action": row.action,
+        "target": {"type": row.target_type, "id": row.target_id},
+        "request_id": row.request_id,
+        "version_before": row.version_before,
+        "version_after": row.version_after,
+        "leaf_hash": bytes(row.leaf_hash).hex(),
+        "payload": payload_of(row),
+    }
+
+
+def filtered(rows: AuditEntryQuerySet, given: dict[str, str]) -> AuditEntryQuerySet:
+    """Entries that fit all filters that are filled in. Raises `ValidationError` naming the one that cannot be read."""
+    columns = {name: given[name] for name in ("action", "target_type", "target_id") if given.get(name)}
+    rows = rows.filter(**columns)
+    if actor := given.get("actor"):
+        # A person is also behind the acts of one's keys.
+        rows = rows.filter(actor_id=actor) | rows.filter(on_behalf_of=actor)
+    if since := given.get("since"):
+        rows = rows.filter(ts__gte=_time("since", since))
+    if until := given.get("until"):
+        rows = rows.filter(ts__lt=_time("until", until))
+    return rows
+
+
+def _time(name: str, text: str) -> datetime:
+    try:
+        value = parse_datetime(text)
+    except ValueError:
+        value = None
+    if value is None or value.tzinfo is None:
+        raise exceptions.ValidationError(
+            {name: exceptions.ErrorDetail("Write a time with its zone, like 2026-11-21T08:00:00Z.", "bad_time")}
+        )
+    return value
+
+
+class AuditList(generics.GenericAPIView[AuditEntry]):
+    """Entries, newest first; filters: action, actor, target_type, target_id, since, until (excluded)."""
+
+    required_role = {"GET": "viewer"}
+    cursor_ordering = "-seq"
+
+    def get(self, request: Request, **_: Any) -> Response:
+        if unknown := [name for name in request.query_params if name not in FILTERS + _PAGING]:
+            known = ", ".join(FILTERS)
+            raise exceptions.ValidationError(
+                {name: exceptions.ErrorDetail(f"Unknown. Known: {known}.", "unknown_key") for name in unknown}
+            )
+        rows = filtered(AuditEntry.objects.of(request.org.id), request.query_params.dict())
+        page = self.paginate_queryset(rows.order_by("-seq"))
+        return self.get_paginated_response([entry_json(row) for row in page or []])

@@ -1,0 +1,138 @@
+"""The bytes of an entry. What is hashed is what is stored; nobody serialises again to verify."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from audit.log.canonical import NotCanonical, canonical_bytes, parse
+
+MAX_BYTES = 16 * 1024
+SALT_SIZE = 16
+ACTOR_TYPES = frozenset({"user", "api_key", "system", "anonymous"})
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class BadEntry(ValueError):
+    """These bytes are no entry; `rule` is the stable name of what they break."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an entry says. `ts` is text, UTC with six digits and `Z`; hashes are 64 hex digits."""
+
+    log: str
+    seq: int
+    ts: str
+    actor_type: str
+    actor_id: str
+    on_behalf_of: str | None
+    action: str
+    target_type: str
+    target_id: str
+    request_id: str | None
+    version_before: int | None
+    version_after: int | None
+    payload_sha256: str
+    prev: str | None
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes. Raises `BadEntry` for what `from_bytes` would refuse."""
+        try:
+            data = canonical_bytes(
+                {
+                    "v": 1,
+                    "log": self.log,
+                    "seq": self.seq,
+                    "ts": self.ts,
+                    "actor": {"type": self.actor_type, "id": self.actor_id, "on_behalf_of": self.on_behalf_of},
+                    "action": self.action,
+                    "target": {"type": self.target_type, "id": self.target_id},
+                    "request_id": self.request_id,
+                    "version_before": self.version_before,
+                    "version_after": self.version_after,
+                    "payload_sha256": self.payload_sha256,
+                    "prev": self.prev,
+                }
+            )
+        except NotCanonical as error:
+            raise BadEntry("bad_canonical", str(error)) from error
+        Entry.from_bytes(data)
+        return data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Entry":
+        """The entry of its canonical bytes. Raises `BadEntry`."""
+        if len(data) > MAX_BYTES:
+            raise BadEntry("too_large", f"An entry has at most {MAX_BYTES:,} bytes; this one has {len(data):,}.")
+        try:
+            raw = parse(data)
+        except NotCanonical as error:
+            raise BadEntry("bad_canonical", str(error)) from error
+        if not _fits(raw, _SHAPE) or not _fits(raw["actor"], _ACTOR) or not _fits(raw["target"], _TARGET):
+            raise BadEntry("wrong_shape", "An entry has other keys, or a value of another type.")
+        if raw["v"] != 1 or raw["seq"] < 0 or raw["actor"]["type"] not in ACTOR_TYPES:
+            raise BadEntry("wrong_shape", "An entry has an unknown format, actor or number.")
+        prev = raw["prev"]
+        if not _TIME.fullmatch(raw["ts"]) or not _HASH.fullmatch(raw["payload_sha256"]):
+            raise BadEntry("wrong_shape", "The time or the payload's hash of an entry is not in its form.")
+        if (prev is None) != (raw["seq"] == 0) or not (prev is None or _HASH.fullmatch(prev)):
+            raise BadEntry("wrong_shape", "`prev` is the hash of the entry before, and null for the first only.")
+        return cls(
+            log=raw["log"],
+            seq=raw["seq"],
+            ts=raw["ts"],
+            actor_type=raw["actor"]["type"],
+            actor_id=raw["actor"]["id"],
+            on_behalf_of=raw["actor"]["on_behalf_of"],
+            action=raw["action"],
+            target_type=raw["target"]["type"],
+            target_id=raw["target"]["id"],
+            request_id=raw["request_id"],
+            version_before=raw["version_before"],
+            version_after=raw["version_after"],
+            payload_sha256=raw["payload_sha256"],
+            prev=prev,
+        )
+
+
+def payload_hash(salt: bytes, payload: bytes) -> str:
+    """Hex SHA-256 over the 16-byte salt followed by the canonical payload."""
+    if len(salt) != SALT_SIZE:
+        raise ValueError("A salt has 16 bytes.")
+    return sha256(salt + payload).hexdigest()
+
+
+def time_text(at: datetime) -> str:
+    """An aware time as entries write it."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+_TEXT, _WHOLE, _NONE = (str,), (int,), (type(None),)
+_SHAPE: dict[str, tuple[type, ...]] = {
+    "v": _WHOLE,
+    "log": _TEXT,
+    "seq": _WHOLE,
+    "ts": _TEXT,
+    "actor": (dict,),
+    "action": _TEXT,
+    "target": (dict,),
+    "request_id": _TEXT + _NONE,
+    "version_before": _WHOLE + _NONE,
+    "version_after": _WHOLE + _NONE,
+    "payload_sha256": _TEXT,
+    "prev": _TEXT + _NONE,
+}
+_ACTOR: dict[str, tuple[type, ...]] = {"type": _TEXT, "id": _TEXT, "on_behalf_of": _TEXT + _NONE}
+_TARGET: dict[str, tuple[type, ...]] = {"type": _TEXT, "id": _TEXT}
+
+
+def _fits(raw: Any, shape: dict[str, tuple[type, ...]]) -> bool:
+    # `type(…) in`, not isinstance: True is no number here.
+    return isinstance(raw, dict) and raw.keys() == shape.keys() and all(type(raw[key]) in shape[key] for key in shape)

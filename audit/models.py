@@ -1,0 +1,107 @@
+"""The rows of the log: what is hashed stands as exact bytes, beside columns for searching."""
+
+from typing import Any, NoReturn
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Q
+
+
+class AppendOnly(Exception):
+    """Entries are added, never changed or removed."""
+
+    code = "append_only"
+
+
+class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
+    def of(self, org_id: UUID | str | None) -> "AuditEntryQuerySet":
+        """An organisation's entries; the installation's for None."""
+        return self.filter(org_id=org_id)
+
+    def in_order(self) -> "AuditEntryQuerySet":
+        return self.order_by("log", "seq")
+
+    def update(self, **_: Any) -> NoReturn:
+        raise AppendOnly("Audit entries cannot be changed.")
+
+    def delete(self) -> NoReturn:
+        raise AppendOnly("Audit entries cannot be removed.")
+
+    def bulk_update(self, *_: Any, **__: Any) -> NoReturn:
+        raise AppendOnly("Audit entries cannot be changed.")
+
+    def bulk_create(self, *_: Any, **__: Any) -> NoReturn:
+        raise AppendOnly("Audit entries are written by audit.services.record alone.")
+
+
+class AuditEntry(models.Model):
+    """One act. Written by `audit.services.record` alone; the database refuses to change or remove it."""
+
+    log = models.CharField(max_length=300)
+    #: No foreign key: the log stands alone. Null for the installation's log.
+    org_id = models.UUIDField(null=True)
+    seq = models.PositiveBigIntegerField()
+    ts = models.DateTimeField()
+    actor_type = models.CharField(max_length=10)
+    actor_id = models.CharField(max_length=100)
+    on_behalf_of = models.CharField(max_length=100, null=True)  # noqa: DJ001  null, as in the entry's bytes
+    action = models.CharField(max_length=50)
+    target_type = models.CharField(max_length=50)
+    target_id = models.CharField(max_length=100)
+    request_id = models.CharField(max_length=100, null=True)  # noqa: DJ001  null, as in the entry's bytes
+    version_before = models.PositiveBigIntegerField(null=True)
+    version_after = models.PositiveBigIntegerField(null=True)
+    #: The exact bytes that are hashed.
+    entry = models.BinaryField()
+    leaf_hash = models.BinaryField(max_length=32)
+    #: Canonical bytes; null once blanked, while the entry keeps their salted hash.
+    payload = models.BinaryField(null=True)
+    salt = models.BinaryField(max_length=16, null=True)
+
+    objects = AuditEntryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["log", "seq"]
+        verbose_name_plural = "audit entries"
+        indexes = [
+            models.Index(fields=["org_id", "-seq"], name="audit_newest_first"),
+            models.Index(fields=["org_id", "action", "-seq"], name="audit_by_action"),
+            models.Index(fields=["org_id", "target_type", "target_id", "-seq"], name="audit_by_target"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["log", "seq"], name="audit_seq_once_per_log"),
+            models.CheckConstraint(
+                condition=Q(payload__isnull=True, salt__isnull=True) | Q(payload__isnull=False, salt__isnull=False),
+                name="audit_payload_and_salt_together",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.log} {self.seq}: {self.action}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AppendOnly("Audit entries cannot be changed.")
+        super().save(*args, **{**kwargs, "force_insert": True})
+
+    def delete(self, *_: Any, **__: Any) -> NoReturn:
+        raise AppendOnly("Audit entries cannot be removed.")
+
+
+class AuditHead(models.Model):
+    """Where a log ends. Every writer locks this row, and with it the order of the entries."""
+
+    #: The log's origin, chosen at its first entry and never again.
+    log = models.CharField(max_length=300, unique=True)
+    org_id = models.UUIDField(null=True, unique=True)
+    size = models.PositiveBigIntegerField(default=0)
+    last_ts = models.CharField(max_length=27, blank=True)
+    last_leaf_hash = models.BinaryField(max_length=32, null=True)
+    #: The roots of the perfect subtrees, largest first, 32 bytes each.
+    right_edge = models.BinaryField(default=bytes)
+
+    class Meta:
+        ordering = ["log"]
+
+    def __str__(self) -> str:
+        return self.log
