@@ -1,0 +1,44 @@
+"""From rows to the document that the engine loads: the one bridge between the database and the engine."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from routes import engine
+from routes.orgs.models import Organization
+from routes.rules.models import Route
+from routes.versions.models import RouteSetVersion
+
+EMPTY_CONTENT: dict[str, Any] = {"default": None, "routes": [], "services": []}
+
+
+def canonical_route(raw: dict[str, Any]) -> dict[str, Any]:
+    """The route in its canonical form, or as it is where the engine cannot read it: such a row is reported."""
+    try:
+        return engine.Route.from_dict(raw).to_dict()
+    except engine.errors.InvalidRoute:
+        return raw
+
+
+def content_with(routes: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The content that publishes exactly these routes, given in evaluation order."""
+    return {"default": None, "routes": list(routes), "services": []}
+
+
+def live_routes(org: Organization) -> list[dict[str, Any]]:
+    """The organisation's routes as their rows say, in evaluation order."""
+    return [canonical_route(row.as_document()) for row in Route.objects.of(org).in_order()]
+
+
+def document_of(org: Organization) -> engine.Document:
+    """The document that the organisation's newest version published; empty, version 0, where there is none yet."""
+    # The newest row, not the one that `org` names: the instance may have been read before somebody's commit.
+    published = RouteSetVersion.objects.filter(org=org).order_by("-version").first()
+    content = published.unpacked() if published else None
+    return engine.Document.build(
+        content if content is not None else EMPTY_CONTENT,
+        org_id=str(org.id),
+        org_slug=org.slug,
+        version=published.version if published else 0,
+        published_at=published.published_at if published else None,
+        status=org.status,
+    )

@@ -1,0 +1,42 @@
+"""The refusals of this application that belong to no single subject."""
+
+
+class RoutesError(Exception):
+    """A change that was refused; `code` is stable, the text says what to do."""
+
+    code = "refused"
+
+
+class NotFound(RoutesError):
+    """There is no such thing in this organisation."""
+
+    code = "not_found"
+
+
+class StaleVersion(RoutesError):
+    """The organisation changed since the caller looked."""
+
+    code = "stale_version"
+
+    def __init__(self, expected: int, current: int) -> None:
+        super().__init__(f"The routes changed since version {expected}: they are at version {current} now. Look again.")
+        self.expected = expected
+        self.current = current
+
+
+class NameTaken(RoutesError):
+    """Another route of the organisation has this name."""
+
+    code = "name_taken"
+
+
+class TooManyRoutes(RoutesError):
+    """An organisation may have 1,000 routes."""
+
+    code = "too_many_routes"
+
+
+class DocumentTooLarge(RoutesError):
+    """The document of an organisation may have 4 MiB of canonical bytes."""
+
+    code = "document_too_large"

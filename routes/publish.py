@@ -1,0 +1,151 @@
+"""The one write path: every change of an organisation's routing, from any door, runs inside `publish`."""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from audit.actors import as_actor
+from audit.services import Receipt, record
+from routes import engine
+from routes.document import EMPTY_CONTENT, content_with, live_routes
+from routes.engine.canonical import canonical_bytes
+from routes.errors import DocumentTooLarge, NotFound, StaleVersion, TooManyRoutes
+from routes.orgs.models import Organization
+from routes.versions.models import RouteSetVersion
+
+MAX_ROUTES = 1_000
+MAX_BYTES = 4 * 1024 * 1024
+#: PostgreSQL's channel on which a commit announces itself; a hint for whoever polls.
+CHANNEL = "routing_versions"
+
+
+@dataclass
+class Change:
+    """What a publication is about to do (inside the block), and did (after it)."""
+
+    org: Organization
+    #: The version that this change makes; inside the block, what its rows get as `revision`.
+    version: int
+    base_version: int
+    base_digest: str
+    base_content: dict[str, Any]
+    #: What the audit entry says beyond its fixed fields. The block may add to it.
+    payload: dict[str, Any] = field(default_factory=dict)
+    digest: str = ""
+    changed: bool = False
+    #: The audit entry; None where nothing changed and nothing had to be said.
+    receipt: Receipt | None = None
+
+
+@contextmanager
+def publish(
+    org_id: UUID | str,
+    *,
+    by: Any,
+    action: str,
+    target: tuple[str, str | UUID],
+    expected: int | None = None,
+    payload: dict[str, Any] | None = None,
+    note: str = "",
+    always_record: bool = False,
+) -> Iterator[Change]:
+    """Change the rows of an organisation's routing inside this block, and publish what they lead to.
+
+    One transaction: the version is bumped first (that row is the lock which orders the organisation's writers), then
+    the block runs, then the document of the rows is built, loaded with the engine itself, stored, and recorded in the
+    audit log. An exception anywhere undoes all of it.
+
+    `expected` is the version the caller looked at. Where the block changes nothing the bump is undone and nothing is
+    recorded; `always_record` records nevertheless, for acts that are more than their effect (an applied plan).
+
+    Raises `NotFound`, `StaleVersion`, `engine.errors.InvalidRoute`, `TooManyRoutes`, `DocumentTooLarge`.
+    """
+    actor = as_actor(by)
+    with transaction.atomic():
+        if not Organization.objects.filter(pk=org_id).update(version=F("version") + 1):
+            raise NotFound("There is no such organisation.")
+        org = Organization.objects.get(pk=org_id)
+        base = org.version - 1
+        if expected is not None and expected != base:
+            raise StaleVersion(expected, base)
+        base_digest, base_content = _published(org, base)
+        change = Change(
+            org=org,
+            version=org.version,
+            base_version=base,
+            base_digest=base_digest,
+            base_content=base_content,
+            payload=dict(payload or {}),
+        )
+        yield change
+
+        content = content_with(live_routes(org))
+        data = canonical_bytes(content)
+        _accept(org, content, base_content, size=len(data))
+        document = engine.Document.build(content, org_id=str(org.id), org_slug=org.slug, version=org.version)
+        change.digest = document.digest
+        change.changed = document.digest != base_digest
+        if change.changed:
+            RouteSetVersion.objects.create(
+                org=org,
+                version=org.version,
+                digest=document.digest,
+                cause=action,
+                author_type=actor.type,
+                author_id=actor.id,
+                author_name=actor.name,
+                note=note,
+                content=zlib.compress(data),
+                published_at=timezone.now(),
+            )
+            transaction.on_commit(lambda: _announce(org))
+        else:
+            Organization.objects.filter(pk=org.pk).update(version=base)
+            change.version = org.version = base
+        if change.changed or always_record:
+            change.receipt = record(
+                org.pk,
+                by=actor,
+                action=action,
+                target=target,
+                payload={**change.payload, "digest": document.digest, **({"note": note} if note else {})},
+                version_before=base,
+                version_after=change.version,
+            )
+
+
+def _published(org: Organization, version: int) -> tuple[str, dict[str, Any]]:
+    """Digest and content of what was live before the block; the empty content at version 0."""
+    row = RouteSetVersion.objects.filter(org=org, version=version).first()
+    if row is None:
+        empty = engine.Document.build(EMPTY_CONTENT, org_id=str(org.id), org_slug=org.slug)
+        return empty.digest, EMPTY_CONTENT
+    return row.digest, row.unpacked() or EMPTY_CONTENT
+
+
+def _accept(org: Organization, content: dict[str, Any], base_content: dict[str, Any], *, size: int) -> None:
+    """Refuse what the engine refuses. A row that was bad before and did not change does not block."""
+    routes = content["routes"]
+    if len(routes) > MAX_ROUTES:
+        raise TooManyRoutes(f"An organisation may have {MAX_ROUTES:,} routes; this would make {len(routes):,}.")
+    if size > MAX_BYTES:
+        raise DocumentTooLarge(f"The routes may take {MAX_BYTES:,} bytes together; these take {size:,}.")
+    # Version, status and time do not matter here: the engine is asked about the content.
+    document = engine.Document.build(content, org_id=str(org.id), org_slug=org.slug, version=org.version)
+    before = base_content["routes"]
+    for skipped in engine.Engine.from_document(document).skipped:
+        if routes[skipped.index] not in before:
+            raise engine.errors.InvalidRoute(skipped.issues)
+
+
+def _announce(org: Organization) -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, str(org.pk)])

@@ -1,0 +1,130 @@
+"""Creating, changing and deleting routes. Only writer of `Route`."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Max
+from django.utils import timezone
+
+from routes import engine
+from routes.errors import NameTaken, NotFound, RoutesError
+from routes.orgs.models import Organization, new_id
+from routes.publish import Change, publish
+from routes.rules.models import Route
+
+
+class StaleRoute(RoutesError):
+    """Somebody changed this route since the caller looked at it."""
+
+    code = "stale_route"
+
+    def __init__(self, row: Route) -> None:
+        super().__init__(f'"{row.name}" was changed at version {row.revision}, after you opened it. Look again.')
+        self.row = row
+
+
+def create_route(
+    org: Organization, new: engine.NewRoute, *, by: Any, expected: int | None = None
+) -> tuple[Route, Change]:
+    """Add a route, asked after those of equal priority. Raises `NameTaken` and what `publish` raises."""
+    uid = new_id()
+    with publish(org.pk, by=by, expected=expected, action="route.created", target=("route", uid)) as change:
+        _check_name(org, new.name, except_uid=None)
+        route = engine.Route(
+            id=str(uid), name=new.name, priority=new.priority, enabled=new.enabled, when=new.when, then=new.then
+        )
+        row = insert_route(org, route.to_dict(), revision=change.version)
+        change.payload |= {"name": row.name}
+    return row, change
+
+
+def update_route(
+    org: Organization,
+    uid: UUID | str,
+    route: engine.Route,
+    *,
+    by: Any,
+    expected: int | None = None,
+    expected_revision: int | None = None,
+) -> tuple[Route, Change]:
+    """Replace a route by this one, which has the same id.
+
+    `expected_revision` is the revision of the route that the caller saw: a colleague's change of another route does not
+    matter. Raises `NotFound`, `NameTaken`, `StaleRoute` and what `publish` raises.
+    """
+    with publish(org.pk, by=by, expected=expected, action="route.updated", target=("route", uid)) as change:
+        row = get_route(org, uid)
+        _check_revision(row, expected_revision)
+        _check_name(org, route.name, except_uid=row.uid)
+        if was := write_route(row, route.to_dict(), revision=change.version):
+            change.payload |= {"name": row.name, "was": was, "is": route.to_dict()}
+    return row, change
+
+
+def delete_route(
+    org: Organization, uid: UUID | str, *, by: Any, expected: int | None = None, expected_revision: int | None = None
+) -> Change:
+    """Remove a route. Raises `NotFound`, `StaleRoute` and what `publish` raises."""
+    with publish(org.pk, by=by, expected=expected, action="route.deleted", target=("route", uid)) as change:
+        row = get_route(org, uid)
+        _check_revision(row, expected_revision)
+        change.payload |= {"name": row.name, "was": row.as_document()}
+        row.delete()
+    return change
+
+
+def get_route(org: Organization, uid: UUID | str) -> Route:
+    """The organisation's route with this id. Raises `NotFound`, alike for unknown and for foreign ids."""
+    try:
+        row = Route.objects.of(org).filter(uid=UUID(str(uid))).first()
+    except ValueError:
+        row = None
+    if row is None:
+        raise NotFound("There is no such route in this organisation.")
+    return row
+
+
+# --- For services that change several routes inside one `publish` -----------------------------------------------------
+
+
+def insert_route(org: Organization, document: dict[str, Any], *, revision: int) -> Route:
+    """A new row for a route in the document's keys, asked after those of equal priority."""
+    last: int | None = Route.objects.of(org).aggregate(last=Max("position"))["last"]
+    return Route.objects.create(
+        org=org,
+        uid=document["id"],
+        name=document["name"],
+        priority=document["priority"],
+        position=0 if last is None else last + 1,
+        enabled=document["enabled"],
+        conditions=document["when"],
+        target=document["then"],
+        revision=revision,
+    )
+
+
+def write_route(row: Route, document: dict[str, Any], *, revision: int) -> dict[str, Any] | None:
+    """Write the document's values to the row where they differ; answers what the row was, or None where nothing did."""
+    was = row.as_document()
+    if was == document:
+        return None
+    row.name = document["name"]
+    row.priority = document["priority"]
+    row.enabled = document["enabled"]
+    row.conditions = document["when"]
+    row.target = document["then"]
+    row.revision = revision
+    row.updated_at = timezone.now()
+    row.save()
+    return was
+
+
+def _check_name(org: Organization, name: str, *, except_uid: UUID | None) -> None:
+    # The organisation's row is locked, so nobody can take the name between this look and the write.
+    if Route.objects.of(org).filter(name=name).exclude(uid=except_uid or new_id()).exists():
+        raise NameTaken(f'Another route of this organisation is called "{name}". Choose another name.')
+
+
+def _check_revision(row: Route, expected: int | None) -> None:
+    if expected is not None and row.revision != expected:
+        raise StaleRoute(row)

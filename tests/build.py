@@ -1,0 +1,136 @@
+"""Arranges a world through the services, as the doors do."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from audit.actors import system
+from plans.logs.models import RequestLog
+from plans.runs import services as plans
+from plans.runs.models import PlanRun
+from plans.runs.worker import run_next
+from routes import engine
+from routes.catalog.models import ModelPrice
+from routes.orgs.access import add_member
+from routes.orgs.models import Organization
+from routes.orgs.services import create_organization
+from routes.rules.models import Route
+from routes.rules.services import create_route
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+BY = system("test")
+START = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def shared(path: str) -> Path:
+    """A file of the shared folder; the test skips where that folder is absent."""
+    found = SHARED / path
+    if not found.exists():
+        pytest.skip(f"the shared folder is not beside the project (wanted {path})")
+    return found
+
+
+def an_org(slug: str = "acme", **fields: Any) -> Organization:
+    return create_organization(slug=slug, name=slug.title(), by=BY, **fields)
+
+
+def a_person(name: str, org: Organization | None = None, role: str = "viewer", **fields: Any) -> Any:
+    user = get_user_model().objects.create_user(name, password=None, is_staff=True, **fields)
+    if org is not None:
+        add_member(org, user, role=role, by=BY)
+    return user
+
+
+def a_route(org: Organization, name: str = "short", **keys: Any) -> Route:
+    raw = {
+        "name": name,
+        "when": {"model_in": ["gpt-4o"], "input_tokens_lt": 1000},
+        "then": {"target_model": "gpt-4o-mini"},
+    }
+    row, _ = create_route(org, engine.NewRoute.from_dict({**raw, **keys}), by=BY)
+    return row
+
+
+def prices(**per_model: tuple[str, str]) -> None:
+    """`prices(**{"gpt-4o": ("2.5", "10")})`: provider openai, USD per million tokens, in force since ever."""
+    for model, (input_usd, output_usd) in per_model.items():
+        ModelPrice.objects.create(
+            provider="openai",
+            model=model,
+            input_usd_per_million=Decimal(input_usd),
+            output_usd_per_million=Decimal(output_usd),
+        )
+
+
+def usual_prices() -> None:
+    prices(**{"gpt-4o": ("2.5", "10"), "gpt-4o-mini": ("0.15", "0.6")})
+
+
+def traffic(org: Organization, rows: int = 40, *, clusters: int = 10, **columns: Any) -> None:
+    """Requests for gpt-4o, one a minute; the n-th has 100 n input tokens and 50 output tokens."""
+    made = []
+    for n in range(1, rows + 1):
+        cost = (Decimal(100 * n) * Decimal("2.5") + Decimal(50) * 10) / 1_000_000
+        fields = {
+            "request_id": f"r{n}",
+            "ts": START + timedelta(minutes=n),
+            "provider": "openai",
+            "model": "gpt-4o",
+            "requested_model": "gpt-4o",
+            "input_tokens": 100 * n,
+            "output_tokens": 50,
+            "cost_usd": cost,
+            "baseline_cost_usd": cost,
+            "cluster_key": f"user-{n % clusters}",
+            **columns,
+        }
+        made.append(RequestLog(org=org, **fields))
+    RequestLog.objects.bulk_create(made)
+
+
+def a_plan(org: Organization, *, by: Any = BY, routes: Any = None, **keys: Any) -> PlanRun:
+    """A draft over the window of `traffic`: short requests go to the small model."""
+    if routes is None:
+        routes = [
+            {
+                "name": "short to mini",
+                "when": {"model_in": ["gpt-4o"], "input_tokens_lt": 1000},
+                "then": {"target_model": "gpt-4o-mini"},
+            }
+        ]
+    keys = {"name": "save", "window_start": START, "window_end": START + timedelta(days=1), "iterations": 1000, **keys}
+    return plans.propose(org, routes=routes, by=by, **keys)
+
+
+def projected(plan: PlanRun) -> PlanRun:
+    """The plan after the worker ran it."""
+    plans.project(plan, by=BY)
+    ran = run_next()
+    assert ran is not None
+    assert ran.pk == plan.pk
+    plan.refresh_from_db()
+    assert plan.state == "projected", plan.failure
+    return plan
+
+
+def state_of(org: Organization) -> dict[str, Any]:
+    """Everything that belongs to an organisation's routing, plans and log: what must be untouched by a failed write."""
+    from audit.models import AuditEntry, AuditHead
+    from routes.versions.models import RouteSetVersion
+
+    return {
+        "org": list(Organization.objects.filter(pk=org.pk).values()),
+        "routes": list(Route.objects.of(org).order_by("pk").values()),
+        "versions": [
+            {**row, "content": bytes(row["content"])}
+            for row in RouteSetVersion.objects.filter(org=org).order_by("pk").values()
+        ],
+        "plans": list(PlanRun.objects.of(org).order_by("pk").values()),
+        "audit": list(AuditEntry.objects.filter(org_id=org.pk).order_by("seq").values_list("seq", "action")),
+        "head": list(AuditHead.objects.filter(org_id=org.pk).values_list("size", flat=True)),
+    }

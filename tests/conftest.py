@@ -1,0 +1,43 @@
+"""Fixtures for all tests. The database comes from `tests.databases`, before settings load."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import TransactionTestCase
+
+from audit.database import drop_triggers
+from tests.databases import ON_POSTGRES
+
+_teardown: Callable[..., None] = TransactionTestCase._fixture_teardown
+
+
+def _teardown_without_triggers(self: TransactionTestCase) -> None:
+    # The flush after a transactional test deletes all rows, which the append-only triggers refuse. It ends with
+    # post_migrate, which makes them again.
+    drop_triggers(connection)
+    _teardown(self)
+
+
+TransactionTestCase._fixture_teardown = _teardown_without_triggers
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The PostgreSQL run repeats only what touches the database, and leaves the browser to the SQLite run."""
+    if not ON_POSTGRES:
+        return
+    keep, drop = [], []
+    for item in items:
+        fixtures: Any = getattr(item, "fixturenames", ())
+        wanted = item.get_closest_marker("django_db") or item.get_closest_marker("both_databases")
+        (keep if wanted and "browser" not in fixtures else drop).append(item)
+    items[:] = keep
+    config.hook.pytest_deselected(items=drop)
+
+
+@pytest.fixture
+def org(db: None) -> Any:
+    from tests.build import an_org
+
+    return an_org()
