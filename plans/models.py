@@ -1,0 +1,6 @@
+"""The models of all subjects of this application, in one place for Django."""
+
+from plans.logs.models import RequestLog
+from plans.runs.models import PlanRun
+
+__all__ = ["PlanRun", "RequestLog"]

@@ -1,0 +1,37 @@
+"""What the replay reads of a logged request."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRow:
+    """One attempt to serve a request. Money is integer nano-dollars, `ts` is aware, None is what nobody knows."""
+
+    request_id: str
+    ts: datetime
+    #: `primary`, `fallback` or `shadow`.
+    kind: str = "primary"
+    provider: str = ""
+    #: The model that served, and the one asked for.
+    model: str
+    requested_model: str
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    #: Paid, and what it would have cost without any routing.
+    cost_nano: int | None = None
+    baseline_cost_nano: int | None = None
+    status: int = 200
+    tag: str | None = None
+    #: What requests are correlated by: user, session or key. None: a cluster of its own.
+    cluster_key: str | None = None
+    has_images: bool | None = None
+    has_audio: bool | None = None
+    has_documents: bool | None = None
+    # The facts as decided on, where the gateway logged them.
+    fact_input_tokens: int | None = None
+    fact_estimated_cost_nano: int | None = None
+    fact_upstream_latency_ms_p95: int | None = None
+    #: Names of columns that were invented for this row.
+    synthetic: tuple[str, ...] = ()

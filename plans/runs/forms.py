@@ -1,0 +1,63 @@
+"""Making a plan: one proposed route on top of today's, and the traffic to replay."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+from plans.runs.models import Mode
+
+
+class Routes(forms.JSONField):
+    """A list of routes, shown indented."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return json.dumps(value, indent=2, ensure_ascii=False) if isinstance(value, list) else super().prepare_value(value)
+
+
+class PlanForm(forms.Form):
+    """Which routes, over which traffic. The routes are edited as JSON here; the form starts from a template of one."""
+
+    name = forms.CharField(max_length=200, help_text="What people will see in lists, approvals and the log.")
+    mode = forms.ChoiceField(choices=Mode.choices, initial=Mode.MERGE, label="What the routes below do")
+    routes = Routes(
+        label="Proposed routes (JSON list)",
+        widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false"}),
+        help_text="Each with name, priority, when and then. With the id of a live route it replaces that route.",
+    )
+    window_start = forms.DateTimeField(
+        label="Replay requests from (UTC)",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
+    window_end = forms.DateTimeField(
+        label="until (UTC, not included)",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
+    note = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 2}), help_text="Why. Optional.")
+
+    def __init__(self, *args: Any, first: datetime | None = None, last: datetime | None = None, **kwargs: Any) -> None:
+        """`first` and `last` are the times of the oldest and newest logged request: the window offered."""
+        super().__init__(*args, **kwargs)
+        end = (last or timezone.now()).astimezone(UTC) + timedelta(minutes=1)
+        start = max(first.astimezone(UTC), end - timedelta(days=7)) if first else end - timedelta(days=7)
+        # Whole minutes outward: the field shows no seconds.
+        self.fields["window_start"].initial = start.replace(second=0, microsecond=0)
+        self.fields["window_end"].initial = end.replace(second=0, microsecond=0)
+
+    def clean_routes(self) -> Any:
+        routes = self.cleaned_data["routes"]
+        if not isinstance(routes, list):
+            raise forms.ValidationError("Write a list: [ { …one route… } ].")
+        return routes
+
+    def add_issues(self, issues: list[dict[str, str]]) -> None:
+        for issue in issues:
+            top = issue["path"].split("[")[0].split(".")[0]
+            where = "" if top == issue["path"] else f"{issue['path']}: "
+            self.add_error(top if top in self.fields else None, where + issue["message"])
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(widget=forms.Textarea(attrs={"rows": 2}), max_length=10_000)

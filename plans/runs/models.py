@@ -1,0 +1,121 @@
+"""Plans: proposed changes of an organisation's routes, and what they would have cost."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from routes.orgs.models import Organization, new_id
+
+
+class State(models.TextChoices):
+    DRAFT = "draft", "Draft"
+    QUEUED = "queued", "Waiting for the worker"
+    RUNNING = "running", "Running"
+    PROJECTED = "projected", "Projected"
+    APPROVED = "approved", "Approved"
+    SCHEDULED = "scheduled", "Scheduled"
+    APPLIED = "applied", "Applied"
+    REVERTED = "reverted", "Reverted"
+    REJECTED = "rejected", "Rejected"
+    SUPERSEDED = "superseded", "Superseded"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class Mode(models.TextChoices):
+    MERGE = "merge", "Add to today's routes, or replace those with the same id"
+    REPLACE = "replace", "Exactly these routes, nothing else"
+
+
+class PlanRunQuerySet(models.QuerySet["PlanRun"]):
+    def of(self, org: Organization | UUID | str) -> "PlanRunQuerySet":
+        return self.filter(org=org)
+
+
+class PlanRun(models.Model):
+    """A plan. Written by `plans.runs.services` alone; its state moves by the table in `plans.runs.states`."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="plans")
+    name = models.CharField(max_length=200)
+    note = models.TextField(blank=True)
+    state = models.CharField(max_length=10, choices=State, default=State.DRAFT)
+    mode = models.CharField(max_length=10, choices=Mode, default=Mode.MERGE)
+    #: The proposed routes: canonical JSON text, because a JSON column would rewrite what the plan's digest covers.
+    proposed = models.TextField(default="[]")
+    base_version = models.PositiveBigIntegerField()
+    base_digest = models.CharField(max_length=71)
+    window_start = models.DateTimeField()
+    window_end = models.DateTimeField()
+    seed = models.PositiveBigIntegerField(default=1)
+    iterations = models.PositiveIntegerField(default=10_000)
+    #: Opaque ids of people (`Actor.person`) and their names at the time. Text: a plan outlives accounts.
+    created_by = models.CharField(max_length=100, blank=True)
+    created_by_name = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    approved_by = models.CharField(max_length=100, blank=True)
+    approved_by_name = models.CharField(max_length=200, blank=True)
+    approved_at = models.DateTimeField(null=True)
+    #: What was approved: the plan's digest at that moment.
+    approved_digest = models.CharField(max_length=71, blank=True)
+    rejected_reason = models.TextField(blank=True)
+    # The worker's claim: whose it is, until when, and the number that tells a worker that it lost it.
+    lease_owner = models.CharField(max_length=100, blank=True)
+    lease_until = models.DateTimeField(null=True)
+    fence = models.PositiveIntegerField(default=0)
+    rows_total = models.PositiveBigIntegerField(null=True)
+    rows_done = models.PositiveBigIntegerField(default=0)
+    started_at = models.DateTimeField(null=True)
+    projected_at = models.DateTimeField(null=True)
+    #: Canonical JSON text of the result; "" until projected.
+    result = models.TextField(blank=True)
+    failure = models.TextField(blank=True)
+    apply_at = models.DateTimeField(null=True)
+    applied_at = models.DateTimeField(null=True)
+    applied_version = models.PositiveBigIntegerField(null=True)
+    #: Canonical JSON text of what undoes the applied change; "" until applied.
+    inverse = models.TextField(blank=True)
+    reverted_at = models.DateTimeField(null=True)
+    reverted_version = models.PositiveBigIntegerField(null=True)
+
+    objects = PlanRunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        indexes = [
+            models.Index(fields=["org", "-created_at"], name="plan_newest_first"),
+            models.Index(fields=["state", "lease_until"], name="plan_waiting_for_worker"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(window_end__gt=F("window_start")), name="plan_window_is_not_empty"),
+            models.CheckConstraint(
+                condition=Q(approved_at__isnull=True, approved_by="")
+                | (Q(approved_at__isnull=False) & ~Q(approved_by="")),
+                name="plan_approved_at_and_by_together",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["applied", "reverted"]) | Q(applied_at__isnull=False),
+                name="plan_applied_has_its_time",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["projected", "approved", "scheduled", "applied", "reverted"]) | ~Q(result=""),
+                name="plan_projected_has_a_result",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def proposed_routes(self) -> list[dict[str, Any]]:
+        routes: list[dict[str, Any]] = json.loads(self.proposed)
+        return routes
+
+    @property
+    def outcome(self) -> dict[str, Any] | None:
+        """The result of the projection, or None before it."""
+        return json.loads(self.result) if self.result else None

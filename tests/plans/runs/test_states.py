@@ -1,0 +1,57 @@
+"""The life of a plan: every state crossed with every state."""
+
+import itertools
+
+import pytest
+from django.utils import timezone
+
+from plans.runs.models import PlanRun, State
+from plans.runs.states import TRANSITIONS, InvalidState, move
+from routes.orgs.models import Organization
+from tests.build import START
+
+ALLOWED = {
+    "draft": "queued cancelled",
+    "queued": "running cancelled",
+    "running": "projected failed cancelled queued",
+    "projected": "approved rejected applied superseded cancelled",
+    "approved": "scheduled applied projected superseded cancelled",
+    "scheduled": "applied approved superseded",
+    "applied": "reverted",
+}
+
+
+def in_state(org: Organization, state: str) -> PlanRun:
+    later = START.replace(year=2027)
+    return PlanRun.objects.create(
+        org=org, name="p", state=state, base_version=0, base_digest="", window_start=START, window_end=later,
+        result="{}", applied_at=timezone.now(),
+    )  # fmt: skip
+
+
+def test_the_table_names_every_state() -> None:
+    assert set(TRANSITIONS) == set(State)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("was", "to"), list(itertools.product(State.values, State.values)))
+def test_a_state_moves_where_the_table_says_and_nowhere_else(org: Organization, was: str, to: str) -> None:
+    plan = in_state(org, was)
+    if to in ALLOWED.get(was, "").split():
+        move(plan, State(to))
+        expected = to
+    else:
+        with pytest.raises(InvalidState) as caught:
+            move(plan, State(to))
+        assert (caught.value.code, caught.value.state) == ("invalid_state", was)
+        expected = was
+    assert PlanRun.objects.get(pk=plan.pk).state == expected
+
+
+@pytest.mark.django_db
+def test_a_move_checks_what_the_row_is_and_not_what_was_read(org: Organization) -> None:
+    plan = in_state(org, "projected")
+    PlanRun.objects.filter(pk=plan.pk).update(state="cancelled")
+    with pytest.raises(InvalidState) as caught:
+        move(plan, State.APPROVED)
+    assert caught.value.state == "cancelled"
