@@ -1,0 +1,150 @@
+"""From refusals to HTTP: the one table, and the problem documents (RFC 9457) that the API answers with."""
+
+import re
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from audit.services import AuditError
+from plans.errors import PlansError
+from plans.runs.services import ApprovalRequired, ApprovalVoid, InvalidPlan, OwnPlan, RevertConflict, StalePlan
+from plans.runs.states import InvalidState
+from routes import engine
+from routes.errors import DocumentTooLarge, NameTaken, NotFound, RoutesError, StaleVersion, TooManyRoutes
+from routes.orgs.access import AlreadyMember, LastAdmin, RoleTooHigh
+from routes.orgs.services import InvalidOrganization
+from routes.rules.requests import InvalidRequest
+from routes.rules.services import StaleRoute
+
+#: HTTP status of every refusal of the domain. The engine's errors carry their own, because a gateway has no such table.
+STATUS: dict[type[Exception], int] = {
+    NotFound: 404,
+    StaleVersion: 412,
+    StaleRoute: 412,
+    NameTaken: 422,
+    TooManyRoutes: 422,
+    DocumentTooLarge: 422,
+    InvalidOrganization: 422,
+    InvalidRequest: 422,
+    RoleTooHigh: 403,
+    AlreadyMember: 409,
+    LastAdmin: 409,
+    InvalidPlan: 422,
+    InvalidState: 409,
+    OwnPlan: 403,
+    ApprovalRequired: 409,
+    ApprovalVoid: 409,
+    StalePlan: 409,
+    RevertConflict: 409,
+}
+
+TITLES = {
+    400: "The request cannot be read",
+    401: "Who are you?",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not possible here",
+    406: "Not available in this form",
+    409: "In conflict with the present state",
+    412: "Changed in the meantime",
+    415: "Unsupported media type",
+    422: "Not acceptable",
+    429: "Too many requests",
+    503: "Try again later",
+}
+_CODES = {
+    "parse_error": "malformed_body",
+    "permission_denied": "forbidden",
+    "authentication_failed": "unauthenticated",
+    "not_authenticated": "unauthenticated",
+}
+
+
+def status_of(error: Exception) -> int | None:
+    """The HTTP status of a refusal, or None for what is no refusal."""
+    if isinstance(error, engine.errors.RoutingError):
+        return error.http_status
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
+
+
+def problem(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler: every refusal as `application/problem+json`; None (a 500) for what nobody foresaw."""
+    request = context["request"]
+    headers: dict[str, str] = {}
+    errors: list[dict[str, str]] = []
+    extra: dict[str, Any] = {}
+    if isinstance(error, Http404):
+        error = NotFound("There is nothing here.")
+    if isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+
+    if isinstance(error, exceptions.ValidationError):
+        code, http_status, detail = "invalid", 422, "Some fields are not acceptable; see errors."
+        errors = list(_flatten(error.detail, ""))
+    elif isinstance(error, exceptions.APIException):
+        http_status = error.status_code
+        default = error.default_code
+        code = _CODES.get(default, default)
+        detail = str(error.detail)
+        if (seconds := getattr(error, "wait", None)) is not None:
+            headers["Retry-After"] = str(int(seconds) + 1)
+        if auth := getattr(error, "auth_header", None):
+            headers["WWW-Authenticate"] = auth
+    elif isinstance(error, engine.errors.InvalidRoute | InvalidPlan | InvalidRequest):
+        code, http_status = error.code, status_of(error) or 422
+        detail = "Some fields are not acceptable; see errors."
+        errors = [
+            {"pointer": pointer(issue["path"]), "code": issue["code"], "detail": issue["message"]}
+            for issue in error.issues
+        ]
+    elif isinstance(error, RoutesError | PlansError | AuditError | engine.errors.RoutingError):
+        code, http_status, detail = error.code, status_of(error) or 422, str(error)
+        if isinstance(error, InvalidState):
+            extra["state"] = error.state
+        if isinstance(error, StaleVersion):
+            extra["current"] = error.current
+    elif isinstance(error, OperationalError):
+        # The database is busy (another writer held the lock for too long) or away; nothing was written.
+        code, http_status, detail = "busy", 503, "The database is busy. Nothing was changed; try again."
+        headers["Retry-After"] = "2"
+    else:
+        return None
+
+    body = {
+        "type": "about:blank",
+        "title": TITLES.get(http_status, "Refused"),
+        "status": http_status,
+        "code": code,
+        "detail": detail,
+        "instance": request.get_full_path(),
+        "request_id": getattr(request, "id", None),
+        **extra,
+    }
+    if errors:
+        body["errors"] = errors
+    response = Response(body, status=http_status, headers=headers)
+    response.content_type = "application/problem+json"
+    response.exception = True
+    return response
+
+
+def pointer(path: str) -> str:
+    """`when.model_in[1]` as a JSON pointer (RFC 6901): `/when/model_in/1`."""
+    parts = [part for part in re.split(r"\.|\[(\d+)\]\.?", path) if part]
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _flatten(detail: Any, at: str) -> Any:
+    if isinstance(detail, dict):
+        for key, value in detail.items():
+            yield from _flatten(value, at if key == "non_field_errors" else f"{at}/{key}")
+    elif isinstance(detail, list):
+        for index, value in enumerate(detail):
+            nested = isinstance(value, dict | list)
+            yield from _flatten(value, f"{at}/{index}" if nested else at)
+    else:
+        yield {"pointer": at, "code": str(getattr(detail, "code", "invalid")), "detail": str(detail)}

@@ -1,0 +1,29 @@
+"""Who calls: a management key in the Authorization header, or the admin's session with its CSRF token."""
+
+from typing import Any
+
+from rest_framework import authentication, exceptions
+from rest_framework.request import Request
+
+from routes.orgs.access import authenticate
+from routes.orgs.models import ApiKey
+
+
+class ApiKeyAuthentication(authentication.BaseAuthentication):
+    """`Authorization: Bearer rk_management_<id>_<secret>`; `request.user` is the person the key acts for."""
+
+    def authenticate(self, request: Request) -> tuple[Any, ApiKey] | None:
+        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+        if not scheme:
+            return None
+        key = authenticate(text.strip()) if scheme.lower() == "bearer" else None
+        if key is None or not key.made_by.is_active:
+            raise exceptions.AuthenticationFailed("This key is unknown, expired or revoked.")
+        return key.made_by, key
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class SessionAuthentication(authentication.SessionAuthentication):
+    """The admin's session; unsafe methods need the CSRF token."""

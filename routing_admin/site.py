@@ -1,0 +1,82 @@
+"""The admin site: the stock one, with pages per organisation that check who comes."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import URLPattern, include, path
+from django.views.decorators.cache import never_cache
+
+from routes.errors import NotFound
+from routes.orgs.access import find_org, role_of
+from routes.orgs.models import Organization
+
+Page = Callable[..., HttpResponse]
+
+
+class Site(AdminSite):
+    """Every page of an organisation lies under `o/<slug>/`, is a plain function and states its `required_role`."""
+
+    site_header = "Routing Admin"
+    site_title = "Routing Admin"
+    index_title = "Organisations"
+    enable_nav_sidebar = False
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        context = super().each_context(request)
+        if self.has_permission(request):
+            context["my_orgs"] = Organization.objects.of_person(request.user)
+        return context
+
+    def get_urls(self) -> list[Any]:
+        from audit.admin import PAGES as AUDIT
+        from plans.logs.admin import PAGES as LOGS
+        from plans.runs.admin import PAGES as RUNS
+        from routes.catalog.admin import PAGES as CATALOG
+        from routes.orgs.admin import PAGES as ACCESS
+        from routes.rules.admin import PAGES as RULES
+        from routing_admin.home import PAGES as HOME
+
+        pages = [*HOME, *RULES, *RUNS, *AUDIT, *LOGS, *CATALOG, *ACCESS]
+        return [path("o/<slug:org>/", include([self._guarded(pattern) for pattern in pages])), *super().get_urls()]
+
+    def _guarded(self, pattern: URLPattern) -> URLPattern:
+        view = self.admin_view(self._of_organization(pattern.callback))
+        return URLPattern(pattern.pattern, view, pattern.default_args, pattern.name)
+
+    def _of_organization(self, page: Page) -> Page:
+        required: str = page.required_role  # type: ignore[attr-defined]
+
+        @wraps(page)
+        @never_cache
+        def guarded(request: HttpRequest, org: str, **kwargs: Any) -> HttpResponse:
+            try:
+                request.org = find_org(org, request.user)  # type: ignore[attr-defined]
+            except NotFound as error:
+                raise Http404(str(error)) from error
+            role = role_of(request.user, request.org)  # type: ignore[attr-defined]
+            if role is None or not role.includes(required):
+                raise PermissionDenied(f"You are {role} here; this needs {required}.")
+            request.actor = request.user  # type: ignore[attr-defined]
+            request.role = role  # type: ignore[attr-defined]
+            request.current_app = self.name  # type: ignore[attr-defined]
+            return page(request, **kwargs)
+
+        return guarded
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The organisations one belongs to; straight to the only one where there is no choice."""
+        from routing_admin.home import cards
+
+        context = {
+            **self.each_context(request),
+            "title": self.index_title,
+            "cards": cards(request),
+            "app_list": self.get_app_list(request),
+            **(extra_context or {}),
+        }
+        return render(request, "admin/index.html", context)

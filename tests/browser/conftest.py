@@ -1,0 +1,74 @@
+"""A real Chromium, driven by Playwright. Without it the tests skip and name the package; under CI they fail."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    path = shutil.which("chromium")
+    if path is None:
+        message = "Chromium is not installed; on Debian: apt-get install chromium"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    # Playwright's own loop runs in this thread, and Django would refuse its database there.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Visitor:
+    """A signed-in person with a browser. Remembers what the console and the content policy complained about."""
+
+    def __init__(self, page: Any, base: str) -> None:
+        self.page = page
+        self.base = base
+        self.complaints: list[str] = []
+        page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.add_init_script(
+            "window.cspReports = []; addEventListener('securitypolicyviolation',"
+            " e => window.cspReports.push(e.violatedDirective + ' ' + e.blockedURI))"
+        )
+
+    def visit(self, path: str) -> Any:
+        self.page.goto(self.base + path)
+        return self.page
+
+    def check(self) -> None:
+        """No error, no report, nothing wider than the window."""
+        expected = "the server responded with a status of 422"  # a refused form, shown on purpose
+        assert [text for text in self.complaints if expected not in text] == []
+        assert self.page.evaluate("window.cspReports") == []
+        overflow = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, f"{self.page.url} is {overflow}px too wide"
+
+
+@pytest.fixture
+def visitor(browser: Any, live_server: Any) -> Iterator[Callable[[Any], Visitor]]:
+    contexts = []
+
+    def signed_in(user: Any) -> Visitor:
+        client = Client()
+        client.force_login(user)
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        contexts.append(context)
+        cookie = client.cookies["sessionid"].value
+        context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
+        return Visitor(context.new_page(), live_server.url)
+
+    yield signed_in
+    for context in contexts:
+        context.close()

@@ -1,0 +1,93 @@
+"""Who may open which page of the admin."""
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.urls import reverse
+
+from routes.orgs.models import ApiKey, Organization
+from routes.rules.models import Route
+from tests.build import a_person, a_plan, a_route, an_org
+
+pytestmark = pytest.mark.django_db
+
+
+def pages(org: Organization) -> list[tuple[str, str]]:
+    """(URL, role it needs) of every page under an organisation, from the resolver itself."""
+    found = []
+    included = next(pattern for pattern in admin.site.get_urls() if str(pattern.pattern).startswith("o/"))
+    for pattern in included.url_patterns:
+        name = pattern.name
+        kwargs: dict[str, Any] = {"org": org.slug}
+        if "id" in pattern.pattern.converters:
+            row = Route.objects.of(org).first() or a_route(org)
+            kwargs["id"] = {"plan": None}.get(name, row.uid)
+            if name.startswith("plan"):
+                kwargs["id"] = a_plan(org).pk
+            if name == "member_change":
+                kwargs["id"] = org.memberships.first().pk
+            if name == "key_revoke":
+                kwargs["id"] = "nokey"
+        found.append((reverse(f"admin:{name}", kwargs=kwargs), pattern.callback.required_role))
+    return found
+
+
+def test_every_page_states_a_role_and_keeps_to_it(org: Organization) -> None:
+    people = {role: a_person(role, org, role) for role in ("viewer", "editor", "approver", "admin")}
+    ranks = list(people)
+    a_route(org)
+    urls = pages(org)
+    assert len(urls) > 15
+    for url, needs in urls:
+        for role, person in people.items():
+            client = Client()
+            client.force_login(person)
+            status = client.get(url).status_code
+            if ranks.index(role) < ranks.index(needs):
+                assert status == 403, (url, role)
+            else:
+                assert status in (200, 404, 405), (url, role, status)
+
+
+def test_a_stranger_finds_nothing_and_nobody_is_asked_to_sign_in(org: Organization) -> None:
+    stranger = a_person("stranger", an_org("other"), "admin")
+    a_person("someone", org, "admin")
+    a_route(org)
+    client = Client()
+    client.force_login(stranger)
+    for url, _ in pages(org):
+        assert client.get(url).status_code == 404, url
+        assert client.post(url).status_code == 404, url
+        anonymous = Client().get(url)
+        assert anonymous.status_code == 302
+        assert anonymous["Location"].startswith("/admin/login/")
+
+
+def test_the_log_and_results_cannot_be_edited_in_the_admin() -> None:
+    registered = {model.__name__ for model in admin.site._registry}
+    assert registered.isdisjoint({"AuditEntry", "AuditHead", "RouteSetVersion", "PlanRun", "RequestLog", "Route"})
+
+
+def test_a_new_key_is_shown_once_and_works(org: Organization) -> None:
+    client = Client()
+    client.force_login(a_person("ada", org, "admin"))
+    url = reverse("admin:key_create", args=[org.slug])
+    shown = client.post(url, {"key-name": "dashboard", "key-role": "editor"}).content.decode()
+    text = next(word for word in shown.replace("<", " ").replace(">", " ").split() if word.startswith("rk_management_"))
+    key = ApiKey.objects.get()
+    assert text.startswith(f"rk_management_{key.pk}_")
+    assert text not in client.get(reverse("admin:access", args=[org.slug])).content.decode()
+    api = Client(headers={"Authorization": f"Bearer {text}"})
+    assert api.get(f"/api/v1/orgs/{org.slug}/routes/").status_code == 200
+
+
+def test_every_answer_carries_the_strict_policy(org: Organization) -> None:
+    client = Client()
+    client.force_login(a_person("ada", org, "admin"))
+    for url in ("/admin/", "/admin/login/", f"/admin/o/{org.slug}/routes/", f"/api/v1/orgs/{org.slug}/routes/"):
+        policy = client.get(url)["Content-Security-Policy"]
+        assert "unsafe" not in policy
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy

@@ -1,0 +1,37 @@
+"""The wheel `routing-engine`: installs into an empty environment, needs nothing, and decides."""
+
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+from tests.build import ROOT
+
+PROGRAM = """
+from importlib.metadata import requires
+from routes.engine import Engine, RequestContext, Route
+print([line for line in requires("routing-engine") or [] if "extra ==" not in line])
+route = Route.from_dict({"id": "00000000-0000-7000-8000-000000000001", "name": "r", "priority": 1, "enabled": True,
+    "when": {"model_in": ["gpt-4o"]}, "then": {"target_model": "gpt-4o-mini"}})
+print(Engine([route]).decide(RequestContext("gpt-4o")).target_model)
+"""
+
+
+def test_the_wheel_installs_into_an_empty_environment_and_decides(tmp_path: Path) -> None:
+    build = "import sys, hatchling.build; print(hatchling.build.build_wheel(sys.argv[1]))"
+    made = subprocess.run(
+        [sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    wheel = tmp_path / made.stdout.strip().splitlines()[-1]
+    with zipfile.ZipFile(wheel) as archive:
+        packages = {name.split("/")[0] + "/" + name.split("/")[1] for name in archive.namelist()}
+    assert {name for name in packages if name.startswith("routes/")} == {"routes/__init__.py", "routes/engine"}
+    home = tmp_path / "empty"
+    venv.create(home, with_pip=True)
+    python = home / "bin" / "python"
+    pip = [str(python), "-m", "pip", "install", "-q", "--no-index", "--disable-pip-version-check", str(wheel)]
+    subprocess.run(pip, check=True, cwd=tmp_path)
+    ran = subprocess.run([str(python), "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.stdout.split("\n")[:2] == ["[]", "gpt-4o-mini"], ran.stderr
