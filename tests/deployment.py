@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from tests.build import ROOT
+from tests.paths import ROOT
 
 PRODUCTION = {
     "SECRET_KEY": "k9!" + "abcdefghijklmnopqrstuvwxyz0123456789" * 2,

@@ -1,12 +1,13 @@
 """The wheel `routing-engine`: installs into an empty environment, needs nothing, and decides."""
 
+import shutil
 import subprocess
 import sys
 import venv
 import zipfile
 from pathlib import Path
 
-from tests.build import ROOT
+from tests.paths import ROOT
 
 PROGRAM = """
 from importlib.metadata import requires
@@ -35,3 +36,13 @@ def test_the_wheel_installs_into_an_empty_environment_and_decides(tmp_path: Path
     subprocess.run(pip, check=True, cwd=tmp_path)
     ran = subprocess.run([str(python), "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.stdout.split("\n")[:2] == ["[]", "gpt-4o-mini"], ran.stderr
+
+
+def test_beside_the_old_distribution_of_the_same_name_the_import_says_what_to_do(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "routes" / "engine", tmp_path / "routes" / "engine")
+    (tmp_path / "routes" / "__init__.py").write_text("class Mapper: pass\n")
+    run = subprocess.run(
+        [sys.executable, "-c", "import routes.engine"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode != 0
+    assert "pip uninstall Routes" in run.stderr

@@ -14,7 +14,9 @@ class Routes(forms.JSONField):
     """A list of routes, shown indented."""
 
     def prepare_value(self, value: Any) -> Any:
-        return json.dumps(value, indent=2, ensure_ascii=False) if isinstance(value, list) else super().prepare_value(value)
+        return (
+            json.dumps(value, indent=2, ensure_ascii=False) if isinstance(value, list) else super().prepare_value(value)
+        )
 
 
 class PlanForm(forms.Form):

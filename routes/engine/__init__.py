@@ -26,6 +26,15 @@ Freshness
 
 from typing import TYPE_CHECKING, Any
 
+import routes as _package
+
+if hasattr(_package, "Mapper"):
+    # Both distributions install files into the same folder; which of them win is chance.
+    raise ImportError(
+        "The distribution `Routes` is installed beside `routing-engine`; both own the package `routes`."
+        " Remove it: pip uninstall Routes, then pip install --force-reinstall routing-engine."
+    )
+
 from routes.engine import errors
 from routes.engine.cache import EngineCache
 from routes.engine.conditions import Conditions

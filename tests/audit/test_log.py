@@ -14,7 +14,7 @@ from audit.log import tree
 from audit.log.canonical import NotCanonical, canonical_bytes, parse
 from audit.log.check import Checker
 from audit.log.entry import MAX_BYTES, BadEntry, Entry, payload_hash, time_text
-from tests.build import shared
+from tests.paths import shared
 
 TEXT = st.text(st.characters(codec="utf-8"))
 VALUES = st.recursive(

@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 
-from tests.build import ROOT
+from tests.paths import ROOT
 
 
 def main() -> int:

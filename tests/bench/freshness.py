@@ -32,7 +32,8 @@ def main() -> None:
     application()
     from routes import engine
     from routes.rules.services import update_route
-    from tests.build import BY, ROOT, a_route, an_org
+    from tests.build import BY, a_route, an_org
+    from tests.paths import ROOT
 
     org = an_org("bench")
     row = a_route(org, when={}, then={"target_model": "m"})

@@ -22,7 +22,8 @@ from plans.runs.models import PlanRun
 from plans.runs.worker import run_next
 from routes.catalog.services import install_shipped_prices
 from routes.orgs.models import Organization
-from tests.build import BY, ROOT, a_person, an_org, shared
+from tests.build import BY, a_person, an_org
+from tests.paths import ROOT, shared
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE = 10.0  # seconds; how long it really takes is `make bench`'s subject

@@ -13,7 +13,8 @@ from plans.logs.models import RequestLog
 from plans.replay.prices import Price, PriceList
 from routes.catalog.services import install_shipped_prices
 from routes.orgs.models import Organization
-from tests.build import BY, shared
+from tests.build import BY
+from tests.paths import shared
 
 END = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
 PRICES = PriceList(

@@ -17,7 +17,8 @@ from plans.logs.formats import Item, Refusal, Row
 from plans.logs.models import RequestLog, RequestLogQuerySet
 from plans.logs.services import ImportRefused, ImportReport, import_rows
 from routes.orgs.models import Organization
-from tests.build import BY, an_org, shared, usual_prices
+from tests.build import BY, an_org, usual_prices
+from tests.paths import shared
 
 pytestmark = pytest.mark.django_db
 START = datetime(2026, 5, 1, tzinfo=UTC)

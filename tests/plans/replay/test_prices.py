@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plans.replay.prices import Price, PriceList, half_even
-from tests.build import shared
+from tests.paths import shared
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 

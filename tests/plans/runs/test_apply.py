@@ -19,7 +19,8 @@ from routes.errors import NotFound
 from routes.orgs.models import Organization, new_id
 from routes.rules.models import Route
 from routes.rules.services import delete_route, update_route
-from tests.build import BY, a_person, a_plan, a_route, an_org, projected, shared, state_of, traffic, usual_prices
+from tests.build import BY, a_person, a_plan, a_route, an_org, projected, state_of, traffic, usual_prices
+from tests.paths import shared
 
 pytestmark = pytest.mark.django_db
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from routes.engine.canonical import NotCanonical, canonical_bytes
 from routes.engine.ids import canonical_uuid, uuid7
 from routes.engine.money import nano_usd, usd_number
+from tests.paths import shared
 from tests.routes.engine.build import json_values
-from tests.routes.engine.shared import shared_path
 
 doubles = st.binary(min_size=8, max_size=8).map(lambda data: struct.unpack("d", data)[0])
 
@@ -44,7 +44,7 @@ def test_any_double_is_written_as_another_implementation_writes_it(value: float)
 
 @pytest.mark.parametrize("name", ["arrays", "french", "structures", "unicode", "values", "weird"])
 def test_the_published_vectors_hold(name: str) -> None:
-    folder = shared_path("vectors/rfc8785-jcs")
+    folder = shared("vectors/rfc8785-jcs")
     value = json.loads((folder / "input" / f"{name}.json").read_text(encoding="utf-8"))
     assert canonical_bytes(value) == (folder / "output" / f"{name}.json").read_bytes()
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from routes.engine import Document, Engine
 from routes.engine.errors import DocumentRejected
+from tests.paths import SHARED
 from tests.routes.engine.build import ORG, OTHER_ORG, document, json_values, raw_route, raw_routes
-from tests.routes.engine.shared import FOLDER
 
 PUBLISHED = datetime(2026, 11, 21, 8, 30, 0, 5, UTC)
 
@@ -229,9 +229,9 @@ def test_any_value_in_any_place_is_a_document_or_rejected(key: str, value: Any) 
     load_or_be_rejected(json.dumps(whole().to_dict() | {"content": whole().content | {"routes": [value]}}).encode())
 
 
-@pytest.mark.skipif(not (FOLDER / "vectors/json-test-suite").exists(), reason="../shared/vectors is not here")
+@pytest.mark.skipif(not (SHARED / "vectors/json-test-suite").exists(), reason="../shared/vectors is not here")
 def test_the_json_test_suite_makes_no_other_error() -> None:
-    for path in sorted((FOLDER / "vectors/json-test-suite").iterdir()):
+    for path in sorted((SHARED / "vectors/json-test-suite").iterdir()):
         load_or_be_rejected(path.read_bytes())
 
 
