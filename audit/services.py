@@ -179,7 +179,7 @@ class Verification:
 
     def __str__(self) -> str:
         if self.ok:
-            return f"{self.log}: verified {self.size:,} entries, root {self.root}"
+            return f"{self.log}: verified {self.size:,} {'entry' if self.size == 1 else 'entries'}, root {self.root}"
         return f"{self.log}: TAMPERED at entry {self.bad_seq} ({self.rule}): {self.message}"
 
 

@@ -91,3 +91,20 @@ def test_every_answer_carries_the_strict_policy(org: Organization) -> None:
         assert "unsafe" not in policy
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
+
+
+def test_installation_staff_make_organisations_in_the_admin_with_an_audit_entry() -> None:
+    from audit.models import AuditEntry
+
+    client = Client()
+    client.force_login(a_person("root", is_superuser=True))
+    url = reverse("admin:routes_organization_add")
+    fields = {"slug": "new-one", "name": "New", "environment": "staging", "approval": "plans"}
+    assert client.post(url, {**fields, "slug": "Not A Slug"}).status_code == 200
+    assert not Organization.objects.exists()
+    assert client.post(url, fields).status_code == 302
+    org = Organization.objects.get()
+    assert (org.slug, org.version, org.approval) == ("new-one", 0, "plans")
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.org_id) == ("organization.created", org.pk)
+    assert client.get("/admin/o/new-one/").status_code == 200

@@ -1,6 +1,7 @@
 """Proposing, approving, applying and reverting plans. With the worker, only writer of `PlanRun`."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -288,6 +289,9 @@ def revert(plan: PlanRun, *, by: Any) -> tuple[Change, Receipt]:
                 " routes by hand."
             )
         back = undone(change.base_content["routes"], inverse)
+        names = Counter(route["name"] for route in back)
+        if taken := [name for name, count in names.items() if count > 1]:
+            raise RevertConflict(f"Another route is called {', '.join(taken)} by now. Rename it first.")
         is_change = digest_of(content_with(back)) != change.base_digest
         make_live(change.org, back, revision=change.version)
         move(

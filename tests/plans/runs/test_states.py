@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from plans.runs.models import PlanRun, State
@@ -55,3 +56,28 @@ def test_a_move_checks_what_the_row_is_and_not_what_was_read(org: Organization) 
     with pytest.raises(InvalidState) as caught:
         move(plan, State.APPROVED)
     assert caught.value.state == "cancelled"
+
+
+BOTH_SIDES = {
+    "plan_window_is_not_empty": ({"window_end": START}, {"window_end": START.replace(year=2028)}),
+    "plan_approved_at_and_by_together": (
+        {"approved_at": START},
+        {"approved_at": START, "approved_by": "7"},
+    ),
+    "plan_applied_has_its_time": ({"state": "applied", "applied_at": None}, {"state": "draft", "applied_at": None}),
+    "plan_projected_has_a_result": ({"state": "projected", "result": ""}, {"state": "draft", "result": ""}),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", BOTH_SIDES)
+def test_the_database_holds_what_must_always_be_true_of_a_plan(org: Organization, name: str) -> None:
+    refused, allowed = BOTH_SIDES[name]
+    plan = in_state(org, "draft")
+    with pytest.raises(IntegrityError, match=name), transaction.atomic():
+        PlanRun.objects.filter(pk=plan.pk).update(**refused)
+    PlanRun.objects.filter(pk=plan.pk).update(**allowed)
+
+
+def test_every_constraint_of_a_plan_is_tested() -> None:
+    assert {constraint.name for constraint in PlanRun._meta.constraints} == set(BOTH_SIDES)
