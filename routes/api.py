@@ -1,5 +1,6 @@
 """What the API of this application and of `plans` share."""
 
+import re
 from typing import Any
 
 from rest_framework import exceptions, serializers
@@ -20,6 +21,17 @@ class StrictSerializer(serializers.Serializer[Any]):
                     {key: exceptions.ErrorDetail(f"Unknown. Known: {known}.", "unknown_key") for key in unknown}
                 )
         return super().to_internal_value(data)
+
+
+class TimeField(serializers.DateTimeField):
+    """RFC 3339 with its zone: a time without one would mean something else to every reader."""
+
+    def to_internal_value(self, value: Any) -> Any:
+        if isinstance(value, str) and not re.search(r"[Tt ].*([Zz]|[+-]\d\d:\d\d)$", value):
+            raise serializers.ValidationError(
+                exceptions.ErrorDetail("Write a time with its zone, like 2026-05-01T12:00:00Z.", "bad_time")
+            )
+        return super().to_internal_value(value)
 
 
 def receipt_json(receipt: Receipt | None) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from plans.runs import services
 from plans.runs.models import Mode, PlanRun
-from routes.api import StrictSerializer, change_json
+from routes.api import StrictSerializer, TimeField, change_json
 from routes.times import rfc3339
 
 
@@ -19,8 +19,8 @@ class PlanInput(StrictSerializer):
     note = serializers.CharField(default="", allow_blank=True, max_length=10_000)
     mode = serializers.ChoiceField(Mode.choices, default=Mode.MERGE)
     routes = serializers.ListField(child=serializers.JSONField())
-    window_start = serializers.DateTimeField()
-    window_end = serializers.DateTimeField()
+    window_start = TimeField()
+    window_end = TimeField()
     seed = serializers.IntegerField(default=1, min_value=0, max_value=2**63 - 1)
     iterations = serializers.IntegerField(default=10_000, min_value=100, max_value=100_000)
 

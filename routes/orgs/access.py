@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from audit.services import record
 from routes.errors import NotFound, RoutesError
-from routes.orgs.models import ApiKey, Membership, Organization, Role
+from routes.orgs.models import SLUG, ApiKey, Membership, Organization, Role
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -57,10 +57,11 @@ def find_org(ref: str, user: Any, key: ApiKey | None = None) -> Organization:
     if key is not None:
         orgs = orgs.filter(pk=key.org_id)
     try:
-        # A slug never looks like a UUID: it begins with a letter and UUIDs of ours with a digit.
+        # A slug never reads as a UUID.
         org = orgs.filter(pk=UUID(ref)).first()
     except ValueError:
-        org = orgs.filter(slug=ref).first()
+        # Only what can be a slug reaches the database: PostgreSQL takes no U+0000 as text.
+        org = orgs.filter(slug=ref).first() if SLUG.fullmatch(ref) else None
     if org is None or role_of(user, org, key) is None:
         raise NotFound("There is no such organisation.")
     return org

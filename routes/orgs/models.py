@@ -1,16 +1,30 @@
 """Organisations, who belongs to them, and the keys that act for their people."""
 
+import re
 import uuid
 from typing import Any
 
 from django.conf import settings
-from django.core.validators import RegexValidator
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
 from audit.actors import Actor
 from routes.engine.ids import uuid7
+
+SLUG = re.compile(r"[a-z][a-z0-9-]{1,62}", re.ASCII)
+
+
+def check_slug(slug: str) -> None:
+    """Raises `ValidationError`. A slug that reads as a UUID would shadow the id of another organisation in URLs."""
+    if not SLUG.fullmatch(slug):
+        raise ValidationError("Use 2 to 63 lower-case letters, digits and hyphens, beginning with a letter.")
+    try:
+        uuid.UUID(slug)
+    except ValueError:
+        return
+    raise ValidationError("This reads as an id. Choose something with other letters.")
 
 
 def new_id() -> uuid.UUID:
@@ -55,12 +69,7 @@ class Organization(models.Model):
     slug = models.CharField(
         max_length=63,
         unique=True,
-        validators=[
-            RegexValidator(
-                r"^[a-z][a-z0-9-]{1,62}\Z",
-                "Use 2 to 63 lower-case letters, digits and hyphens, beginning with a letter.",
-            )
-        ],
+        validators=[check_slug],
     )
     name = models.CharField(max_length=200)
     environment = models.CharField(max_length=50, blank=True, help_text="For example production or staging.")

@@ -21,7 +21,22 @@ def last(org: Organization) -> AuditEntry:
     return entry
 
 
-@pytest.mark.parametrize("slug", ["", "a", "Upper", "1st", "-x", "with space", "x" * 64, "ünï", "a\n"])
+@pytest.mark.parametrize(
+    "slug",
+    [
+        "",
+        "a",
+        "Upper",
+        "1st",
+        "-x",
+        "with space",
+        "x" * 64,
+        "ünï",
+        "a\n",
+        "a" * 32,
+        "abcdefab-1c51-7079-b855-408ff59ca3b0",
+    ],
+)
 def test_a_slug_that_is_none_is_refused_and_nothing_is_made(slug: str) -> None:
     with pytest.raises(InvalidOrganization) as caught:
         create_organization(slug=slug, name="X", by=BY)

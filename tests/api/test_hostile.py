@@ -1,0 +1,99 @@
+"""Nothing that a client sends makes a 5xx, on either database."""
+
+import json
+from typing import Any
+
+import pytest
+
+from plans.runs.models import PlanRun
+from routes.orgs.models import Organization
+from tests.api.conftest import Caller
+from tests.api.test_plans import PLAN
+from tests.paths import shared
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/orgs/%00/routes/",
+        "/api/v1/orgs/a%00b/routes/",
+        "/api/v1/orgs/%ff/routes/",
+        "/api/v1/orgs/" + "x" * 3000 + "/routes/",
+        "routes/%00/",
+        "routes/00000000000000000000000000000000/",
+        "routes/?limit=0",
+        "routes/?limit=abc",
+        "routes/?limit=99999999999999999999",
+        "routes/?cursor=%00",
+        "routes/?cursor=bm90IGEgY3Vyc29y",
+        "routes/?cursor=cD0lMDA%3D",
+        "plans/?cursor=cD1ub3RhZGF0ZQ%3D%3D",
+        "plans/%00/",
+        "audit/?since=%00",
+    ],
+)
+def test_an_odd_address_is_a_clear_answer(viewer: Caller, path: str) -> None:
+    response = viewer("get", path)
+    assert response.status_code < 500, response.content
+    if response.status_code >= 400:
+        assert response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"window_start": "0001-01-01T00:00:00+14:00"},
+        {"window_end": "9999-12-31T23:59:59-14:00"},
+        {"window_start": "2026-05-01"},
+        {"window_start": "2026-05-01T00:00:00"},
+        {"window_start": None},
+        {"seed": -1},
+        {"seed": 2**63},
+        {"seed": 1e400},
+        {"iterations": 10**9},
+        {"mode": "both"},
+        {"routes": None},
+        {"routes": [None, 1, [], "x"]},
+        {"routes": [{"name": "x" * 10_000, "then": {"target_model": "m"}}]},
+        {"routes": [{"id": "not an id", "name": "x", "then": {"target_model": "m"}}]},
+        {"routes": [{"name": "x", "priority": 2**70, "then": {"target_model": "m"}}]},
+        {"name": "x" * 201},
+        {"name": ""},
+        {"note": 5},
+    ],
+    ids=str,
+)
+def test_an_odd_plan_is_refused_with_its_field(editor: Caller, change: dict[str, Any]) -> None:
+    body = json.dumps({**PLAN, **change}).replace("Infinity", "1e400")
+    response = editor.client.generic("POST", editor.base + "plans/", body, content_type="application/json")
+    if change == {"note": 5}:
+        assert response.status_code == 201  # a number is taken as its text
+        return
+    assert response.status_code in (400, 422), response.content
+    assert not PlanRun.objects.exists()
+
+
+def test_hostile_strings_are_stored_as_they_are_or_refused_and_every_list_still_answers(
+    editor: Caller, org: Organization
+) -> None:
+    stored = 0
+    strings = json.loads(shared("vectors/naughty-strings.json").read_text(encoding="utf-8"))
+    for text in strings[::5]:
+        body = {
+            "name": text,
+            "when": {"model_in": [text], "tag_equals": text, "prompt_contains_any_of": [text]},
+            "then": {"target_model": text},
+        }
+        response = editor("post", "routes/", body)
+        assert response.status_code in (201, 400, 422), (text, response.content)
+        if response.status_code == 201:
+            assert response.json()["route"]["then"]["target_model"] == text
+            stored += 1
+    assert stored > 60
+    assert editor("get", "routes/?limit=500").status_code == 200
+    assert editor("get", "snapshot/").json()["version"] == stored
+    assert editor("get", "audit/?limit=500").status_code == 200
+    explained = editor("post", "decide/", {"context": {"model": "x", "tag": "<script>"}})
+    assert explained.status_code == 200
