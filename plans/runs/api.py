@@ -1,5 +1,6 @@
 """`plans/` of an organisation."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.urls import path
@@ -11,7 +12,10 @@ from rest_framework.views import APIView
 from plans.runs import services
 from plans.runs.models import Mode, PlanRun
 from routes.api import StrictSerializer, TimeField, change_json
+from routes.publish import Change
 from routes.times import rfc3339
+
+Step = Callable[[PlanRun, Request], Change | None]
 
 
 class PlanInput(StrictSerializer):
@@ -85,74 +89,43 @@ class PlanDetail(APIView):
 
 
 class PlanStep(APIView):
-    """One step in the life of a plan; answers the plan as it is then."""
+    """One step in the life of a plan; answers the plan as it is then, and what changed where routes did."""
+
+    required_role = {"POST": "admin"}
+    step: Step | None = None
 
     def post(self, request: Request, id: str, **_: Any) -> Response:
-        plan = services.get_plan(request.org, id)
-        extra = self.step(plan, request)
-        return Response({**plan_json(services.get_plan(request.org, id)), **extra})
-
-    def step(self, plan: PlanRun, request: Request) -> dict[str, Any]:
-        raise NotImplementedError
+        assert self.step is not None  # given with the URL, on the instance: it gets no self
+        change = self.step(services.get_plan(request.org, id), request)
+        changed = change_json(change) if change else {}
+        return Response({**plan_json(services.get_plan(request.org, id)), **changed})
 
 
-class Project(PlanStep):
-    required_role = {"POST": "editor"}
-
-    def step(self, plan: PlanRun, request: Request) -> dict[str, Any]:
-        services.project(plan, by=request.actor)
-        return {}
+def _reject(plan: PlanRun, request: Request) -> None:
+    given = ReasonInput(data=request.data)
+    given.is_valid(raise_exception=True)
+    services.reject(plan, reason=given.validated_data["reason"], by=request.actor)
 
 
-class Cancel(PlanStep):
-    required_role = {"POST": "editor"}
-
-    def step(self, plan: PlanRun, request: Request) -> dict[str, Any]:
-        services.cancel(plan, by=request.actor)
-        return {}
-
-
-class Approve(PlanStep):
-    required_role = {"POST": "approver"}
-
-    def step(self, plan: PlanRun, request: Request) -> dict[str, Any]:
-        services.approve(plan, by=request.actor)
-        return {}
-
-
-class Reject(PlanStep):
-    required_role = {"POST": "approver"}
-
-    def step(self, plan: PlanRun, request: Request) -> dict[str, Any]:
-        given = ReasonInput(data=request.data)
-        given.is_valid(raise_exception=True)
-        services.reject(plan, reason=given.validated_data["reason"], by=request.actor)
-        return {}
-
-
-class Apply(PlanStep):
-    required_role = {"POST": "approver"}
-
-    def step(self, plan: PlanRun, request: Request) -> dict[str, Any]:
-        change, _ = services.apply(plan, by=request.actor)
-        return change_json(change)
-
-
-class Revert(PlanStep):
-    required_role = {"POST": "approver"}
-
-    def step(self, plan: PlanRun, request: Request) -> dict[str, Any]:
-        change, _ = services.revert(plan, by=request.actor)
-        return change_json(change)
-
+#: The steps, with the role each needs.
+STEPS: dict[str, tuple[str, Step]] = {
+    "project": ("editor", lambda plan, request: services.project(plan, by=request.actor)),
+    "cancel": ("editor", lambda plan, request: services.cancel(plan, by=request.actor)),
+    "approve": ("approver", lambda plan, request: services.approve(plan, by=request.actor)),
+    "reject": ("approver", _reject),
+    "apply": ("approver", lambda plan, request: services.apply(plan, by=request.actor)[0]),
+    "revert": ("approver", lambda plan, request: services.revert(plan, by=request.actor)[0]),
+}
 
 urlpatterns = [
     path("plans/", PlanList.as_view(), name="plans"),
     path("plans/<str:id>/", PlanDetail.as_view(), name="plan"),
-    path("plans/<str:id>/project/", Project.as_view(), name="plan_project"),
-    path("plans/<str:id>/cancel/", Cancel.as_view(), name="plan_cancel"),
-    path("plans/<str:id>/approve/", Approve.as_view(), name="plan_approve"),
-    path("plans/<str:id>/reject/", Reject.as_view(), name="plan_reject"),
-    path("plans/<str:id>/apply/", Apply.as_view(), name="plan_apply"),
-    path("plans/<str:id>/revert/", Revert.as_view(), name="plan_revert"),
+    *(
+        path(
+            f"plans/<str:id>/{name}/",
+            PlanStep.as_view(required_role={"POST": role}, step=step),
+            name=f"plan_{name}",
+        )
+        for name, (role, step) in STEPS.items()
+    ),
 ]

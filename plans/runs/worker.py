@@ -12,7 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -57,7 +57,11 @@ def run_next() -> PlanRun | None:
     except LostLease:
         log.info("plan %s was taken away or cancelled", plan.pk)
         return plan
+    except (OperationalError, InterfaceError):
+        # The database is away, which says nothing about the plan: the lease runs out, and it is taken up again.
+        raise
     except Exception as error:
+        # Whatever else is wrong is wrong with this plan, and must not keep the others waiting.
         log.exception("plan %s failed", plan.pk)
         _finish(plan, fence, State.FAILED, "plan.failed", failure=f"{type(error).__name__}: {error}"[:2000])
         return plan

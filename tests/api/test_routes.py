@@ -215,3 +215,29 @@ def test_the_snapshot_is_what_an_engine_loads_and_its_etag_is_the_version(viewer
     same = viewer("get", "snapshot/", headers={"If-None-Match": '"1"'})
     assert (same.status_code, same.content, same["ETag"]) == (304, b"", '"1"')
     assert viewer("get", "snapshot/", headers={"If-None-Match": '"0"'}).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_another_writer_holds_the_lock_for_too_long_the_answer_is_try_again(
+    editor: Caller, org: Organization
+) -> None:
+    import sqlite3
+
+    from django.db import connection
+
+    if connection.vendor != "sqlite":
+        pytest.skip("on PostgreSQL only writers of one organisation wait, and without a limit so far")
+    other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 50")
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        busy = editor("post", "routes/", NEW)
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+        connection.close()
+    problem(busy, 503, "busy")
+    assert busy["Retry-After"] == "2"
+    assert not Route.objects.exists()
+    assert editor("post", "routes/", NEW).status_code == 201

@@ -5,6 +5,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from audit.models import AuditEntry
@@ -51,6 +52,20 @@ def test_a_plan_that_cannot_be_replayed_fails_with_its_reason_and_an_entry(org: 
     assert (plan.state, plan.failure) == ("failed", "ValueError: no such thing")
     assert AuditEntry.objects.filter(org_id=org.pk, action="plan.failed").count() == 1
     assert worker.run_next() is None
+
+
+def test_a_database_that_is_away_fails_no_plan(org: Organization) -> None:
+    plan = queued(org)
+    with (
+        patch("plans.runs.worker.replay", side_effect=OperationalError("server closed the connection")),
+        pytest.raises(OperationalError),
+    ):
+        worker.run_next()
+    assert worker.run_next() is None, "its lease stands"
+    PlanRun.objects.filter(pk=plan.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    again = worker.run_next()
+    assert again is not None
+    assert (again.pk, again.state) == (plan.pk, "projected")
 
 
 def test_a_plan_cancelled_while_it_runs_stops_and_leaves_no_result(org: Organization) -> None:
