@@ -1,6 +1,7 @@
 """What `make run` starts: the web server and the worker, under one Ctrl-C."""
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ class Command(BaseCommand):
                 "`serve` is for one's own machine (DEBUG=true). In production run granian and `manage.py worker` as"
                 " services of their own; see the README."
             )
+        self._want_port(options["host"], options["port"])
         call_command("migrate", verbosity=0)
         address = f"http://{options['host']}:{options['port']}"
         kept = settings.DATA_DIR / FILE_NAME
@@ -44,6 +46,18 @@ class Command(BaseCommand):
         self.stdout.write(f"\nServing {address}  (Ctrl-C stops; names and passwords: {kept})", ending="\n\n")
         self.stdout.flush()
         self._serve(options["host"], options["port"])
+
+    def _want_port(self, host: str, port: int) -> None:
+        # granian would share the port with another server of ours, and the kernel deal requests out among them.
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise CommandError(
+                    f"Nothing can be served on {host} port {port}: {error.strerror}. If the port is in use, stop what"
+                    f" uses it, or take another one: manage.py serve --port {port + 1 if port < 65535 else 8001}"
+                ) from error
 
     def _serve(self, host: str, port: int) -> None:
         # Sessions of their own: Ctrl-C reaches only this process, which then stops both in order.
@@ -71,4 +85,4 @@ class Command(BaseCommand):
             except subprocess.TimeoutExpired:
                 child.kill()
         if died:
-            raise CommandError("The server or the worker ended; its message is above. Is the port in use?")
+            raise CommandError("The server or the worker ended; its message is above.")
