@@ -1,6 +1,6 @@
 """`audit/` of an organisation: its entries, newest first."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.utils.dateparse import parse_datetime
@@ -33,6 +33,10 @@ def entry_json(row: AuditEntry) -> dict[str, Any]:
 
 def filtered(rows: AuditEntryQuerySet, given: dict[str, str]) -> AuditEntryQuerySet:
     """Entries that fit all filters that are filled in. Raises `ValidationError` naming the one that cannot be read."""
+    for name in FILTERS:
+        if "\0" in given.get(name, ""):
+            # PostgreSQL refuses to compare with it; no entry holds it.
+            raise exceptions.ValidationError({name: exceptions.ErrorDetail("Text with U+0000.", "bad_text")})
     columns = {name: given[name] for name in ("action", "target_type", "target_id") if given.get(name)}
     rows = rows.filter(**columns)
     if actor := given.get("actor"):
@@ -48,13 +52,13 @@ def filtered(rows: AuditEntryQuerySet, given: dict[str, str]) -> AuditEntryQuery
 def _time(name: str, text: str) -> datetime:
     try:
         value = parse_datetime(text)
-    except ValueError:
-        value = None
-    if value is None or value.tzinfo is None:
-        raise exceptions.ValidationError(
-            {name: exceptions.ErrorDetail("Write a time with its zone, like 2026-11-21T08:00:00Z.", "bad_time")}
-        )
-    return value
+        if value is not None and value.tzinfo is not None:
+            return value.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass  # a day that does not exist, or a moment before the year 1 or after 9999 in UTC
+    raise exceptions.ValidationError(
+        {name: exceptions.ErrorDetail("Write a time with its zone, like 2026-11-21T08:00:00Z.", "bad_time")}
+    )
 
 
 class AuditList(generics.GenericAPIView[AuditEntry]):

@@ -4,6 +4,7 @@ They are made anew after every migrate and never in a migration: SQLite drops a 
 rebuilds the table. Whoever owns the database can drop them; what that person changes afterwards, verifying finds.
 """
 
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 TABLE = "audit_auditentry"
@@ -40,8 +41,9 @@ def make_triggers(connection: BaseDatabaseWrapper) -> None:
     """Make the triggers anew, unless their table is gone (`migrate audit zero`)."""
     if TABLE not in connection.introspection.table_names():
         return
-    drop_triggers(connection)
-    with connection.cursor() as cursor:
+    # In one transaction: no writer may meet the table without them.
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        drop_triggers(connection)
         if connection.vendor == "sqlite":
             for name, body in _SQLITE.items():
                 cursor.execute(f"CREATE TRIGGER {name} {body}")

@@ -1,9 +1,10 @@
 """Recording and verifying. Only writer of the log."""
 
 import json
+import logging
 import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -24,6 +25,7 @@ from audit.log.entry import SALT_SIZE, BadEntry, Entry, payload_hash, time_text
 from audit.models import AuditEntry, AuditHead
 
 MAX_PAYLOAD_BYTES = 256 * 1024
+logger = logging.getLogger(__name__)
 
 
 class AuditError(Exception):
@@ -39,9 +41,15 @@ class NoTransaction(AuditError):
 
 
 class EntryRefused(AuditError):
-    """The entry would be too large, or holds what has no canonical form."""
+    """The entry or its payload holds what cannot be recorded."""
 
     code = "entry_refused"
+
+
+class EntryTooLarge(EntryRefused):
+    """A text of the entry is longer than an entry may hold."""
+
+    code = "entry_too_large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +73,19 @@ def record(
 ) -> Receipt:
     """Append one entry to an organisation's log, or to the installation's for None, in the caller's transaction.
 
-    Decimals, times and ids in the payload become text; a payload above 256 KiB is replaced by its digest and size.
-    Locks the log's head row until the transaction ends. Raises `NoTransaction`, `EntryRefused`; then nothing was written.
+    Decimals, times and ids in the payload become text; a payload above 256 KiB is replaced by its digest, size and counts.
+    Locks the log's head row until the transaction ends. Raises `NoTransaction`, `EntryRefused` and its `EntryTooLarge`;
+    then nothing was written, also where the caller catches them and commits.
     """
     if not connection.in_atomic_block:
         raise NoTransaction("record() must be called inside the transaction that makes the change.")
     actor = as_actor(by)
-    said = dict(payload or {})
-    if actor.name:
-        said["actor_name"] = actor.name
-    try:
-        kept = canonical_bytes(plain(said))
-        if len(kept) > MAX_PAYLOAD_BYTES:
-            kept = canonical_bytes({"sha256": sha256(kept).hexdigest(), "bytes": len(kept), "keys": sorted(said)[:100]})
-    except NotCanonical as error:
-        raise EntryRefused(f"The payload cannot be recorded: {error}") from error
+    kept = _payload_bytes(payload or {}, actor.name)
     salt = secrets.token_bytes(SALT_SIZE)
-
-    head = _locked_head(org_id)
-    # Never decreasing, also where a clock steps back or two machines disagree.
-    ts = max(time_text(timezone.now()), head.last_ts)
-    entry = Entry(
-        log=head.log,
-        seq=head.size,
-        ts=ts,
+    said = Entry(
+        log="",
+        seq=0,
+        ts=time_text(timezone.now()),
         actor_type=actor.type,
         actor_id=actor.id,
         on_behalf_of=actor.on_behalf_of,
@@ -99,25 +96,73 @@ def record(
         version_before=version_before,
         version_after=version_after,
         payload_sha256=payload_hash(salt, kept),
+        prev=None,
+    )
+    _check(said)
+
+    head = _locked_head(org_id)
+    entry = replace(
+        said,
+        log=head.log,
+        seq=head.size,
+        # Never decreasing: a clock steps back, two machines disagree, a writer waits here for another.
+        ts=max(said.ts, head.last_ts),
         prev=None if head.last_leaf_hash is None else bytes(head.last_leaf_hash).hex(),
     )
-    try:
-        data = entry.to_bytes()
-    except BadEntry as error:
-        raise EntryRefused(f"The entry cannot be recorded: {error}") from error
+    data = entry.to_bytes()
     leaf = tree.leaf_hash(data)
     edge = tree.append(head.size, tree.unpack(bytes(head.right_edge)), leaf)
     AuditEntry(org_id=org_id, entry=data, leaf_hash=leaf, payload=kept, salt=salt, **_columns(entry)).save()
     AuditHead.objects.filter(pk=head.pk).update(
-        size=head.size + 1, last_ts=ts, last_leaf_hash=leaf, right_edge=tree.pack(edge)
+        size=head.size + 1, last_ts=entry.ts, last_leaf_hash=leaf, right_edge=tree.pack(edge)
     )
     return Receipt(head.log, entry.seq, leaf.hex())
 
 
+def _payload_bytes(payload: dict[str, Any], actor_name: str) -> bytes:
+    """The canonical payload, or what stands for it where it is too large. Raises `EntryRefused`."""
+    name = {"actor_name": actor_name} if actor_name else {}
+    try:
+        said = plain({**payload, **name})
+        kept = canonical_bytes(said)
+        if len(kept) <= MAX_PAYLOAD_BYTES:
+            return kept
+        # Short keys and few of them: what stands for a large payload must itself be small.
+        lists = {key: len(said[key]) for key in sorted(said) if isinstance(said[key], dict | list) and len(key) <= 100}
+        counts = dict(list(lists.items())[:100])
+        digest = {"sha256": sha256(kept).hexdigest(), "bytes": len(kept), "counts": counts}
+        return canonical_bytes({**digest, **({"actor_name": actor_name[:200]} if actor_name else {})})
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise EntryRefused(f"The payload cannot be recorded: {error}") from error
+
+
+def _check(said: Entry) -> None:
+    """Raises `EntryRefused` for what the entry's form or a column does not hold, on either database.
+
+    The columns' limits keep every entry far below `MAX_BYTES`, whatever its log and number will be.
+    """
+    try:
+        said.to_bytes()
+    except BadEntry as error:
+        kind = EntryTooLarge if error.rule == "too_large" else EntryRefused
+        raise kind(f"The entry cannot be recorded: {error}") from error
+    for name, value in _columns(said).items():
+        limit = AuditEntry._meta.get_field(name).max_length
+        # SQLite would keep what PostgreSQL refuses.
+        if isinstance(value, str) and limit is not None and len(value) > limit:
+            raise EntryTooLarge(f"The entry cannot be recorded: {name} has at most {limit} characters.")
+
+
 def plain(value: Any) -> Any:
-    """The value with decimals, times, ids and tuples as text and lists, for the canonical form."""
+    """The value with decimals, times, ids and tuples as text and lists, for the canonical form.
+
+    Raises `ValueError` for a time without a zone and for two keys that are one as text.
+    """
     if isinstance(value, dict):
-        return {str(key): plain(member) for key, member in value.items()}
+        members = {str(key): plain(member) for key, member in value.items()}
+        if len(members) != len(value):
+            raise NotCanonical("Two keys are the same text.")
+        return members
     if isinstance(value, list | tuple):
         return [plain(member) for member in value]
     if isinstance(value, datetime):
@@ -137,11 +182,16 @@ def _locked_head(org_id: UUID | None) -> AuditHead:
     if not rows.update(size=F("size")):
         try:
             with transaction.atomic():
-                AuditHead.objects.create(org_id=org_id, log=f"{settings.AUDIT_ORIGIN}/audit/{org_id or 'installation'}")
+                AuditHead.objects.create(org_id=org_id, log=settings.AUDIT_ORIGIN + _place(org_id))
         except IntegrityError:
             pass  # somebody else made it first; its lock is waited for below
         rows.update(size=F("size"))
     return rows.get()
+
+
+def _place(org_id: UUID | None) -> str:
+    """What follows the host in a log's origin."""
+    return f"/audit/{org_id or 'installation'}"
 
 
 def _columns(entry: Entry) -> dict[str, Any]:
@@ -191,7 +241,7 @@ def verify_org(org_id: UUID | None) -> Verification:
     log = AuditEntry.objects.filter(org_id=org_id).order_by("seq").values_list("log", flat=True).first()
     if log is not None:
         return verify(log)
-    return Verification(f"{settings.AUDIT_ORIGIN}/audit/{org_id or 'installation'}", True, 0, tree.EMPTY_ROOT.hex())
+    return Verification(settings.AUDIT_ORIGIN + _place(org_id), True, 0, tree.EMPTY_ROOT.hex())
 
 
 def logs() -> Iterator[str]:
@@ -202,37 +252,63 @@ def logs() -> Iterator[str]:
 
 
 def verify(log: str) -> Verification:
-    """Recompute a log from its stored bytes, in constant memory: bytes, order, links, payloads, columns and the head."""
-    head = AuditHead.objects.filter(log=log).first()
+    """Recompute a log from its stored bytes, in constant memory: bytes, order, links, payloads, columns and the head.
+
+    May run while others write: it checks the head as it was when it began, and every entry that it finds.
+    """
     checker = Checker(log)
 
     def bad(seq: int, rule: str, message: str) -> Verification:
         return Verification(log, False, checker.size, checker.root.hex(), seq, rule, message)
 
+    try:
+        return _verify(log, checker, bad)
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        # SQLite keeps any value in any column: text for a number, garbage for an id.
+        logger.warning("The log %s cannot be read.", log, exc_info=True)
+        return bad(checker.size, "unreadable", f"What is stored there cannot be read: {error}")
+
+
+def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verification]) -> Verification:
+    head = AuditHead.objects.filter(log=log).first()
     if head is None:
         return bad(0, "no_head", "The head of this log is gone.")
+    if not head.log.endswith(_place(head.org_id)):
+        return bad(0, "wrong_org", "The head is kept under another organisation than its log names.")
+    found = _state(checker)
     # In the order of the columns: an entry moved to another place shows as a break at that place.
     for row in AuditEntry.objects.filter(log=log).order_by("seq", "pk").iterator(chunk_size=1_000):
+        # Read whole before the checker moves on: what cannot be read is then a finding at this entry.
+        data, leaf = bytes(row.entry), bytes(row.leaf_hash)
         payload = None if row.payload is None else bytes(row.payload)
         salt = None if row.salt is None else bytes(row.salt)
         try:
-            entry = checker.take(bytes(row.entry), payload, salt)
+            entry = checker.take(data, payload, salt)
         except BadEntry as error:
             return bad(row.seq, error.rule, str(error))
-        if bytes(row.leaf_hash) != checker.last_leaf:
+        if leaf != checker.last_leaf:
             return bad(row.seq, "wrong_leaf_hash", "The hash kept beside it is not that of its bytes.")
         if row.org_id != head.org_id:
             return bad(row.seq, "wrong_org", "It is kept under another organisation.")
         for name, value in _columns(entry).items():
             if getattr(row, name) != value:
                 return bad(row.seq, "wrong_column", f"The column {name} says something else than its bytes.")
-    last = None if head.last_leaf_hash is None else bytes(head.last_leaf_hash)
-    if head.size != checker.size:
+        if checker.size <= head.size:
+            found = _state(checker)
+    # An entry and its head are committed together: entries beyond the head read above need one that has grown since.
+    grown = checker.size > head.size and AuditHead.objects.filter(log=log, size__gte=checker.size).exists()
+    if checker.size != head.size and not grown:
         first = min(head.size, checker.size)
         return bad(first, "wrong_size", f"The head counts {head.size:,} entries, there are {checker.size:,}.")
-    if (last, bytes(head.right_edge), head.last_ts) != (checker.last_leaf, tree.pack(checker.edge), checker.last_ts):
-        return bad(max(checker.size - 1, 0), "wrong_head", "The head is not that of these entries.")
+    last = None if head.last_leaf_hash is None else bytes(head.last_leaf_hash)
+    if (last, bytes(head.right_edge), head.last_ts) != found:
+        return bad(max(head.size - 1, 0), "wrong_head", "The head is not that of these entries.")
     return Verification(log, True, checker.size, checker.root.hex())
+
+
+def _state(checker: Checker) -> tuple[bytes | None, bytes, str]:
+    """What a head keeps beside its size."""
+    return checker.last_leaf, tree.pack(checker.edge), checker.last_ts
 
 
 def payload_of(row: AuditEntry) -> dict[str, Any] | None:

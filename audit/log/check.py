@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from audit.log.entry import BadEntry, Entry, payload_hash
+from audit.log.entry import SALT_SIZE, BadEntry, Entry, payload_hash
 from audit.log.tree import append, leaf_hash, root
 
 
@@ -11,7 +11,7 @@ class Checker:
     """Takes the entries of one log in order; raises `BadEntry` at the first that breaks a rule.
 
     Rules: `too_large`, `bad_canonical`, `wrong_shape`, `wrong_log`, `wrong_seq`, `wrong_prev`, `time_went_back`,
-    `wrong_payload`.
+    `wrong_payload`. After a refusal the state is that of the entries before.
     """
 
     log: str
@@ -31,7 +31,9 @@ class Checker:
             raise BadEntry("wrong_prev", "`prev` is not the hash of the entry before.")
         if entry.ts < self.last_ts:
             raise BadEntry("time_went_back", "Its time is before that of the entry before.")
-        if payload is None or salt is None or payload_hash(salt, payload) != entry.payload_sha256:
+        if payload is None or salt is None or len(salt) != SALT_SIZE:
+            raise BadEntry("wrong_payload", "The payload or its salt is not kept whole beside it.")
+        if payload_hash(salt, payload) != entry.payload_sha256:
             raise BadEntry("wrong_payload", "The payload kept beside it is not the one it names.")
         self.last_leaf = leaf_hash(data)
         self.edge = append(self.size, self.edge, self.last_leaf)

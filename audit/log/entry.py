@@ -77,10 +77,13 @@ class Entry:
             raise BadEntry("bad_canonical", str(error)) from error
         if not _fits(raw, _SHAPE) or not _fits(raw["actor"], _ACTOR) or not _fits(raw["target"], _TARGET):
             raise BadEntry("wrong_shape", "An entry has other keys, or a value of another type.")
-        if raw["v"] != 1 or raw["seq"] < 0 or raw["actor"]["type"] not in ACTOR_TYPES:
+        numbers = (raw["seq"], raw["version_before"] or 0, raw["version_after"] or 0)
+        if raw["v"] != 1 or min(numbers) < 0 or raw["actor"]["type"] not in ACTOR_TYPES:
             raise BadEntry("wrong_shape", "An entry has an unknown format, actor or number.")
+        if b"\\u0000" in data and _holds_nul(raw):
+            raise BadEntry("wrong_shape", "Text with U+0000, which not every database can keep.")
         prev = raw["prev"]
-        if not _TIME.fullmatch(raw["ts"]) or not _HASH.fullmatch(raw["payload_sha256"]):
+        if not _is_time(raw["ts"]) or not _HASH.fullmatch(raw["payload_sha256"]):
             raise BadEntry("wrong_shape", "The time or the payload's hash of an entry is not in its form.")
         if (prev is None) != (raw["seq"] == 0) or not (prev is None or _HASH.fullmatch(prev)):
             raise BadEntry("wrong_shape", "`prev` is the hash of the entry before, and null for the first only.")
@@ -110,8 +113,25 @@ def payload_hash(salt: bytes, payload: bytes) -> str:
 
 
 def time_text(at: datetime) -> str:
-    """An aware time as entries write it."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """An aware time as entries write it. Raises `ValueError` for a time without a zone."""
+    if at.utcoffset() is None:
+        raise ValueError("A time without a zone names no moment.")
+    # Not strftime: it writes the year 99 with two digits.
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def _is_time(text: str) -> bool:
+    """Whether the text has the form of a time and names a day and an hour that exist."""
+    try:
+        return _TIME.fullmatch(text) is not None and time_text(datetime.fromisoformat(text)) == text
+    except ValueError:
+        return False
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_nul, value.values()))
+    return isinstance(value, str) and "\0" in value
 
 
 _TEXT, _WHOLE, _NONE = (str,), (int,), (type(None),)

@@ -1,7 +1,7 @@
 """The log's bytes and hashes, without a database."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,12 @@ LEAVES = [bytes.fromhex(text) for text in (
 ROOTS = {
     0: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     1: "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    2: "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    3: "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+    4: "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    5: "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+    6: "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+    7: "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
     8: "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 }
 
@@ -178,6 +184,12 @@ def test_the_bytes_of_an_entry_never_change() -> None:
         ({"seq": True}, "wrong_shape"),
         ({"ts": "2026-11-21T08:00:00Z"}, "wrong_shape"),
         ({"ts": "2026-11-21T08:00:00.000001+00:00"}, "wrong_shape"),
+        ({"ts": "2026-02-30T08:00:00.000001Z"}, "wrong_shape"),
+        ({"ts": "2026-11-21T24:00:00.000000Z"}, "wrong_shape"),
+        ({"version_before": -1}, "wrong_shape"),
+        ({"version_after": False}, "wrong_shape"),
+        ({"action": "a\0"}, "wrong_shape"),
+        ({"target_id": "a\0"}, "wrong_shape"),
         ({"actor_type": "root"}, "wrong_shape"),
         ({"actor_id": 7}, "wrong_shape"),
         ({"prev": "00" * 32}, "wrong_shape"),
@@ -206,6 +218,16 @@ def test_a_missing_or_an_extra_key_is_refused(key: str) -> None:
 
 def test_times_are_utc_with_six_digits() -> None:
     assert time_text(datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)) == "2026-01-02T03:04:05.000006Z"
+    assert time_text(datetime(99, 1, 2, tzinfo=UTC)) == "0099-01-02T00:00:00.000000Z"
+    east = timezone(timedelta(hours=5, minutes=30))
+    assert time_text(datetime(2026, 1, 2, 3, 4, 5, tzinfo=east)) == "2026-01-01T21:34:05.000000Z"
+    with pytest.raises(ValueError, match="without a zone"):
+        time_text(datetime(2026, 1, 2))
+
+
+def test_a_backslash_before_u0000_is_text_and_no_nul() -> None:
+    entry = an_entry(action="\\u0000")
+    assert Entry.from_bytes(entry.to_bytes()) == entry
 
 
 # --- Chains -----------------------------------------------------------------------------------------------------------
@@ -272,6 +294,7 @@ def test_each_attack_on_a_chain_is_found_where_it_happened(at: int) -> None:
         "wrong_payload",
     )
     assert attacked(lambda chain: chain.__setitem__(at, (chain[at][0], None, None))) == (at, "wrong_payload")
+    assert attacked(lambda chain: chain.__setitem__(at, (*chain[at][:2], b"short"))) == (at, "wrong_payload")
 
 
 def test_time_does_not_go_back() -> None:

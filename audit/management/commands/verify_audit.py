@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
+from audit.models import AuditEntry, AuditHead
 from audit.services import Verification, logs, verify, verify_org
 
 
@@ -38,7 +39,11 @@ class Command(BaseCommand):
             return [verify(options["log"])]
         if options["org"]:
             try:
-                return [verify_org(UUID(options["org"]))]
+                org_id = UUID(options["org"])
             except ValueError as error:
                 raise CommandError("--org is the id of an organisation.", returncode=3) from error
+            if not (AuditHead.objects.filter(org_id=org_id).exists() or AuditEntry.objects.of(org_id).exists()):
+                # "Verified 0 entries" would hide a mistyped id.
+                raise CommandError(f"There is no log of the organisation {org_id}.", returncode=3)
+            return [verify_org(org_id)]
         return [verify(log) for log in logs()]

@@ -1,0 +1,128 @@
+"""What the database refuses, and how its triggers come back; on both databases."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import DatabaseError, connection, transaction
+
+from audit.database import drop_triggers, make_triggers
+from audit.models import AppendOnly, AuditEntry
+from audit.services import verify_org
+from tests.audit.build import ORG, TABLE, some, sql
+
+pytestmark = pytest.mark.django_db
+KEPT = "id, log, org_id, seq, ts, actor_type, actor_id, target_type, target_id, entry, leaf_hash"
+UPSERT = f"INSERT INTO {TABLE} ({KEPT}, action) SELECT {KEPT}, 'forged' FROM {TABLE}"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"UPDATE {TABLE} SET action = 'forged'",
+        f"UPDATE {TABLE} SET payload = NULL, salt = NULL",
+        f"DELETE FROM {TABLE}",
+        f"{UPSERT} WHERE true ON CONFLICT (id) DO UPDATE SET action = 'forged'",
+        f"{UPSERT} WHERE true ON CONFLICT (log, seq) DO UPDATE SET action = 'forged'",
+        UPSERT.replace("INSERT INTO", "INSERT OR REPLACE INTO"),
+        UPSERT.replace("INSERT INTO", "REPLACE INTO"),
+        # Under a new id, over the same place in the log.
+        UPSERT.replace("INSERT INTO", "REPLACE INTO").replace("id, log", "log"),
+    ],
+)
+def test_the_database_refuses_to_change_or_remove_entries(statement: str) -> None:
+    if "REPLACE" in statement and connection.vendor != "sqlite":
+        pytest.skip("REPLACE is SQLite's")
+    some(3)
+    before = list(AuditEntry.objects.order_by("seq").values_list("pk", "action", "target_id"))
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        sql(statement)
+    assert list(AuditEntry.objects.order_by("seq").values_list("pk", "action", "target_id")) == before
+    assert verify_org(ORG).ok
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda row: row.save(),
+        lambda row: row.delete(),
+        lambda row: AuditEntry.objects.update(action="forged"),
+        lambda row: AuditEntry.objects.all().delete(),
+        lambda row: AuditEntry.objects.bulk_update([row], ["action"]),
+        lambda row: AuditEntry.objects.bulk_create([row]),
+        lambda row: AuditEntry.objects.update_or_create(pk=row.pk, defaults={"action": "forged"}),
+    ],
+)
+def test_the_orm_refuses_too(attempt: Callable[[AuditEntry], Any]) -> None:
+    some(1)
+    row = AuditEntry.objects.get()
+    row.action = "forged"
+    with pytest.raises(AppendOnly):
+        attempt(row)
+    assert AuditEntry.objects.get().action == "test.happened"
+
+
+def refused(statement: str) -> bool:
+    try:
+        with transaction.atomic():
+            sql(statement)
+            transaction.set_rollback(True)
+    except DatabaseError:
+        return True
+    return False
+
+
+UPDATE = f"UPDATE {TABLE} SET action = 'forged'"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_migrate_makes_missing_triggers_again() -> None:
+    some(1)
+    drop_triggers(connection)
+    assert not refused(UPDATE), "else this test could not fail"
+    call_command("migrate", verbosity=0)
+    assert refused(UPDATE)
+    assert refused(f"DELETE FROM {TABLE}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_migrate_makes_them_again_after_a_table_was_rebuilt() -> None:
+    some(2)
+    field = AuditEntry._meta.get_field("action")
+    wider = field.clone()
+    wider.max_length = 60
+    wider.set_attributes_from_name("action")
+    wider.model = AuditEntry
+    with connection.schema_editor() as editor:
+        editor.alter_field(AuditEntry, field, wider)
+        editor.alter_field(AuditEntry, wider, field)
+    if connection.vendor == "sqlite":
+        assert not refused(UPDATE), "SQLite drops the triggers with the old table"
+    call_command("migrate", verbosity=0)
+    assert refused(UPDATE)
+    assert verify_org(ORG).ok
+    some(1)
+    assert verify_org(ORG).size == 3
+
+
+def test_making_and_dropping_triggers_twice_does_no_harm() -> None:
+    some(1)
+    make_triggers(connection)
+    make_triggers(connection)
+    assert refused(UPDATE)
+    drop_triggers(connection)
+    drop_triggers(connection)
+    assert not refused(UPDATE)
+    make_triggers(connection)
+
+
+def test_a_session_that_plays_a_replica_is_refused_too() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("replication roles are PostgreSQL's")
+    some(1)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tgenabled FROM pg_trigger WHERE tgname = 'audit_append_only'")
+        assert cursor.fetchall() == [("A",)]
+    sql("SET LOCAL session_replication_role = replica")
+    assert refused(UPDATE)

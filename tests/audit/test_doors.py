@@ -1,0 +1,238 @@
+"""The log through the API and the admin's page: what is shown, to whom, and what is refused."""
+
+import re
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import Client
+
+from audit.actors import Actor, system
+from audit.log.entry import time_text
+from audit.models import AuditEntry, AuditHead
+from audit.services import record
+from routes.orgs.access import create_key
+from routes.orgs.models import Organization
+from tests.audit.build import TABLE, sql, without_triggers
+from tests.build import a_person, an_org
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def org() -> Organization:
+    return an_org()
+
+
+@pytest.fixture
+def program(org: Organization) -> Client:
+    key = create_key(org, name="reader", role="viewer", by=a_person("edda", org, "viewer"))
+    return Client(headers={"Authorization": f"Bearer {key.text}"})
+
+
+@pytest.fixture
+def browser(org: Organization) -> Client:
+    client = Client()
+    client.force_login(a_person("arno", org, "viewer"))
+    return client
+
+
+def happened(org: Organization, count: int = 1, **fields: Any) -> None:
+    with transaction.atomic():
+        for n in range(count):
+            said: dict[str, Any] = {
+                "by": system("test"),
+                "action": "test.happened",
+                "target": ("thing", str(n)),
+                **fields,
+            }
+            record(org.pk, **said)
+
+
+def listed(program: Client, org: Organization, query: str = "") -> list[dict[str, Any]]:
+    answer = program.get(f"/api/v1/orgs/{org.slug}/audit/{query}")
+    assert answer.status_code == 200, answer.content
+    results: list[dict[str, Any]] = answer.json()["results"]
+    return results
+
+
+# --- The API ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_item_says_what_its_entry_says(program: Client, org: Organization) -> None:
+    happened(
+        org,
+        by=Actor("api_key", "k1", "7", "ci"),
+        action="route.paused",
+        target=("route", "r1"),
+        payload={"why": "<b>"},
+        version_before=1,
+        version_after=2,
+    )
+    row = AuditEntry.objects.of(org.pk).latest("seq")
+    assert listed(program, org)[0] == {
+        "seq": row.seq,
+        "ts": time_text(row.ts),
+        "actor": {"type": "api_key", "id": "k1", "on_behalf_of": "7"},
+        "action": "route.paused",
+        "target": {"type": "route", "id": "r1"},
+        "request_id": None,
+        "version_before": 1,
+        "version_after": 2,
+        "leaf_hash": bytes(row.leaf_hash).hex(),
+        "payload": {"why": "<b>", "actor_name": "ci"},
+    }
+
+
+def test_items_come_newest_first_page_by_page_and_none_is_missed(program: Client, org: Organization) -> None:
+    happened(org, 7)
+    size = AuditHead.objects.get(org_id=org.pk).size
+    seen: list[int] = []
+    url: str | None = f"/api/v1/orgs/{org.slug}/audit/?limit=3"
+    while url:
+        page = program.get(url).json()
+        assert len(page["results"]) <= 3
+        seen += [item["seq"] for item in page["results"]]
+        url = page["next"]
+        happened(org)  # what is written meanwhile moves no page
+    assert seen == list(range(size - 1, -1, -1))
+
+
+def test_filters_choose_and_combine(program: Client, org: Organization) -> None:
+    happened(org, by=Actor("user", "u1"), action="a.a", target=("x", "1"))
+    happened(org, by=Actor("api_key", "k1", "u1"), action="a.b", target=("x", "2"))
+    happened(org, by=Actor("user", "u2"), action="a.b", target=("y", "2"))
+
+    def found(query: str) -> list[str]:
+        return [
+            f"{e['actor']['id']} {e['action']} {e['target']['type']}{e['target']['id']}"
+            for e in listed(program, org, query)
+        ]
+
+    assert found("?action=a.b") == ["u2 a.b y2", "k1 a.b x2"]
+    assert found("?actor=u1") == ["k1 a.b x2", "u1 a.a x1"], "a person is also behind the acts of one's keys"
+    assert found("?target_type=x&target_id=2") == ["k1 a.b x2"]
+    assert found("?actor=u1&action=a.b") == ["k1 a.b x2"]
+    assert found("?action=a.c") == []
+
+
+def test_since_is_part_of_the_window_and_until_is_not(program: Client, org: Organization) -> None:
+    happened(org, 3)
+    newest, second = listed(program, org)[:2]
+    assert second["ts"] < newest["ts"], "else this test could not fail"
+    assert listed(program, org, f"?since={newest['ts']}") == [newest]
+    assert listed(program, org, f"?since={second['ts']}&until={newest['ts']}") == [second]
+    east = datetime.fromisoformat(newest["ts"]).isoformat().replace("+00:00", "%2B00:00")
+    assert listed(program, org, f"?since={east}") == [newest]
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "code"),
+    [
+        ("?since=yesterday", "since", "bad_time"),
+        ("?since=2026-11-21", "since", "bad_time"),
+        ("?until=2026-11-21T08:00:00", "until", "bad_time"),
+        ("?until=2026-02-30T08:00:00Z", "until", "bad_time"),
+        ("?since=0001-01-01T00:00:00%2B14:00", "since", "bad_time"),
+        ("?until=9999-12-31T23:59:59-14:00", "until", "bad_time"),
+        ("?action=%00", "action", "bad_text"),
+        ("?actor=a%00b", "actor", "bad_text"),
+        ("?target_id=%00", "target_id", "bad_text"),
+        ("?acton=x", "acton", "unknown_key"),
+    ],
+)
+def test_a_filter_that_cannot_be_read_is_named(
+    program: Client, org: Organization, query: str, field: str, code: str
+) -> None:
+    answer = program.get(f"/api/v1/orgs/{org.slug}/audit/{query}")
+    assert answer.status_code == 422
+    assert [(one["pointer"], one["code"]) for one in answer.json()["errors"]] == [(f"/{field}", code)]
+
+
+def test_nobody_reads_the_log_of_another_organisation(program: Client, org: Organization, browser: Client) -> None:
+    other = an_org("other")
+    happened(other, action="secret.act")
+    happened(org)
+    assert program.get(f"/api/v1/orgs/{other.slug}/audit/").status_code == 404
+    assert browser.get(f"/admin/o/{other.slug}/audit/").status_code == 404
+    assert browser.post(f"/admin/o/{other.slug}/audit/verify/").status_code == 404
+    assert "secret.act" not in {item["action"] for item in listed(program, org)}
+    assert "secret.act" not in browser.get(f"/admin/o/{org.slug}/audit/").text
+    assert Client().get(f"/api/v1/orgs/{org.slug}/audit/").status_code == 401
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_the_api_writes_nothing(program: Client, org: Organization, method: str) -> None:
+    assert getattr(program, method)(f"/api/v1/orgs/{org.slug}/audit/").status_code == 405
+
+
+# --- The page ---------------------------------------------------------------------------------------------------------
+
+
+def numbers(page: str) -> list[int]:
+    return [int(seq) for seq in re.findall(r'<td class="num">(\d+)</td>', page)]
+
+
+def test_the_page_shows_fifty_and_leads_to_older_ones(browser: Client, org: Organization) -> None:
+    happened(org, 60)
+    size = AuditHead.objects.get(org_id=org.pk).size
+    url = f"/admin/o/{org.slug}/audit/"
+    first = browser.get(url).text
+    assert numbers(first) == list(range(size - 1, size - 51, -1))
+    older = re.search(r'href="(\?[^"]*before=\d+)"', first)
+    assert older is not None
+    second = browser.get(url + older[1]).text
+    assert numbers(second) == list(range(size - 51, -1, -1))
+    assert "before=" not in second
+
+
+def test_a_filter_of_the_page_stays_on_older_pages(browser: Client, org: Organization) -> None:
+    happened(org, 55, action="a.a")
+    happened(org, 3, action="a.b")
+    first = browser.get(f"/admin/o/{org.slug}/audit/?action=a.a").text
+    assert len(numbers(first)) == 50
+    assert "?action=a.a&amp;before=" in first
+    assert numbers(browser.get(f"/admin/o/{org.slug}/audit/?action=a.b&actor=test").text)[0] > numbers(first)[0]
+
+
+def test_a_payload_is_shown_as_text(browser: Client, org: Organization) -> None:
+    happened(org, payload={"note": "<script>alert(1)</script>"})
+    page = browser.get(f"/admin/o/{org.slug}/audit/").text
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>alert" not in page
+    assert not re.search(r"<[^>]+\s(style|on\w+)=", page), "the strict policy blocks inline styles and handlers"
+
+
+@pytest.mark.parametrize("query", ["?since=yesterday", "?action=%00", "?until=9999-12-31T23:59:59-14:00"])
+def test_a_filter_that_cannot_be_read_is_said_on_the_page(browser: Client, org: Organization, query: str) -> None:
+    answer = browser.get(f"/admin/o/{org.slug}/audit/{query}")
+    assert answer.status_code == 200
+    assert 'class="notice notice-bad" role="alert"' in answer.text
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "²", "9" * 30, ""])
+def test_a_place_that_is_none_is_ignored(browser: Client, org: Organization, before: str) -> None:
+    assert numbers(browser.get(f"/admin/o/{org.slug}/audit/", {"before": before}).text)
+
+
+def test_verify_now_says_what_it_found(browser: Client, org: Organization) -> None:
+    happened(org, 4)
+    url = f"/admin/o/{org.slug}/audit/verify/"
+    size = AuditHead.objects.get(org_id=org.pk).size
+    good = browser.post(url).text
+    assert f"<strong>Verified:</strong> {size} entries" in good
+    with without_triggers():
+        sql(f"UPDATE {TABLE} SET action = 'forged' WHERE seq = 2")
+    bad = browser.post(url).text
+    assert "<strong>Tampered at entry 2.</strong>" in bad
+    assert "wrong_column" in bad
+    assert "Verified:" not in bad
+
+
+def test_verify_now_is_asked_for_and_not_followed_from_a_link(browser: Client, org: Organization) -> None:
+    url = f"/admin/o/{org.slug}/audit/verify/"
+    assert browser.get(url).status_code == 405
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = browser.cookies
+    assert strict.post(url).status_code == 403
