@@ -23,6 +23,7 @@ MIN_UNITS = 6
 #: Up to so many units every subset is taken instead of a sample.
 ALL_SUBSETS = 13
 _LIMB = 26
+_LIMB_MASK = 2**_LIMB - 1
 _CHUNK = 256
 _MASK = 2**64 - 1
 
@@ -98,8 +99,11 @@ def interval(units: Sequence[Unit], *, seed: int, iterations: int) -> Interval |
     """The interval of sum saved / sum current over these units. None for fewer than six.
 
     A subset without any current cost has no ratio; such subsets count as below and above everything in turn, which can
-    only widen the interval, and open an end where there are many.
+    only widen the interval, and open an end where there are many. Fewer than 39 subsets leave both ends open. Raises
+    `ValueError` for fewer than two iterations.
     """
+    if iterations < 2:
+        raise ValueError("A subset and its complement are two iterations; there are none in fewer.")
     if len(units) < MIN_UNITS:
         return None
     ratios: list[Fraction] = []
@@ -135,20 +139,26 @@ def subset_sums(units: Sequence[Unit], *, seed: int, iterations: int) -> Iterato
     """
     columns = [[unit.saved for unit in units], [unit.current for unit in units]]
     totals = [sum(column) for column in columns]
-    # Two limbs each: doubles add integers below 2^53 exactly, and a matrix product is the fastest way to add.
+    # Doubles add integers below 2^53 exactly, and a matrix product is the fastest way to add. Beyond, each value is cut
+    # into as many limbs as bring the sum of the highest, and of the 26-bit ones below it, back under that bound.
+    bits = max(sum(map(abs, column)) for column in columns).bit_length()
+    shifts = [_LIMB * place for place in reversed(range(1 + -(-max(bits - 52, 0) // _LIMB)))]
     limbs = np.array(
-        [[value >> _LIMB for value in column] for column in columns]
-        + [[value & (2**_LIMB - 1) for value in column] for column in columns],
+        [
+            [value >> shift if shift == shifts[0] else value >> shift & _LIMB_MASK for value in column]
+            for column in columns
+            for shift in shifts
+        ],
         dtype=np.float64,
     ).T
     if len(units) <= ALL_SUBSETS:
         masks = np.arange(1, 2 ** len(units), dtype=np.uint64)
-        bits = (masks[:, None] >> np.arange(len(units), dtype=np.uint64)) & np.uint64(1)
-        yield from _joined(bits.astype(np.float64) @ limbs)
+        kept = (masks[:, None] >> np.arange(len(units), dtype=np.uint64)) & np.uint64(1)
+        yield from _joined(kept.astype(np.float64) @ limbs)
         return
     for start in range(0, iterations // 2, _CHUNK):
-        bits = np.stack([coins(len(units), seed, r) for r in range(start, min(start + _CHUNK, iterations // 2))])
-        for saved, current in _joined(bits.astype(np.float64) @ limbs):
+        kept = np.stack([coins(len(units), seed, r) for r in range(start, min(start + _CHUNK, iterations // 2))])
+        for saved, current in _joined(kept.astype(np.float64) @ limbs):
             yield saved, current
             yield totals[0] - saved, totals[1] - current
 
@@ -160,5 +170,11 @@ def coins(count: int, seed: int, r: int) -> NDArray[np.uint8]:
 
 
 def _joined(products: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
-    for high_saved, high_current, low_saved, low_current in products.tolist():
-        yield (int(high_saved) << _LIMB) + int(low_saved), (int(high_current) << _LIMB) + int(low_current)
+    """(saved, current) of each row of sums of limbs, the highest limb first."""
+    half = products.shape[1] // 2
+    for sums in products.tolist():
+        saved = current = 0
+        for limb_saved, limb_current in zip(sums[:half], sums[half:], strict=True):
+            saved = (saved << _LIMB) + int(limb_saved)
+            current = (current << _LIMB) + int(limb_current)
+        yield saved, current

@@ -18,8 +18,8 @@ from plans.replay.values import LogRow
 from routes.engine import Engine, RequestContext, RouteDecision
 from routes.engine.canonical import canonical_bytes
 
-#: Changes when the same input may give another result.
-VERSION = "1"
+#: Of the replay: changes when the same input may give another result.
+ENGINE_VERSION = "1"
 INTERVAL_METHOD = "random_subsets"
 #: With fewer clusters than this, and at least so many whole days, days are the units.
 FEW_CLUSTERS, WHOLE_DAYS = 20, 7
@@ -46,7 +46,10 @@ class _Totals:
     current: int = 0
     projected: int = 0
     rerouted: int = 0
+    #: Requests whose cost differs between the two sets of routes.
+    repriced: int = 0
     unpriceable: int = 0
+    too_dear: int = 0
     excluded: Counter[str] = field(default_factory=Counter)
     unknown_prices: Counter[str] = field(default_factory=Counter)
     over_ceiling: Counter[str] = field(default_factory=Counter)
@@ -63,7 +66,7 @@ def replay(
     proposed: Engine,
     prices: PriceList,
     seed: int,
-    iterations: int,
+    iterations: int = 10_000,
     window: tuple[datetime, datetime] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
@@ -75,15 +78,16 @@ def replay(
 
     Answers a JSON object (see the design of plans): USD are numbers with at most nine decimals, percents are percents,
     savings are signed. `on_progress` hears the number of rows read, every 1,000; what it raises ends the replay.
+    `window` says which UTC days are whole, and so whether days may be the units; without it they are not.
     """
     totals = _Totals(excluded=Counter(failed=0, shadow=0, repeated=0, unpriced=0))
     clusters, days = Clusters(), _Days()
     data = sha256()
     seen: set[str] = set()
     for ordinal, row in enumerate(rows):
-        if on_progress is not None and ordinal and ordinal % PROGRESS_EVERY == 0:
-            on_progress(ordinal)
         data.update(canonical_bytes(_digested(row)) + b"\n")
+        if on_progress is not None and (ordinal + 1) % PROGRESS_EVERY == 0:
+            on_progress(ordinal + 1)
         if reason := _reason_to_leave_out(row, seen):
             totals.excluded[reason] += 1
             continue
@@ -113,7 +117,7 @@ def replay(
         "caveats": caveats,
         "excluded": dict(sorted(totals.excluded.items())),
         "provenance": {
-            "replay_version": VERSION,
+            "engine_version": ENGINE_VERSION,
             "data_digest": f"sha256:{data.hexdigest()}",
             "prices_digest": prices.digest(),
             "seed": seed,
@@ -161,9 +165,8 @@ def _take(row: LogRow, totals: _Totals, current: Engine, proposed: Engine, price
     assert row.cost_nano is not None
     context = context_of(row)
     now, then = current.decide(context), proposed.decide(context)
-    unpriceable_before = sum(totals.unknown_prices.values())
-    cost_now = _cost(row, now, prices, totals)
-    cost_then = _cost(row, then, prices, totals)
+    cost_now, kept_now = _cost(row, now, prices)
+    cost_then, kept_then = _cost(row, then, prices)
     baseline = row.baseline_cost_nano
     if baseline is None:
         baseline = row.cost_nano
@@ -173,8 +176,16 @@ def _take(row: LogRow, totals: _Totals, current: Engine, proposed: Engine, price
     totals.current += cost_now
     totals.projected += cost_then
     totals.rerouted += now.model_for(row.requested_model) != then.model_for(row.requested_model)
-    totals.unpriceable += sum(totals.unknown_prices.values()) > unpriceable_before
-    totals.facts_from_bill += row.fact_input_tokens is None
+    totals.repriced += cost_now != cost_then
+    # A set: both sides often have the same trouble with the same model, which is still one request.
+    kept = {(why, model) for why, model in (kept_now, kept_then) if why}
+    totals.unknown_prices.update(model for why, model in kept if why == "unknown_price")
+    totals.over_ceiling.update(model for why, model in kept if why == "over_cost_ceiling")
+    totals.unpriceable += any(why == "unknown_price" for why, _ in kept)
+    totals.too_dear += any(why == "over_cost_ceiling" for why, _ in kept)
+    totals.facts_from_bill += row.fact_input_tokens is None or (
+        row.fact_estimated_cost_nano is None and row.baseline_cost_nano is not None
+    )
     totals.synthetic.update(row.synthetic)
     route = totals.routes.setdefault(then.route_id, _Route(then.route_id, then.route_name))
     route.matched += 1
@@ -184,21 +195,22 @@ def _take(row: LogRow, totals: _Totals, current: Engine, proposed: Engine, price
     return cost_now - cost_then, cost_now
 
 
-def _cost(row: LogRow, decision: RouteDecision, prices: PriceList, totals: _Totals) -> int:
-    """What the row costs under a decision, in nano-dollars."""
+def _cost(row: LogRow, decision: RouteDecision, prices: PriceList) -> tuple[int, tuple[str, str]]:
+    """What the row costs under a decision, in nano-dollars, and (why it keeps the paid cost, the decided model).
+
+    The reason is "" for a cost that is known.
+    """
     assert row.cost_nano is not None
     model = decision.model_for(row.requested_model)
-    if model is None or model == row.model:
-        return row.cost_nano
+    if model == row.model:
+        return row.cost_nano, ("", model)
     price = prices.find(row.provider, model, row.ts)
     if price is None:
-        totals.unknown_prices[model] += 1
-        return row.cost_nano
+        return row.cost_nano, ("unknown_price", model)
     cost = price.cost_nano(row.input_tokens, row.output_tokens, row.cached_tokens)
     if decision.max_cost_usd is not None and cost > Decimal(str(decision.max_cost_usd)).scaleb(9):
-        totals.over_ceiling[model] += 1
-        return row.cost_nano
-    return cost
+        return row.cost_nano, ("over_cost_ceiling", model)
+    return cost, ("", model)
 
 
 def _digested(row: LogRow) -> list[Any]:
@@ -249,7 +261,7 @@ def _interval(
 ) -> tuple[Interval | None, dict[str, Any]]:
     """The interval of the savings as a share of the current cost, and as the result shows it."""
     units = clusters.units()
-    if all(unit.saved == 0 for unit in units) and totals.current == totals.projected:
+    if not totals.repriced:
         return Interval(Fraction(0), Fraction(0), 0.0), {"savings_usd_95": [0, 0], "savings_pct_95": [0, 0]}
     kind = "clusters"
     if len(units) < FEW_CLUSTERS and days.whole(window) >= WHOLE_DAYS:
@@ -355,7 +367,7 @@ def _caveats(totals: _Totals) -> list[dict[str, Any]]:
         found.append(
             _caveat(
                 "over_cost_ceiling",
-                f"{sum(totals.over_ceiling.values()):,} requests would cost more than their route allows on {models};"
+                f"{totals.too_dear:,} requests would cost more than their route allows on {models};"
                 " they keep what they cost.",
                 models=dict(sorted(totals.over_ceiling.items())),
             )
@@ -366,7 +378,7 @@ def _caveats(totals: _Totals) -> list[dict[str, Any]]:
         (
             "facts_from_bill",
             totals.facts_from_bill,
-            "were decided on billed tokens: the gateway's own count is not logged.",
+            "were decided on the bill, in part or whole: the gateway's own figures are not logged.",
         ),
     ):
         if count:

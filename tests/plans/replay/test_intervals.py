@@ -1,6 +1,5 @@
 """The intervals, against the definition written out plainly and against published figures."""
 
-import itertools
 from collections.abc import Sequence
 from fractions import Fraction
 from hashlib import sha256
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plans.replay.intervals import (
+    ALL_SUBSETS,
     MAX_UNITS,
     Clusters,
     Interval,
@@ -23,45 +23,20 @@ from plans.replay.intervals import (
     splitmix64,
     subset_sums,
 )
+from tests.plans.replay import naive
 
 UNITS = st.builds(Unit, st.integers(-(10**15), 10**15), st.integers(0, 10**15), st.integers(1, 5))
 
 
-def plain_interval(units: Sequence[Unit], masks: list[Sequence[int]]) -> Interval:
-    """The definition: each subset's ratio, the k-th smallest and the k-th largest."""
-    ratios: list[Fraction | float] = []
-    losses = 0
-    infinite = itertools.cycle([float("-inf"), float("inf")])
-    for mask in masks:
-        kept = [unit for unit, keep in zip(units, mask, strict=True) if keep]
-        saved, current = sum(unit.saved for unit in kept), sum(unit.current for unit in kept)
-        ratios.append(Fraction(saved, current) if current else next(infinite))
-        losses += saved < 0
-    ratios.sort()
-    k = (len(ratios) + 1) // 40
-    low, high = ratios[k - 1], ratios[-k]
-    return Interval(
-        low if isinstance(low, Fraction) else None, high if isinstance(high, Fraction) else None, losses / len(ratios)
-    )
-
-
-def all_masks(count: int) -> list[Sequence[int]]:
-    return [mask for mask in itertools.product((0, 1), repeat=count) if any(mask)]
-
-
-def drawn_masks(count: int, seed: int, iterations: int) -> list[Sequence[int]]:
-    masks: list[Sequence[int]] = []
-    for r in range(iterations // 2):
-        words = np.random.Philox(key=np.array([seed, r], dtype=np.uint64)).random_raw((count + 63) // 64)
-        mask = [(int(words[j // 64]) >> (j % 64)) & 1 for j in range(count)]
-        masks += [mask, [1 - bit for bit in mask]]
-    return masks
+def plainly(units: Sequence[Unit], *, seed: int = 1, iterations: int = 200) -> Interval:
+    low, high, losses = naive.interval([(unit.saved, unit.current) for unit in units], seed, iterations)
+    return Interval(low, high, float(losses))
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(UNITS, min_size=6, max_size=9))
 def test_few_units_take_every_subset_but_the_empty_one(units: list[Unit]) -> None:
-    assert interval(units, seed=1, iterations=10_000) == plain_interval(units, all_masks(len(units)))
+    assert interval(units, seed=1, iterations=10_000) == plainly(units)
 
 
 @settings(max_examples=25, deadline=None)
@@ -69,12 +44,46 @@ def test_few_units_take_every_subset_but_the_empty_one(units: list[Unit]) -> Non
 def test_many_units_take_the_subsets_of_the_raw_philox_output_and_their_complements(
     units: list[Unit], seed: int
 ) -> None:
-    assert interval(units, seed=seed, iterations=200) == plain_interval(units, drawn_masks(len(units), seed, 200))
+    assert interval(units, seed=seed, iterations=200) == plainly(units, seed=seed)
 
 
-def test_sums_are_exact_beyond_what_a_double_holds() -> None:
-    units = [Unit(2**62 + n, 2**62 - n, 1) for n in range(40)]
-    masks = drawn_masks(40, 7, 20)
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 3)), min_size=20, max_size=60))
+def test_ratios_that_are_equal_or_nearly_so_are_in_their_exact_order(pairs: list[tuple[int, int]]) -> None:
+    """Shares that differ in the twentieth digit are one double; and many subsets of alike units have one ratio."""
+    units = [Unit(10**20 * current + saved, 3 * 10**20 * current, 1) for saved, current in pairs]
+    assert interval(units, seed=3, iterations=200) == plainly(units, seed=3)
+
+
+@pytest.mark.parametrize("count", [6, ALL_SUBSETS, ALL_SUBSETS + 1, 40, 256, 257])
+def test_the_definition_holds_on_either_side_of_every_bound(count: int) -> None:
+    chance = np.random.Generator(np.random.PCG64(count))
+    units = [
+        Unit(int(saved), int(current), 1)
+        for saved, current in zip(
+            chance.integers(-(10**9), 2 * 10**9, count), chance.integers(0, 4 * 10**9, count), strict=True
+        )
+    ]
+    assert interval(units, seed=11, iterations=200) == plainly(units, seed=11)
+
+
+@pytest.mark.parametrize(("iterations", "is_open"), [(2, True), (38, True), (40, False)])
+def test_fewer_subsets_than_an_end_needs_leave_it_open(iterations: int, is_open: bool) -> None:
+    found = interval([Unit(n, 100, 1) for n in range(30)], seed=1, iterations=iterations)
+    assert found is not None
+    assert (found.low is None, found.high is None) == (is_open, is_open)
+
+
+def test_a_single_iteration_is_refused() -> None:
+    with pytest.raises(ValueError, match="two iterations"):
+        interval([Unit(1, 2, 1)] * 30, seed=1, iterations=1)
+
+
+@pytest.mark.parametrize("power", [0, 45, 46, 51, 52, 53, 62, 79, 92, 200])
+def test_sums_are_exact_beyond_what_a_double_holds(power: int) -> None:
+    """The powers stand on both sides of one, two and more limbs; losses are negative in every limb but the lowest."""
+    units = [Unit((-1) ** n * (2**power + 3 * n), 2**power + 7 * n, 1) for n in range(40)]
+    masks = list(naive.drawn_masks(40, 7, 20))
     expected = [
         tuple(
             sum(getattr(unit, name) for unit, keep in zip(units, mask, strict=True) if keep)
@@ -86,9 +95,9 @@ def test_sums_are_exact_beyond_what_a_double_holds() -> None:
 
 
 def test_the_coins_are_pinned() -> None:
-    """Raw words of Philox4x64-10 with key (1, 0), as NumPy documents `random_raw`; they may never change."""
-    words = np.random.Philox(key=np.array([1, 0], dtype=np.uint64)).random_raw(2)
-    assert list(coins(128, 1, 0)) == [(int(words[j // 64]) >> (j % 64)) & 1 for j in range(128)]
+    """Bits of the raw words of Philox4x64-10 with key (seed, r); they may never change."""
+    words = naive.philox4x64((1, 0, 0, 0), (1, 0))
+    assert list(coins(256, 1, 0)) == [words[j // 64] >> (j % 64) & 1 for j in range(256)]
     assert (
         sha256(coins(1000, 1, 0).tobytes() + coins(1000, 1, 1).tobytes()).hexdigest()
         == "dc2b3d18dadbeabe58e814092d8b63d307d9f224b08ff2c9e744cb4b5f1ec6a9"
@@ -98,12 +107,27 @@ def test_the_coins_are_pinned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "first"),
-    # Published outputs of the reference implementation (Vigna, prng.di.unimi.it/splitmix64.c) for these seeds.
-    [(0, 0xE220A8397B1DCDAF), (1234567, 6457827717110365317)],
+    ("seed", "outputs"),
+    # Outputs of the reference implementation (Vigna, prng.di.unimi.it/splitmix64.c); those of 1234567 as Rosetta Code
+    # publishes them under "Pseudo-random numbers/Splitmix64".
+    [
+        (0, [0xE220A8397B1DCDAF]),
+        (
+            1234567,
+            [
+                6457827717110365317,
+                3203168211198807973,
+                9817491932198370423,
+                4593380528125082431,
+                16408922859458223821,
+            ],
+        ),
+    ],
 )
-def test_splitmix64_is_the_published_one(seed: int, first: int) -> None:
-    assert splitmix64(seed) == first
+def test_splitmix64_is_the_published_one(seed: int, outputs: list[int]) -> None:
+    """The n-th output of the generator is the first of the one whose state has moved on n steps."""
+    step = 0x9E3779B97F4A7C15
+    assert [splitmix64((seed + n * step) % 2**64) for n in range(len(outputs))] == outputs
 
 
 def test_fewer_than_six_units_give_no_interval() -> None:
