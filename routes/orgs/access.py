@@ -54,8 +54,6 @@ def find_org(ref: str, user: Any, key: ApiKey | None = None) -> Organization:
     Raises `NotFound` alike for an unknown and for somebody else's organisation.
     """
     orgs = Organization.objects.of_person(user)
-    if key is not None:
-        orgs = orgs.filter(pk=key.org_id)
     try:
         # A slug never reads as a UUID.
         org = orgs.filter(pk=UUID(ref)).first()

@@ -182,6 +182,16 @@ def test_revert_restores_the_digest_as_a_new_version(org: Organization) -> None:
         plans.revert(plan, by=BY)
 
 
+def test_apply_sets_the_order_of_the_plan_and_revert_the_order_before(org: Organization) -> None:
+    rows = [a_route(org, name) for name in ("a", "b", "c")]
+    backwards = [row.as_document() for row in reversed(rows)]
+    plan = projected(a_plan(org, routes=backwards, mode="replace"))
+    plans.apply(plan, by=BY)
+    assert [route["name"] for route in live(org)["routes"]] == ["c", "b", "a"]
+    plans.revert(plan, by=BY)
+    assert [route["name"] for route in live(org)["routes"]] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("later", ["edited", "deleted"])
 def test_revert_is_refused_where_later_changes_touched_the_same_routes(org: Organization, later: str) -> None:
     plan = projected(a_plan(org))

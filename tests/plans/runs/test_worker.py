@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 import pytest
 from django.db import OperationalError
+from django.db.models import F
 from django.utils import timezone
 
 from audit.models import AuditEntry
@@ -76,8 +77,9 @@ def test_a_plan_cancelled_while_it_runs_stops_and_leaves_no_result(org: Organiza
         PlanRun.objects.filter(pk=plan.pk).update(state=State.CANCELLED)
         report(running, **progress)
 
-    with patch("plans.runs.worker._report", cancel_first):
+    with patch("plans.runs.worker._report", cancel_first), patch("plans.runs.worker.replay") as replay:
         worker.run_next()
+    replay.assert_not_called()
     plan.refresh_from_db()
     assert (plan.state, plan.result) == ("cancelled", "")
 
@@ -85,7 +87,6 @@ def test_a_plan_cancelled_while_it_runs_stops_and_leaves_no_result(org: Organiza
 def test_a_lost_worker_is_replaced_and_its_late_result_is_refused(org: Organization) -> None:
     plan = queued(org)
     original = worker._replay
-    PlanRun.objects.filter(pk=plan.pk)
 
     def slow(running: PlanRun) -> str:
         result = original(running)
@@ -104,6 +105,22 @@ def test_a_lost_worker_is_replaced_and_its_late_result_is_refused(org: Organizat
     assert plan.state == "projected"
     assert "forged" not in plan.result
     assert AuditEntry.objects.filter(org_id=org.pk, action="plan.projected").count() == 1
+
+
+def test_a_worker_whose_plan_another_one_is_running_writes_nothing(org: Organization) -> None:
+    plan = queued(org)
+    original = worker._replay
+
+    def overtaken(running: PlanRun) -> str:
+        result = original(running)
+        PlanRun.objects.filter(pk=plan.pk).update(fence=F("fence") + 1)
+        return result
+
+    with patch("plans.runs.worker._replay", overtaken):
+        worker.run_next()
+    plan.refresh_from_db()
+    assert (plan.state, plan.result) == ("running", "")
+    assert not AuditEntry.objects.filter(org_id=org.pk, action="plan.projected").exists()
 
 
 def test_a_running_plan_with_a_living_lease_is_left_alone(org: Organization) -> None:
