@@ -1,5 +1,6 @@
 """Views and triggers come back after a migration that rebuilds their tables."""
 
+import sqlite3
 import uuid
 
 import pytest
@@ -77,3 +78,17 @@ def test_the_views_show_one_row_an_organisation_with_version_and_content_togethe
     assert rows[full.pk][3] == 2
     assert rows[full.pk][5] == version.digest
     assert rows[full.pk][6] == bytes(version.content or b"")
+
+
+def test_sqlite_writes_ahead_and_takes_its_lock_when_a_transaction_begins() -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("settings of SQLite")
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode")
+        assert cursor.fetchone() == ("wal",)
+    assert connection.settings_dict["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
+    with transaction.atomic():
+        other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None, timeout=0)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.close()
