@@ -74,7 +74,7 @@ def replay(
 
     `rows` come in the order of (ts, request_id), all of one organisation. A decision that names the model which served a
     row keeps its paid cost, on both sides; only a changed model is priced, at the price in force at the row's time.
-    Conservative: without a price, or above the route's ceiling, the paid cost stays, and is counted.
+    Conservative: without a price, or above a route's ceiling, on either side, the paid cost stands on both, and is counted.
 
     Answers a JSON object (see the design of plans): USD are numbers with at most nine decimals, percents are percents,
     savings are signed. `on_progress` hears the number of rows read, every 1,000; what it raises ends the replay.
@@ -167,6 +167,9 @@ def _take(row: LogRow, totals: _Totals, current: Engine, proposed: Engine, price
     now, then = current.decide(context), proposed.decide(context)
     cost_now, kept_now = _cost(row, now, prices)
     cost_then, kept_then = _cost(row, then, prices)
+    if kept_now[0] or kept_then[0]:
+        # The paid cost against a priced one would show a difference that nobody knows, and often as a saving.
+        cost_now = cost_then = row.cost_nano
     baseline = row.baseline_cost_nano
     if baseline is None:
         baseline = row.cost_nano
@@ -177,7 +180,7 @@ def _take(row: LogRow, totals: _Totals, current: Engine, proposed: Engine, price
     totals.projected += cost_then
     totals.rerouted += now.model_for(row.requested_model) != then.model_for(row.requested_model)
     totals.repriced += cost_now != cost_then
-    # A set: both sides often have the same trouble with the same model, which is still one request.
+    # A set: the same trouble with the same model on both sides is still one request.
     kept = {(why, model) for why, model in (kept_now, kept_then) if why}
     totals.unknown_prices.update(model for why, model in kept if why == "unknown_price")
     totals.over_ceiling.update(model for why, model in kept if why == "over_cost_ceiling")

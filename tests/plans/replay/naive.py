@@ -56,6 +56,8 @@ def replayed(
             now, then = current.decide(context(row)), proposed.decide(context(row))
             (cost_now, kept_now), (cost_then, kept_then) = cost(row, now, prices), cost(row, then, prices)
             paid = Fraction(row.cost_nano, NANO)
+            if kept_now | kept_then:
+                cost_now = cost_then = paid
             taken.append(
                 Row(
                     key=key_of(row, ordinal),

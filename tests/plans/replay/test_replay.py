@@ -79,6 +79,17 @@ def test_a_request_that_both_sides_cannot_price_counts_once() -> None:
     assert caveat["message"].startswith("4 requests")
 
 
+@pytest.mark.parametrize("unknown", ["proposed", "current"])
+def test_an_unknown_price_is_no_saving_either_where_another_model_served(unknown: str) -> None:
+    """Paid for the small model although the large one was asked for, as after a fallback."""
+    rows = [row(n, model="small", requested_model="big", cost_nano=10) for n in range(60)]
+    nobody, somebody = routes(to("nobody-knows")), NOTHING
+    result = run(rows, nobody, somebody) if unknown == "proposed" else run(rows, somebody, nobody)
+    assert result["aggregates"]["projected_savings_usd"] == 0
+    assert result["aggregates"]["requests_unprice_able"] == 60
+    assert result["verdict"] == "undecided"
+
+
 def test_above_the_ceiling_of_its_route_a_request_keeps_what_it_cost() -> None:
     capped = {"when": {}, "then": {"target_model": "big", "max_cost_usd": 0.0008}}
     cheap = [row(n, model="small", requested_model="small", cost_nano=1) for n in range(4)]
