@@ -2,8 +2,9 @@
 # make test    the whole suite: SQLite and PostgreSQL side by side, pages in a real browser
 # make check   style, types, migrations, deployment settings
 # make bench   what the README's figures come from
+# make campaign PART=name   the long searches for faults, of which the suite runs a share
 
-.PHONY: run test test-sqlite test-postgres check bench wheel clean
+.PHONY: run test test-sqlite test-postgres check bench campaign wheel clean
 .DEFAULT_GOAL := help
 
 UV := $(or $(shell command -v uv),.tools/bin/uv)
@@ -47,6 +48,9 @@ check: .venv/synced
 
 bench: .venv/synced
 	@$(PY) -m tests.bench
+
+campaign: .venv/synced
+	@$(PY) -m tests.campaign $(PART) $(ARGS)
 
 wheel: .venv/synced
 	$(UV) build --wheel -q --out-dir dist
