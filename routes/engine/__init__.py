@@ -1,18 +1,24 @@
 """The decision: which model serves a request. Standard library only; a gateway imports this and asks on every request.
 
 Values
-    values        `Route`, `NewRoute`, `Action`: what people write and documents hold
+    values        `Route`, `NewRoute`: what people write and documents hold
     conditions    `Conditions`: what a request must be like
+    action        `Action`: what happens to it
+    meta          what people want to know of a route
+    times         RFC 3339, `TimeWindow`
     context       `RequestContext`: the facts of one request
     reading       strict checks that collect every issue at once
+    frozen        `FrozenDict`, for values that hold names
     money         US dollars as integer nano-dollars
     ids           canonical UUID strings, UUIDv7
     canonical     canonical JSON (RFC 8785)
     errors        the tree of refusals, each with its HTTP status
 Deciding
     document      `Document`: what one version publishes, parsed strictly
-    engine        `Engine`: one version's routes, compiled once
-    atoms         one condition each, compiled to a test
+    engine        `Engine`: one version's routes, compiled once (the shapes are in `compiled/`)
+    meaning       what conditions mean, as an obvious evaluation
+    regex         RE2 patterns
+    outcomes      what comes of a route that won: one decision, or a draw
     decision      `RouteDecision`: the answer
     explanation   `Explanation`: the answer with what every route saw and expected
 Freshness
@@ -36,14 +42,16 @@ if hasattr(_package, "Mapper"):
     )
 
 from routes.engine import errors
+from routes.engine.action import Action, Refusal, SplitArm
 from routes.engine.cache import EngineCache
-from routes.engine.conditions import Conditions
-from routes.engine.context import RequestContext
+from routes.engine.conditions import Conditions, NumberRange
+from routes.engine.context import UNKNOWN, RequestContext
 from routes.engine.decision import RouteDecision
 from routes.engine.document import Document
 from routes.engine.engine import Engine, SkippedRoute
 from routes.engine.store import ManagedStore, Store
-from routes.engine.values import Action, NewRoute, Route
+from routes.engine.times import TimeWindow
+from routes.engine.values import NewRoute, Route
 
 if TYPE_CHECKING:
     from routes.engine.explanation import ConditionExplanation, Explanation, RouteExplanation
@@ -52,6 +60,7 @@ if TYPE_CHECKING:
     from routes.engine.sqlite import SQLiteStore
 
 __all__ = [
+    "UNKNOWN",
     "Action",
     "ConditionExplanation",
     "Conditions",
@@ -62,14 +71,18 @@ __all__ = [
     "ManagedStore",
     "MemoryStore",
     "NewRoute",
+    "NumberRange",
     "PostgresStore",
+    "Refusal",
     "RequestContext",
     "Route",
     "RouteDecision",
     "RouteExplanation",
     "SQLiteStore",
     "SkippedRoute",
+    "SplitArm",
     "Store",
+    "TimeWindow",
     "errors",
 ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,10 +13,13 @@ from routes.engine.canonical import MAX_INTEGER, NotCanonical, canonical_bytes
 from routes.engine.errors import DocumentRejected
 from routes.engine.ids import canonical_uuid
 from routes.engine.reading import ON_LOAD, shown, unsupported_in
+from routes.engine.times import read_time, write_time
 from routes.engine.values import Route
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from routes.engine.action import Action
 
 SCHEMA = 1
 MAX_DEPTH = 32
@@ -32,10 +34,6 @@ _ENVELOPE = (
 )  # fmt: skip
 _CONTENT = frozenset({"default", "routes", "services"})
 _STATUSES = frozenset({"active", "frozen", "closed"})
-_RFC_3339 = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})",
-    re.ASCII,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,7 @@ class Document:
             "org_slug": self.org_slug,
             "status": self.status,
             "version": self.version,
-            "published_at": None if self.published_at is None else _write_time(self.published_at),
+            "published_at": None if self.published_at is None else write_time(self.published_at),
             "digest": self.digest,
             "signature": None,
             "placements": [],
@@ -146,9 +144,13 @@ class Document:
         return canonical_bytes(self.to_dict())
 
 
-def content_of(routes: Iterable[Route]) -> dict[str, Any]:
+def content_of(routes: Iterable[Route], *, default: Action | None = None) -> dict[str, Any]:
     """The content that publishes these routes, given in evaluation order. Raises `InvalidRoute`."""
-    return {"default": None, "routes": [route.to_dict() for route in routes], "services": []}
+    return {
+        "default": None if default is None else default.to_dict(),
+        "routes": [route.to_dict() for route in routes],
+        "services": [],
+    }
 
 
 def digest_of(content: dict[str, Any]) -> str:
@@ -180,12 +182,11 @@ def _checked_bytes(content: object) -> bytes:
     """The canonical bytes of a content of the right shape."""
     if not isinstance(content, dict) or set(content) != _CONTENT:
         raise DocumentRejected("content is an object of default, routes and services.")
-    if content["default"] is not None:
-        raise DocumentRejected("default is null in schema 1.")
-    if content["services"] not in ([], ()):
-        raise DocumentRejected("services is an empty list in schema 1.")
-    if not isinstance(content["routes"], list | tuple):
-        raise DocumentRejected("routes is a list.")
+    if not isinstance(content["default"], dict | None):
+        raise DocumentRejected("default is null or an action.")
+    for key in ("routes", "services"):
+        if not isinstance(content[key], list | tuple):
+            raise DocumentRejected(f"{key} is a list.")
     if len(content["routes"]) > MAX_ROUTES:
         raise DocumentRejected(f"The document has more than {MAX_ROUTES:,} routes.")
     if _is_deeper(content, MAX_DEPTH - 1):
@@ -245,15 +246,7 @@ def _finite(text: str) -> float:
 def _read_time(raw: object) -> datetime | None:
     if raw is None:
         return None
-    match = _RFC_3339.fullmatch(raw) if isinstance(raw, str) else None
-    if match is None:
-        raise DocumentRejected("published_at is null or a time like 2026-11-21T08:00:00.000000Z.")
-    day, time, fraction, zone = match.groups()
     try:
-        return datetime.fromisoformat(f"{day}T{time}.{(fraction or '0')[:6]:0<6}{zone.upper()}").astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise DocumentRejected("published_at is no time that exists.") from None
-
-
-def _write_time(value: datetime) -> str:
-    return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return read_time(raw)
+    except ValueError as error:
+        raise DocumentRejected(f"published_at: {error}") from None

@@ -69,9 +69,7 @@ class MemoryStore:
     def create_route(
         self, org_id: str | UUID, new: NewRoute, *, by: object = None, expected: int | None = None
     ) -> Route:
-        route = Route(
-            id=uuid7(), name=new.name, priority=new.priority, enabled=new.enabled, when=new.when, then=new.then
-        )
+        route = new.with_id(uuid7())
         self._replace(canonical_uuid(org_id), lambda routes: (*routes, route), expected)
         return route
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from math import inf, isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from routes.engine.canonical import MAX_INTEGER
 from routes.engine.errors import InvalidRoute, Issue
 from routes.engine.money import nano_usd, usd_number
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 MAX_MEMBERS = 256
 MAX_CHARACTERS = 512
@@ -70,6 +73,7 @@ class Reading:
 
     def __init__(self, scale: float = ON_WRITE) -> None:
         self.issues: list[Issue] = []
+        self.scale = scale
         self._max_members = MAX_MEMBERS * scale
         self._max_characters = MAX_CHARACTERS * scale
 
@@ -138,16 +142,16 @@ class Reading:
             return False
         return raw
 
-    def whole(self, raw: object, path: str, *, at_most: int = MAX_INTEGER) -> int:
-        """An integer from 0. `True` and `100.0` are none."""
+    def whole(self, raw: object, path: str, *, at_least: int = 0, at_most: int = MAX_INTEGER) -> int:
+        """An integer, from 0 unless said otherwise. `True` and `100.0` are none."""
         if not isinstance(raw, int) or isinstance(raw, bool):
             code = "not_finite" if isinstance(raw, float) and not isfinite(raw) else "wrong_type"
             self.add(path, code, f"This is a whole number, not {shown(raw)}.")
-        elif not 0 <= raw <= at_most:
-            self.add(path, "out_of_range", f"From 0 to {at_most:,}; this is {shown(raw)}.")
+        elif not at_least <= raw <= at_most:
+            self.add(path, "out_of_range", f"From {at_least:,} to {at_most:,}; this is {shown(raw)}.")
         else:
             return raw
-        return 0
+        return at_least
 
     def usd(self, raw: object, path: str, *, above_zero: bool = False) -> int | float:
         """An amount of USD with at most nine decimals, as the JSON number that `usd_number` writes."""
@@ -164,6 +168,59 @@ class Reading:
         else:
             return number
         return 0
+
+    def number(self, raw: object, path: str) -> int | float:
+        """Any finite number; what is whole is read as an integer, so that it is written in one way."""
+        if not isinstance(raw, int | float) or isinstance(raw, bool):
+            self.add(path, "wrong_type", f"This is a number, not {shown(raw)}.")
+        elif isinstance(raw, float) and not isfinite(raw):
+            self.add(path, "not_finite", "A number is finite.")
+        elif isinstance(raw, int) and not -MAX_INTEGER <= raw <= MAX_INTEGER:
+            self.add(path, "out_of_range", f"From {-MAX_INTEGER:,} to {MAX_INTEGER:,}; this is {shown(raw)}.")
+        else:
+            return int(raw) if raw == int(raw) and abs(raw) <= MAX_INTEGER else raw
+        return 0
+
+    def members[T](
+        self, raw: object, path: str, read: Callable[[object, str], T], *, name_of: Callable[[str, str], str | None]
+    ) -> dict[str, T]:
+        """An object whose keys are chosen by people. `name_of` answers the accepted key, or None after an issue."""
+        if not isinstance(raw, dict):
+            self.add(path, "wrong_type", f"This is an object, not {shown(raw)}.")
+            return {}
+        if len(raw) > self._max_members:
+            self.add(path, "too_many", f"At most {self._max_members:,} names; this object has {len(raw):,}.")
+            return {}
+        found = {}
+        for key, value in raw.items():
+            where = below(path, _key_text(key))
+            name = name_of(self.text(key, where), where)
+            member = read(value, where)
+            if name:
+                found[name] = member
+        return found
+
+    def time(self, raw: object, path: str) -> datetime | None:
+        """A time as RFC 3339 text, in UTC."""
+        from routes.engine.times import read_time  # times itself reads by this module
+
+        try:
+            return read_time(raw)
+        except ValueError as error:
+            self.add(path, "unsupported_value" if isinstance(raw, str) else "wrong_type", str(error))
+        return None
+
+    def zone(self, name: str, path: str) -> None:
+        """Check that this machine knows the zone. Where a document is loaded, it is the machine that lacks it."""
+        from routes.engine.times import zone_named
+
+        try:
+            zone_named(name)
+        except LookupError:
+            if self.scale == ON_LOAD:
+                self.add(path, "needs_extra", f"The time zone {shown(name)} is not known here: install tzdata.")
+            elif self.scale == ON_WRITE:
+                self.add(path, "unsupported_value", f"There is no time zone {shown(name)}. Write Europe/Berlin or UTC.")
 
     def optional[T](self, read: Callable[..., T], raw: object, path: str, **options: Any) -> T | None:
         """What `read` reads, or None where the value is null."""

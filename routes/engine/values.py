@@ -1,67 +1,46 @@
-"""`Route`, `NewRoute` and `Action`: the values that people write and documents hold."""
+"""`Route` and `NewRoute`: the values that people write and documents hold."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from routes.engine.action import Action, read_action, write_action
 from routes.engine.conditions import Conditions, read_conditions, write_conditions
+from routes.engine.frozen import FrozenDict, frozen
 from routes.engine.ids import canonical_uuid
-from routes.engine.money import nano_usd, usd_number
-from routes.engine.reading import MAX_NAME, ON_WRITE, UNLIMITED, Reading, below
+from routes.engine.meta import read_meta, write_meta
+from routes.engine.reading import MAX_NAME, ON_WRITE, UNLIMITED, Reading
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
 
 MAX_PRIORITY = 2_147_483_647
 DEFAULT_PRIORITY = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
-    """What happens to a request that the route takes.
-
-    `target_model` is the model to send, `fallbacks` the models to try after it, in order. `max_cost_usd` is given in
-    USD (int, float or Decimal) and kept as the JSON number of whole nano-dollars, rounded half to even once, here.
-    """
-
-    target_model: str
-    fallbacks: tuple[str, ...] = ()
-    disable_cache: bool = False
-    max_cost_usd: int | float | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.fallbacks, str):
-            raise TypeError("fallbacks is a sequence of str.")
-        object.__setattr__(self, "fallbacks", tuple(self.fallbacks))
-        if self.max_cost_usd is not None:
-            object.__setattr__(self, "max_cost_usd", usd_number(nano_usd(self.max_cost_usd)))
-
-    @classmethod
-    def from_dict(cls, raw: object) -> Action:
-        """The action of a JSON object. Raises `InvalidRoute` with all issues."""
-        reading = Reading(ON_WRITE)
-        return reading.result(_read_action(raw, "", reading))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The canonical JSON object: `target_model` always, any other key only where it is not its default. Raises
-        `InvalidRoute` for an action that `from_dict` would refuse, save for the limits of length."""
-        written = _write_action(self)
-        reading = Reading(UNLIMITED)
-        _read_action(written, "", reading)
-        return reading.result(written)
-
-
-@dataclass(frozen=True, slots=True)
 class NewRoute:
-    """A route before it has an id. `then` and `when` may also be given as objects in the document's keys."""
+    """A route before it has an id; otherwise as `Route`."""
 
     name: str
     then: Action
     priority: int = DEFAULT_PRIORITY
     enabled: bool = True
     when: Conditions = Conditions()  # noqa: RUF009 (immutable, so it can be shared)
+    paused: bool = False
+    active_from: datetime | None = None
+    active_until: datetime | None = None
+    meta: FrozenDict[str, Any] = FrozenDict()  # noqa: RUF009
 
     def __post_init__(self) -> None:
         _read_parts(self)
+
+    def with_id(self, id: str | UUID) -> Route:
+        """The route, once it has an id."""
+        return Route(id=canonical_uuid(id), **{field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def from_dict(cls, raw: object) -> NewRoute:
@@ -71,7 +50,7 @@ class NewRoute:
         return cls(**reading.result(values))
 
     def to_dict(self) -> dict[str, Any]:
-        """The canonical JSON object: every key, as in `Route.to_dict`, without `id`."""
+        """The canonical JSON object, as `Route.to_dict` writes it, without `id`."""
         written = _write_fields(self)
         reading = Reading(UNLIMITED)
         _read_fields(written, reading, required=("name", "then"))
@@ -82,16 +61,23 @@ class NewRoute:
 class Route:
     """One rule. Higher `priority` is asked first; of equal ones the earlier in the list.
 
-    `id` is a canonical UUID string (a `UUID` is taken as well; other text raises `ValueError`). `then` and `when` may
-    also be given as objects in the document's keys.
+    `id` is a canonical UUID string (a `UUID` is taken as well; other text raises `ValueError`). A disabled route is not
+    asked; a paused one is asked and, where it wins, leaves the request unchanged. From `active_from` (inside) to
+    `active_until` (not), aware times, it is active; outside, or for a request of unknown time, it does not match.
+    `meta` holds what people want to know of it (`description`, `owner`, `labels`, `link`, names that start with `x-`);
+    decisions ignore it. `then` and `when` may also be given as objects in the document's keys.
     """
 
     id: str
     name: str
     priority: int = DEFAULT_PRIORITY
     enabled: bool = True
+    paused: bool = False
+    active_from: datetime | None = None
+    active_until: datetime | None = None
     when: Conditions = Conditions()  # noqa: RUF009 (immutable, so it can be shared)
     then: Action
+    meta: FrozenDict[str, Any] = FrozenDict()  # noqa: RUF009
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", canonical_uuid(self.id))
@@ -104,8 +90,8 @@ class Route:
 
     def to_dict(self) -> dict[str, Any]:
         """The canonical JSON object: `id`, `name`, `priority`, `enabled`, `when` and `then` always, because people look
-        for them; inside `when` and `then` defaults are left out as these say. Raises `InvalidRoute` for a route
-        that `from_dict` would refuse, save for the limits of length."""
+        for them; the others, and what is inside `when` and `then`, only where it is not the default. Raises
+        `InvalidRoute` for a route that `from_dict` would refuse, save for the limits of length."""
         written = write_route(self)
         read_route(written, UNLIMITED)
         return written
@@ -132,12 +118,21 @@ def _read_fields(raw: object, reading: Reading, required: tuple[str, ...]) -> di
         values["name"] = reading.text(values["name"], "name", longest=MAX_NAME)
     if "priority" in values:
         values["priority"] = reading.whole(values["priority"], "priority", at_most=MAX_PRIORITY)
-    if "enabled" in values:
-        values["enabled"] = reading.flag(values["enabled"], "enabled")
+    for key in ("enabled", "paused"):
+        if key in values:
+            values[key] = reading.flag(values[key], key)
+    for key in ("active_from", "active_until"):
+        if key in values:
+            values[key] = reading.optional(reading.time, values[key], key)
+    start, end = values.get("active_from"), values.get("active_until")
+    if start is not None and end is not None and end <= start:
+        reading.add("active_until", "conflict", "active_until is after active_from.")
+    if "meta" in values:
+        values["meta"] = read_meta(values["meta"], "meta", reading)
     if "when" in values:
         values["when"] = read_conditions(values["when"], "when", reading)
     if "then" in values:
-        values["then"] = _read_action(values["then"], "then", reading)
+        values["then"] = read_action(values["then"], "then", reading)
     return values
 
 
@@ -152,43 +147,20 @@ def _read_id(raw: object, reading: Reading) -> str:
     return text
 
 
-def _read_action(raw: object, path: str, reading: Reading) -> Action:
-    values = reading.fields(raw, path, _ACTION_KEYS, ("target_model",))
-    target = reading.text(values["target_model"], below(path, "target_model")) if "target_model" in values else ""
-    where = below(path, "fallbacks")
-    fallbacks = reading.texts(values.get("fallbacks", []), where)
-    # `fallbacks` of the result lack members with issues, so the place of a member is looked up in what was given.
-    if target and target in fallbacks:
-        index = values["fallbacks"].index(target)
-        reading.add(f"{where}[{index}]", "duplicate_primary_fallback", "The target itself is no fallback.")
-    return Action(
-        target_model=target,
-        fallbacks=fallbacks,
-        disable_cache=reading.flag(values.get("disable_cache", False), below(path, "disable_cache")),
-        max_cost_usd=reading.optional(
-            reading.usd, values.get("max_cost_usd"), below(path, "max_cost_usd"), above_zero=True
-        ),
-    )
-
-
 def _write_fields(route: Route | NewRoute) -> dict[str, Any]:
-    return {
-        "name": route.name,
-        "priority": route.priority,
-        "enabled": route.enabled,
-        "when": write_conditions(route.when),
-        "then": _write_action(route.then),
-    }
+    written: dict[str, Any] = {"name": route.name, "priority": route.priority, "enabled": route.enabled}
+    if route.paused is not False:
+        written["paused"] = route.paused
+    if route.active_from is not None or route.active_until is not None:
+        from routes.engine.times import write_time
 
-
-def _write_action(action: Action) -> dict[str, Any]:
-    written: dict[str, Any] = {"target_model": action.target_model}
-    if action.fallbacks:
-        written["fallbacks"] = list(action.fallbacks)
-    if action.disable_cache is not False:
-        written["disable_cache"] = action.disable_cache
-    if action.max_cost_usd is not None:
-        written["max_cost_usd"] = action.max_cost_usd
+        for key in ("active_from", "active_until"):
+            if (time := getattr(route, key)) is not None:
+                written[key] = write_time(time)
+    written["when"] = write_conditions(route.when)
+    written["then"] = write_action(route.then)
+    if route.meta:
+        written["meta"] = write_meta(route.meta)
     return written
 
 
@@ -197,7 +169,14 @@ def _read_parts(route: Route | NewRoute) -> None:
         object.__setattr__(route, "when", Conditions.from_dict(route.when))
     if isinstance(route.then, Mapping):
         object.__setattr__(route, "then", Action.from_dict(route.then))
+    if type(route.meta) is not FrozenDict:
+        object.__setattr__(route, "meta", frozen(dict(route.meta)))
+    if route.active_from is not None or route.active_until is not None:
+        from routes.engine.times import utc
+
+        for key in ("active_from", "active_until"):
+            if (time := getattr(route, key)) is not None:
+                object.__setattr__(route, key, utc(time))
 
 
 _ROUTE_KEYS = tuple(field.name for field in fields(Route))
-_ACTION_KEYS = tuple(field.name for field in fields(Action))

@@ -1,0 +1,37 @@
+"""The compiled forms of a version's routes: one meaning (`meaning`), two shapes, chosen when an engine is built.
+
+rows        conditions as alternatives of two-valued literals
+literals    one literal as a function
+chain       a few routes: one generated if-chain
+bitsets     many routes: a set of rows for each value of each fact, intersected
+sets        these sets
+dear        keywords, patterns, hours: asked as late as possible
+keywords    many keywords in one pass
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from routes.engine.compiled.bitsets import compile_bitsets
+from routes.engine.compiled.chain import Decide, Forced, compile_chain
+from routes.engine.compiled.keywords import FEW
+from routes.engine.compiled.rows import Row, rows_of
+from routes.engine.outcomes import Outcome
+from routes.engine.values import Route
+
+#: Up to so many rows an if-chain is faster.
+MAX_CHAIN = 24
+
+
+def compile_routes(asked: Iterable[tuple[Route, Outcome]], otherwise: Outcome, forced: Forced) -> Decide:
+    """The function `decide(context, *, force=None)` over routes in the order in which they are asked.
+
+    Raises what `literals.test_of` raises.
+    """
+    rows: list[tuple[Row, Outcome]] = [(row, outcome) for route, outcome in asked for row in rows_of(route)]
+    if len(rows) <= MAX_CHAIN:
+        words = {word for row, _ in rows for literal in row if literal.kind == "keywords" for word in literal.value}
+        if len(words) <= FEW:
+            return compile_chain(rows, otherwise, forced)
+    return compile_bitsets(rows, otherwise, forced)

@@ -1,0 +1,121 @@
+"""Many routes as bitsets: a bit for each row, a set of rows for each value of each fact.
+
+A decision looks up one set per fact that the rules ask for, intersects them, and takes the lowest bit that is left: its
+cost grows with the number of facts and, slowly, with the width of an integer, not with the number of routes. What is
+dear to test (keywords, patterns, hours in a zone) is asked only when the lowest bit left needs it, once a request, and
+then settles every row that needs it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from routes.engine.compiled.chain import DECIDE_HEAD, Decide, Forced
+from routes.engine.compiled.dear import Dear
+from routes.engine.compiled.rows import Literal, Row
+from routes.engine.compiled.sets import Flags, Intervals, Models, Sets, Texts
+from routes.engine.decision import RouteDecision
+from routes.engine.outcomes import Outcome
+
+_DEAR = frozenset({"keywords", "regex", "window", "tree"})
+#: Names and patterns of models are one fact; metadata may have a key of that name.
+_MODEL = frozenset({"text", "pattern"})
+
+
+def compile_bitsets(rows: Sequence[tuple[Row, Outcome]], otherwise: Outcome, forced: Forced) -> Decide:
+    """The function that finds the first row of which every literal holds."""
+    by_fact: dict[tuple[str, str], list[tuple[int, Literal]]] = defaultdict(list)
+    dear: list[tuple[int, Literal]] = []
+    for index, (row, _) in enumerate(rows):
+        for literal in row:
+            kind, name, _, _ = literal
+            if kind in _DEAR:
+                dear.append((index, literal))
+            else:
+                by_fact["model" if name == "model" and kind in _MODEL else kind, name].append((index, literal))
+    sets = Sets(len(rows))
+    outcomes = [outcome for _, outcome in rows]
+    names: dict[str, Any] = {"forced": forced, "bisect_left": bisect_left, "bisect_right": bisect_right}
+    lines = _lookups(by_fact, sets, names)
+    draws = not all(isinstance(outcome, RouteDecision) for outcome in outcomes)
+    names["outcomes"] = outcomes
+    names["none"] = otherwise
+    lines.append(f" if not rows: return none{'' if isinstance(otherwise, RouteDecision) else '(context)'}")
+    if dear:
+        names["dear"] = Dear(dear, sets).first_row
+        lines += [" row = dear(context, rows)"]
+        lines += [f" if row < 0: return none{'' if isinstance(otherwise, RouteDecision) else '(context)'}"]
+    else:
+        lines.append(" row = (rows & -rows).bit_length() - 1")
+    if draws:
+        names["RouteDecision"] = RouteDecision
+        lines.append(" found = outcomes[row]")
+        lines.append(" return found if found.__class__ is RouteDecision else found(context)")
+    else:
+        lines.append(" return outcomes[row]")
+    text = "\n".join([*DECIDE_HEAD, *lines])
+    exec(compile(text, "<routes>", "exec"), names)  # noqa: S102 (holds names of our own alone)
+    decide: Decide = names.pop("decide")  # or the function would hold itself
+    return decide
+
+
+def _lookups(by_fact: dict[tuple[str, str], list[tuple[int, Literal]]], sets: Sets, names: dict[str, Any]) -> list[str]:
+    """Lines that leave in `rows` the rows that every cheap literal allows; what they name is added to `names`."""
+    lines: list[str] = []
+    started = False
+
+    def bind(value: Any) -> str:
+        name = f"k{len(names)}"
+        names[name] = value
+        return name
+
+    def keep(expression: str) -> None:
+        nonlocal started
+        lines.append(f" rows {'&=' if started else '='} {expression}")
+        started = True
+
+    flags = {name: literals for (kind, name), literals in by_fact.items() if kind == "flag"}
+    for (kind, name), literals in sorted(by_fact.items(), key=lambda item: _ORDER[item[0][0]]):
+        if kind == "model":
+            models = Models(literals, sets)
+            if models.has_patterns:  # comes first, so there is nothing yet to intersect with
+                lines += [
+                    f" rows = {bind(models.by_text.get)}(context.model)",
+                    f" if rows is None: rows = {bind(models.of_new)}(context.model)",
+                ]
+                started = True
+            else:
+                keep(f"{bind(models.by_text.get)}(context.model, {bind(models.otherwise)})")
+        elif kind in ("text", "metadata"):
+            texts = Texts(literals, sets)
+            fact = f"context.{name}" if kind == "text" else f"context.metadata.get({bind(name)})"
+            keep(f"{bind(texts.by_text.get)}({fact}, {bind(texts.otherwise)})")
+        elif kind == "headers":
+            keep(f"{bind(Texts(literals, sets).of_header)}(context.headers.get({bind(name)}))")
+        elif kind != "flag":
+            intervals = Intervals(literals, sets, is_whole=kind == "whole")
+            fact = f"context.numbers.get({bind(name)})" if kind == "named_number" else f"context.{name}"
+            bounds, table, unknown = bind(intervals.bounds), bind(intervals.table), bind(intervals.unknown)
+            place = f"bisect_right({bounds}, value)"
+            if not intervals.is_whole:
+                place += f" + bisect_left({bounds}, value)"
+            lines.append(f" value = {fact}")
+            keep(f"{unknown} if value is None else {table}[{place}]")
+    for start in range(0, len(flags), 3):
+        group = list(flags)[start : start + 3]
+        table = bind(Flags([flags[name] for name in group], sets).table)
+        keep(table + "".join(f"[context.{name}]" for name in group))
+    if not started:
+        keep(bind(sets.all))
+    return lines
+
+
+_ORDER = {
+    kind: place
+    for place, kind in enumerate(
+        ["model", "whole", "text", "metadata", "headers", "number", "named_number", "time", "flag"]
+    )
+}
