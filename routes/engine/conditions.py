@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from math import isfinite
-from operator import attrgetter
 from typing import Any
 
 from routes.engine.frozen import FrozenDict
@@ -73,14 +72,20 @@ class Conditions:
     time_window: TimeWindow | None = None
     any_of: tuple[Conditions, ...] = ()
     not_: Conditions | None = None
+    #: The fields that have not their default, with their values, in the order of this list.
+    given: tuple[tuple[str, Any], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        given = []
         for key, default in _DEFAULTS.items():
             value = getattr(self, key)
             if value is not default:
                 built = _BUILT[key](key, value)
                 if built is not value:
                     object.__setattr__(self, key, built)
+                if built != default:
+                    given.append((key, built))
+        object.__setattr__(self, "given", tuple(given))
 
     @property
     def estimated_cost_gt_nano_usd(self) -> int | None:
@@ -89,14 +94,6 @@ class Conditions:
     @property
     def estimated_cost_lt_nano_usd(self) -> int | None:
         return None if self.estimated_cost_lt is None else nano_usd(self.estimated_cost_lt)
-
-    def given(self) -> list[tuple[str, Any]]:
-        """The fields that have not their default, with their values, in the order in which they are written."""
-        return [
-            (field, value)
-            for field, default, value in zip(_FIELDS, _VALUES_BY_DEFAULT, _VALUES(self), strict=True)
-            if value is not default and value != default
-        ]
 
     @classmethod
     def from_dict(cls, raw: object) -> Conditions:
@@ -183,15 +180,12 @@ _BUILT: dict[str, Callable[[str, Any], Any]] = {
     "not_": _nested,
 }
 #: Every field with its default, in the order in which they are written, compiled and explained.
-_DEFAULTS: dict[str, Any] = {name: field.default for name, field in Conditions.__dataclass_fields__.items()}
-_FIELDS, _VALUES_BY_DEFAULT = tuple(_DEFAULTS), tuple(_DEFAULTS.values())
-#: All fields at once, which is much faster than one by one.
-_VALUES = attrgetter(*_DEFAULTS)
+_DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Conditions) if each.init}
 
 
-def json_key(field: str) -> str:
+def json_key(name: str) -> str:
     """The key in JSON of a field of `Conditions`."""
-    return "not" if field == "not_" else field
+    return "not" if name == "not_" else name
 
 
 KEYS: tuple[str, ...] = tuple(map(json_key, _DEFAULTS))
@@ -215,7 +209,7 @@ def read_conditions(raw: object, path: str, reading: Reading) -> Conditions:
 def count_atoms(conditions: Conditions) -> int:
     """The keys with a value that is not their default, through `any_of` and `not`."""
     count = 0
-    for key, value in conditions.given():
+    for key, value in conditions.given:
         if key == "any_of":
             count += sum(map(count_atoms, value))
         else:
@@ -226,10 +220,10 @@ def count_atoms(conditions: Conditions) -> int:
 def write_conditions(conditions: Conditions) -> dict[str, Any]:
     """The canonical JSON object, unchecked."""
     written: dict[str, Any] = {}
-    for field, default in _DEFAULTS.items():
-        value = getattr(conditions, field)
-        if field in _ALWAYS_WRITTEN or (value is not default and value != default):
-            written[json_key(field)] = _written(value)
+    for name, default in _DEFAULTS.items():
+        value = getattr(conditions, name)
+        if name in _ALWAYS_WRITTEN or (value is not default and value != default):
+            written[json_key(name)] = _written(value)
     return written
 
 

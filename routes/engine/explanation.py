@@ -149,7 +149,7 @@ def _explained(
     conditions: Conditions, path: str, context: RequestContext, is_top: bool = True
 ) -> Iterator[tuple[bool, ConditionExplanation]]:
     """(whether it stands directly in the route, the condition), groups before what is inside them."""
-    for field, value in conditions.given():
+    for field, value in conditions.given:
         if field in ("metadata", "headers", "numbers"):
             for name, wanted in value.items():
                 truth = name_holds(field, name, wanted, context)

@@ -34,7 +34,7 @@ def is_active(route: Route, context: RequestContext) -> bool:
 
 def holds(conditions: Conditions, context: RequestContext) -> Truth:
     """Whether all of them hold."""
-    return all_of(field_holds(field, value, context) for field, value in conditions.given())
+    return all_of(field_holds(field, value, context) for field, value in conditions.given)
 
 
 def field_holds(field: str, value: Any, context: RequestContext) -> Truth:

@@ -45,7 +45,7 @@ def rows_of(route: Route) -> list[Row]:
     if route.active_until is not None:
         row.append(Literal("time", "at", ("<", route.active_until)))
     clauses: list[list[Row]] = []
-    for field, value in route.when.given():
+    for field, value in route.when.given:
         if field in ("any_of", "not_"):
             clauses.append(_clause(field, value))
         else:
@@ -75,7 +75,7 @@ def _clause(field: str, value: Any) -> list[Row]:
 
 def _true(conditions: Conditions) -> list[Row]:
     rows: list[Row] = [()]
-    for field, value in conditions.given():
+    for field, value in conditions.given:
         if field == "any_of":
             rows = _product(rows, _any(value))
         elif field == "not_":
@@ -88,7 +88,7 @@ def _true(conditions: Conditions) -> list[Row]:
 
 def _false(conditions: Conditions) -> list[Row]:
     rows: list[Row] = []
-    for field, value in conditions.given():
+    for field, value in conditions.given:
         if field == "any_of":
             none: list[Row] = [()]
             for member in value:
