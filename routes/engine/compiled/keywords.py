@@ -14,9 +14,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 FEW = 40
 #: Beyond these the regular expression would take too long to compile.
 MAX_IN_TREE, MAX_CHARACTERS_IN_TREE = 2_000, 40_000
-#: Beyond this the automaton would take too long to build.
-MAX_IN_AUTOMATON = 50_000
-_PIECE = 3
+#: Pieces are as long as the longest of these that the keyword has: longer ones are seldom there by chance.
+_PIECES = (6, 4, 3, 2, 1)
 
 #: The indexes of the keywords that a text holds.
 type Search = Callable[[str], Collection[int]]
@@ -24,7 +23,7 @@ type Search = Callable[[str], Collection[int]]
 
 def search_many(keywords: Sequence[str]) -> Search:
     """A search for distinct keywords, in lower case, none of them empty."""
-    automaton = _automaton() if len(keywords) <= MAX_IN_AUTOMATON else None
+    automaton = _automaton()
     if automaton is not None:
         return _search_by_automaton(automaton, keywords)
     if len(keywords) <= MAX_IN_TREE and sum(map(len, keywords)) <= MAX_CHARACTERS_IN_TREE:
@@ -116,8 +115,8 @@ def _search_by_pieces(keywords: Sequence[str]) -> Search:
     """By the first characters of each keyword, looked up among all pieces of the text of that length."""
     by_piece: dict[int, dict[str, list[tuple[int, str]]]] = {}
     for index, keyword in enumerate(keywords):
-        piece = keyword[:_PIECE]
-        by_piece.setdefault(len(piece), {}).setdefault(piece, []).append((index, keyword))
+        length = next(length for length in _PIECES if length <= len(keyword))
+        by_piece.setdefault(length, {}).setdefault(keyword[:length], []).append((index, keyword))
 
     def search(text: str) -> Collection[int]:
         hits: list[int] = []
