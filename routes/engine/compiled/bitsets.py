@@ -32,7 +32,7 @@ def compile_bitsets(rows: Sequence[tuple[Row, Outcome]], otherwise: Outcome, for
     for index, (row, _) in enumerate(rows):
         for literal in row:
             kind, name, _, _ = literal
-            if kind in _DEAR:
+            if kind in _DEAR or (kind == "headers" and _asks_twice(row, name)):
                 dear.append((index, literal))
             else:
                 by_fact["model" if name == "model" and kind in _MODEL else kind, name].append((index, literal))
@@ -60,6 +60,11 @@ def compile_bitsets(rows: Sequence[tuple[Row, Outcome]], otherwise: Outcome, for
     exec(compile(text, "<routes>", "exec"), names)  # noqa: S102 (holds names of our own alone)
     decide: Decide = names.pop("decide")  # or the function would hold itself
     return decide
+
+
+def _asks_twice(row: Row, name: str) -> bool:
+    # A header may have several values, and each literal another one of them: no set by single values says that.
+    return sum(literal.kind == "headers" and literal.name == name for literal in row) > 1
 
 
 def _lookups(by_fact: dict[tuple[str, str], list[tuple[int, Literal]]], sets: Sets, names: dict[str, Any]) -> list[str]:
