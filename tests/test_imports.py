@@ -22,7 +22,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "routing_admin": DJANGO | {"environ", "audit", "routes", "plans"},
 }
 #: Modules that may import more, and only inside functions.
-LAZY: dict[str, set[str]] = {"routes/engine/postgres.py": {"psycopg"}}
+LAZY: dict[str, set[str]] = {
+    "routes/engine/postgres.py": {"psycopg"},
+    "routes/engine/httpstore.py": {"httpx"},
+    "routes/engine/regex.py": {"re2"},
+    "routes/engine/compiled/keywords.py": {"ahocorasick_rs"},
+}
 #: From other applications only their public modules.
 PUBLIC = {
     "audit": {"audit.actors", "audit.services"},

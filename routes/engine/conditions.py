@@ -46,8 +46,8 @@ class Conditions:
     """Conditions are ANDed; an absent or empty one means any. Every bound is strict.
 
     `not` in JSON is `not_` here. Nested values may also be given as objects in the document's keys. Amounts are given
-    in USD (int, float or Decimal) and kept as the JSON number of whole nano-dollars, rounded half to even once, here;
-    the `…_nano_usd` properties are what is compared. The constructor checks types (`TypeError`, `ValueError`), not
+    in USD (int, float or Decimal) and kept as the JSON number of whole nano-dollars, rounded half to even once, here:
+    what is compared are these integers. The constructor checks types (`TypeError`, `ValueError`), not
     texts, ranges or limits: `from_dict` and `to_dict` do.
     """
 
@@ -86,14 +86,6 @@ class Conditions:
                 if built != default:
                     given.append((key, built))
         object.__setattr__(self, "given", tuple(given))
-
-    @property
-    def estimated_cost_gt_nano_usd(self) -> int | None:
-        return None if self.estimated_cost_gt is None else nano_usd(self.estimated_cost_gt)
-
-    @property
-    def estimated_cost_lt_nano_usd(self) -> int | None:
-        return None if self.estimated_cost_lt is None else nano_usd(self.estimated_cost_lt)
 
     @classmethod
     def from_dict(cls, raw: object) -> Conditions:
