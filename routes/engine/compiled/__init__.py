@@ -20,8 +20,10 @@ from routes.engine.compiled.rows import Row, rows_of
 from routes.engine.outcomes import Outcome
 from routes.engine.values import Route
 
-#: Up to so many rows an if-chain is faster.
-MAX_CHAIN = 24
+#: So many rows more than routes; beyond, alternatives are not multiplied out at all.
+MAX_MORE = 8_192
+#: Up to so many rows, of so many literals in all, an if-chain is faster.
+MAX_CHAIN, MAX_CHAIN_LITERALS = 24, 240
 
 
 def compile_routes(asked: Iterable[tuple[Route, Outcome]], otherwise: Outcome, forced: Forced) -> Decide:
@@ -29,8 +31,11 @@ def compile_routes(asked: Iterable[tuple[Route, Outcome]], otherwise: Outcome, f
 
     Raises what `literals.test_of` raises.
     """
+    asked = list(asked)
     rows: list[tuple[Row, Outcome]] = [(row, outcome) for route, outcome in asked for row in rows_of(route)]
-    if len(rows) <= MAX_CHAIN:
+    if len(rows) > len(asked) + MAX_MORE:
+        rows = [(row, outcome) for route, outcome in asked for row in rows_of(route, most=1)]
+    if len(rows) <= MAX_CHAIN and sum(len(row) for row, _ in rows) <= MAX_CHAIN_LITERALS:
         words = {word for row, _ in rows for literal in row if literal.kind == "keywords" for word in literal.value}
         if len(words) <= FEW:
             return compile_chain(rows, otherwise, forced)

@@ -23,11 +23,16 @@ from routes.engine.outcomes import Outcome
 _DEAR = frozenset({"keywords", "regex", "window", "tree"})
 #: Names and patterns of models are one fact; metadata may have a key of that name.
 _MODEL = frozenset({"text", "pattern"})
+#: So many facts are looked up for every request, and so many bytes the sets of one of them may take.
+MAX_FACTS, MAX_BYTES = 48, 16 << 20
+
+#: Kind and name.
+type _Fact = tuple[str, str]
 
 
 def compile_bitsets(rows: Sequence[tuple[Row, Outcome]], otherwise: Outcome, forced: Forced) -> Decide:
     """The function that finds the first row of which every literal holds."""
-    by_fact: dict[tuple[str, str], list[tuple[int, Literal]]] = defaultdict(list)
+    facts: dict[_Fact, list[tuple[int, Literal]]] = defaultdict(list)
     dear: list[tuple[int, Literal]] = []
     for index, (row, _) in enumerate(rows):
         for literal in row:
@@ -35,11 +40,13 @@ def compile_bitsets(rows: Sequence[tuple[Row, Outcome]], otherwise: Outcome, for
             if kind in _DEAR or (kind == "headers" and _asks_twice(row, name)):
                 dear.append((index, literal))
             else:
-                by_fact["model" if name == "model" and kind in _MODEL else kind, name].append((index, literal))
+                facts["model" if name == "model" and kind in _MODEL else kind, name].append((index, literal))
+    for fact in _too_many(facts, len(rows)):
+        dear += facts.pop(fact)
     sets = Sets(len(rows))
     outcomes = [outcome for _, outcome in rows]
     names: dict[str, Any] = {"forced": forced, "bisect_left": bisect_left, "bisect_right": bisect_right}
-    lines = _lookups(by_fact, sets, names)
+    lines = _lookups(facts, sets, names)
     draws = not all(isinstance(outcome, RouteDecision) for outcome in outcomes)
     names["outcomes"] = outcomes
     names["none"] = otherwise
@@ -67,7 +74,26 @@ def _asks_twice(row: Row, name: str) -> bool:
     return sum(literal.kind == "headers" and literal.name == name for literal in row) > 1
 
 
-def _lookups(by_fact: dict[tuple[str, str], list[tuple[int, Literal]]], sets: Sets, names: dict[str, Any]) -> list[str]:
+def _too_many(facts: dict[_Fact, list[tuple[int, Literal]]], rows: int) -> list[_Fact]:
+    """The facts that are asked for row by row: those whose sets would take too much memory, and of too many facts those
+    that the fewest rows ask for. A document may name a hundred thousand keys of metadata."""
+    large = [fact for fact, literals in facts.items() if len(_constants(literals)) * rows > 8 * MAX_BYTES]
+    by_use = sorted(facts.keys() - set(large), key=lambda fact: len(facts[fact]), reverse=True)
+    return large + by_use[MAX_FACTS:]
+
+
+def _constants(literals: list[tuple[int, Literal]]) -> set[object]:
+    """What the literals compare with: as many sets a fact has."""
+    found: set[object] = set()
+    for _, literal in literals:
+        if isinstance(literal.value, frozenset):
+            found |= literal.value
+        else:
+            found.add(literal.value)
+    return found
+
+
+def _lookups(facts: dict[_Fact, list[tuple[int, Literal]]], sets: Sets, names: dict[str, Any]) -> list[str]:
     """Lines that leave in `rows` the rows that every cheap literal allows; what they name is added to `names`."""
     lines: list[str] = []
     started = False
@@ -82,8 +108,8 @@ def _lookups(by_fact: dict[tuple[str, str], list[tuple[int, Literal]]], sets: Se
         lines.append(f" rows {'&=' if started else '='} {expression}")
         started = True
 
-    flags = {name: literals for (kind, name), literals in by_fact.items() if kind == "flag"}
-    for (kind, name), literals in sorted(by_fact.items(), key=lambda item: _ORDER[item[0][0]]):
+    flags = {name: literals for (kind, name), literals in facts.items() if kind == "flag"}
+    for (kind, name), literals in sorted(facts.items(), key=lambda item: _ORDER[item[0][0]]):
         if kind == "model":
             models = Models(literals, sets)
             if models.has_patterns:  # comes first, so there is nothing yet to intersect with

@@ -51,7 +51,7 @@ class Dear:
 
     def first_row(self, context: RequestContext, rows: int) -> int:
         """The first of these rows of which every dear literal holds; -1 where there is none."""
-        asked = 0
+        asked: set[int] = set()
         searched = self._searched
         needs, tests, others = self._needs, self._tests, self._others
         while rows:
@@ -62,8 +62,8 @@ class Dear:
                 continue
             row = lowest.bit_length() - 1
             for index in needs[row]:
-                if not asked >> index & 1:
-                    asked |= 1 << index
+                if index not in asked:
+                    asked.add(index)
                     if not tests[index](context):
                         rows &= others[index]
                         break

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from operator import attrgetter, ge, gt, le, lt
 from typing import Any
 
-from routes.engine.compiled.rows import Literal
+from routes.engine.compiled.rows import GROUPS, LITERALS, Literal, opposite
+from routes.engine.conditions import Conditions
 from routes.engine.context import UNKNOWN, RequestContext
-from routes.engine.meaning import holds, pattern_matches
+from routes.engine.meaning import pattern_matches
 from routes.engine.times import zone_named
 
 type Test = Callable[[RequestContext], bool]
@@ -131,8 +132,51 @@ def _window(literal: Literal) -> Test:
 
 
 def _tree(literal: Literal) -> Test:
-    conditions = literal.value
-    return lambda context: holds(conditions, context) is True
+    return _is_true(literal.value)
+
+
+def _is_true(conditions: Conditions) -> Test:
+    """Whether all of them are known to hold."""
+    tests = [test_of(literal) for field, value in _leaves(conditions) for literal in LITERALS[field](value)]
+    if conditions.any_of:
+        tests.append(_some([_is_true(member) for member in conditions.any_of]))
+    if conditions.not_ is not None:
+        tests.append(_is_false(conditions.not_))
+    return _every(tests)
+
+
+def _is_false(conditions: Conditions) -> Test:
+    """Whether one of them is known not to hold."""
+    tests = [test_of(opposite(literal)) for field, value in _leaves(conditions) for literal in LITERALS[field](value)]
+    if conditions.any_of:
+        tests.append(_every([_is_false(member) for member in conditions.any_of]))
+    if conditions.not_ is not None:
+        tests.append(_is_true(conditions.not_))
+    return _some(tests)
+
+
+def _leaves(conditions: Conditions) -> list[tuple[str, Any]]:
+    return [(field, value) for field, value in conditions.given if field not in GROUPS]
+
+
+def _every(tests: list[Test]) -> Test:
+    def test(context: RequestContext) -> bool:
+        for each in tests:  # noqa: SIM110 (all() of a generator takes twice as long)
+            if not each(context):
+                return False
+        return True
+
+    return test
+
+
+def _some(tests: list[Test]) -> Test:
+    def test(context: RequestContext) -> bool:
+        for each in tests:  # noqa: SIM110
+            if each(context):
+                return True
+        return False
+
+    return test
 
 
 _TESTS: dict[str, Callable[[Literal], Test]] = {

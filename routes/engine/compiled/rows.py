@@ -8,7 +8,7 @@ hold; most routes are one row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from routes.engine.conditions import Conditions, NumberRange
@@ -16,8 +16,8 @@ from routes.engine.meaning import lowered
 from routes.engine.money import nano_usd
 from routes.engine.values import Route
 
-#: A clause with more alternatives is not multiplied out, but asked as a whole of the few requests that get so far.
-MAX_ROWS = 16
+#: Conditions with more alternatives are not multiplied out, but asked as a tree of the requests that get so far.
+MAX_ROWS = 64
 
 
 class Literal(NamedTuple):
@@ -33,91 +33,70 @@ class Literal(NamedTuple):
 type Row = tuple[Literal, ...]
 
 
-class TooMany(Exception):
-    """The alternatives are more than a route may have."""
+#: The fields of `Conditions` that hold other conditions.
+GROUPS = ("any_of", "not_")
 
 
-def rows_of(route: Route) -> list[Row]:
-    """The route's alternatives, the time in which it is active included. None: it can never match."""
+class _TooMany(Exception):
+    """The alternatives are more than wanted."""
+
+
+def rows_of(route: Route, most: int = MAX_ROWS) -> list[Row]:
+    """The route's alternatives, the time in which it is active included; at most so many. None: it can never match."""
     row: list[Literal] = []
     if route.active_from is not None:
         row.append(Literal("time", "at", (">=", route.active_from)))
     if route.active_until is not None:
         row.append(Literal("time", "at", ("<", route.active_until)))
-    clauses: list[list[Row]] = []
-    for field, value in route.when.given:
-        if field in ("any_of", "not_"):
-            clauses.append(_clause(field, value))
-        else:
-            row.extend(_LITERALS[field](value))
-    rows = [tuple(row)]
-    for clause in clauses:
-        rows = _product(rows, clause)
-        if len(rows) > MAX_ROWS:
-            return [(*row, *(Literal("tree", "", tree) for tree in _trees(route.when)))]
-    return rows
-
-
-def _trees(conditions: Conditions) -> Iterable[Conditions]:
-    if conditions.any_of:
-        yield Conditions(any_of=conditions.any_of)
-    if conditions.not_ is not None:
-        yield Conditions(not_=conditions.not_)
-
-
-def _clause(field: str, value: Any) -> list[Row]:
+    when = route.when
+    for field, value in when.given:
+        if field not in GROUPS:
+            row.extend(LITERALS[field](value))
+    if not when.any_of and when.not_ is None:
+        return [tuple(row)]
+    groups = Conditions(any_of=when.any_of, not_=when.not_)
     try:
-        return _false(value) if field == "not_" else _any(value)
-    except TooMany:
-        tree = Conditions(not_=value) if field == "not_" else Conditions(any_of=value)
-        return [(Literal("tree", "", tree),)]
+        return [(*row, *others) for others in _true(groups, most)]
+    except _TooMany:
+        return [(*row, Literal("tree", "", groups))]
 
 
-def _true(conditions: Conditions) -> list[Row]:
+def _true(conditions: Conditions, most: int) -> list[Row]:
     rows: list[Row] = [()]
     for field, value in conditions.given:
         if field == "any_of":
-            rows = _product(rows, _any(value))
+            rows = _product(rows, [row for member in value for row in _true(member, most)], most)
         elif field == "not_":
-            rows = _product(rows, _false(value))
+            rows = _product(rows, _false(value, most), most)
         else:
-            rows = [row + tuple(_LITERALS[field](value)) for row in rows]
-        _check(rows)
+            rows = [row + tuple(LITERALS[field](value)) for row in rows]
     return rows
 
 
-def _false(conditions: Conditions) -> list[Row]:
+def _false(conditions: Conditions, most: int) -> list[Row]:
     rows: list[Row] = []
     for field, value in conditions.given:
         if field == "any_of":
             none: list[Row] = [()]
             for member in value:
-                none = _product(none, _false(member))
-                _check(none)
+                none = _product(none, _false(member, most), most)
             rows += none
         elif field == "not_":
-            rows += _true(value)
+            rows += _true(value, most)
         else:
-            rows += [(_OPPOSITES[literal.kind](literal),) for literal in _LITERALS[field](value)]
-        _check(rows)
+            rows += [(opposite(literal),) for literal in LITERALS[field](value)]
     return rows
 
 
-def _any(alternatives: Iterable[Conditions]) -> list[Row]:
-    rows: list[Row] = []
-    for member in alternatives:
-        rows += _true(member)
-        _check(rows)
-    return rows
-
-
-def _product(left: list[Row], right: list[Row]) -> list[Row]:
+def _product(left: list[Row], right: list[Row], most: int) -> list[Row]:
+    if len(left) * len(right) > most:
+        raise _TooMany
     return [row + other for row in left for other in right]
 
 
-def _check(rows: list[Row]) -> None:
-    if len(rows) > MAX_ROWS:
-        raise TooMany
+def opposite(literal: Literal) -> Literal:
+    """The literal that says that this one is known not to hold."""
+    return _OPPOSITES[literal.kind](literal)
 
 
 def _one(kind: str, name: str, made: Callable[[Any], Any] | None = None) -> Callable[[Any], list[Literal]]:
@@ -152,7 +131,7 @@ def _ranges(value: dict[str, NumberRange]) -> list[Literal]:
 _literal = tuple.__new__
 
 #: By field, from its value to the literals that say that the condition is true.
-_LITERALS: dict[str, Callable[[Any], list[Literal]]] = {
+LITERALS: dict[str, Callable[[Any], list[Literal]]] = {
     "model_in": _one("text", "model", frozenset),
     "model_matches": _one("pattern", "model"),
     "input_tokens_lt": _below("input_tokens"),
