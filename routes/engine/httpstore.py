@@ -1,0 +1,244 @@
+"""`HttpStore`: reads snapshots from the application's API, with the extra `http` (httpx)."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterable
+from time import monotonic
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from routes.engine.document import MAX_CONTENT_BYTES, Document
+from routes.engine.errors import DocumentRejected, StoreUnavailable
+from routes.engine.ids import canonical_uuid
+from routes.engine.store import ReadingStore
+
+#: As much as `Document.from_bytes` parses.
+_MAX_BYTES = 2 * MAX_CONTENT_BYTES
+#: A whole answer may take this many times as long as one wait for bytes: a server that drips is not waited for.
+_ANSWER_TIMEOUTS = 5
+#: How many documents are kept between `versions` and the `fetch` that follows; beyond, they are downloaded twice.
+_MAX_KEPT = 100
+#: Refusals that concern every organisation alike; asking for the next one would only add to the load.
+_OF_ALL = frozenset({401, 403, 408, 429, 502, 503, 504})
+
+
+class _Answer(NamedTuple):
+    status: int
+    etag: str | None
+    media_type: str
+    #: Empty unless the status is 200.
+    body: bytes
+
+
+class _Seen(NamedTuple):
+    """What is known of one organisation's snapshot."""
+
+    #: Of the last answer, opaque; sent along so that the same snapshot is not sent again.
+    etag: str | None
+    #: The version of the last good document, 0 where there was none yet.
+    good_version: int
+    #: Whether the application has something else by now, which cannot be loaded.
+    is_bad: bool
+
+    @property
+    def version(self) -> int:
+        return self.good_version + self.is_bad
+
+
+class HttpStore(ReadingStore):
+    """A reading store on the application's API. `base_url` is where the application is served (`https://host` and a
+    path, if it has one), `key` an API key that may read snapshots of the organisations asked for.
+
+    There is no request for the versions of many organisations: `versions` asks for each snapshot with the ETag it knows.
+    One that has not changed costs a round trip without a body; one that has is downloaded then and kept for the `fetch`
+    that follows, so a change is downloaded once. With hundreds of organisations let the cache poll every few seconds.
+
+    An answer that cannot be loaded is `DocumentRejected`, for its own organisation; that one counts as the version
+    after the last good one, so that whoever polls fetches it and learns what is wrong. An unknown organisation is the
+    application's own 404 (a problem document); any other one comes from something in between. That, every other status,
+    redirects and errors of the connection are `StoreUnavailable`. `timeout_seconds` bounds connecting and each wait for
+    bytes, five times as much the whole answer.
+
+    Redirects are not followed, and proxies, certificates and passwords of the environment not used. Certificates are
+    verified, against `ca_file` where one is given; over `http://` the key travels in clear. Connections are kept, shared
+    by threads, and made anew in a forked child.
+    """
+
+    _lock: threading.Lock
+    #: A `httpx.Client`; the name is not imported here, not even for the type.
+    _client: Any
+    #: The process that made the client.
+    _pid: int
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str,
+        *,
+        timeout_seconds: float = 2.0,
+        ca_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Raises `ValueError` for what is no such URL or key."""
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise ValueError("base_url is http:// or https:// and a host, without a password.")
+        if parts.port == 0 or parts.query or parts.fragment:  # the port raises for what is none
+            raise ValueError("base_url has a port from 1, where it has one, and neither a query nor a fragment.")
+        if not re.fullmatch(r"[!-~]+", key, re.ASCII):
+            raise ValueError("A key is ASCII text without spaces.")
+        if timeout_seconds <= 0:
+            raise ValueError("timeout_seconds is above 0.")
+        self._url = base_url.rstrip("/").replace("{", "%7B").replace("}", "%7D") + "/api/v1/orgs/{}/snapshot/"
+        self._key = key
+        self._timeout_seconds = timeout_seconds
+        self._ca_file = None if ca_file is None else os.fspath(ca_file)
+        # Every access is one operation on a dict, which threads may share and a fork copies whole: no lock is needed.
+        self._seen: dict[str, _Seen] = {}
+        #: What `versions` downloaded and nobody fetched yet, with its ETag.
+        self._kept: dict[str, tuple[str | None, Document]] = {}
+        self._forget()
+
+    def versions(self, org_ids: Iterable[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        failed: dict[str, StoreUnavailable] = {}
+        for org_id in map(canonical_uuid, org_ids):
+            seen = self._seen.get(org_id)
+            answer = self._ask(org_id, seen.etag if seen else None)
+            if seen is not None and answer.status == 304:
+                found[org_id] = seen.version
+                continue
+            try:
+                document = self._take(org_id, answer)
+            except DocumentRejected:
+                found[org_id] = self._seen[org_id].version
+            except StoreUnavailable as error:
+                if answer.status in _OF_ALL:
+                    raise
+                failed[org_id] = error
+            else:
+                if document is not None:
+                    if len(self._kept) >= _MAX_KEPT:
+                        self._kept.clear()
+                    self._kept[org_id] = answer.etag, document
+                    found[org_id] = document.version
+        if failed and not found:
+            raise next(iter(failed.values()))
+        for org_id in failed:
+            # Its fetch says why; those that are answered are not held up by those that are not.
+            seen = self._seen.get(org_id)
+            found[org_id] = 1 if seen is None else seen.good_version + 1
+        return found
+
+    def fetch(self, org_id: str) -> Document | None:
+        key = canonical_uuid(org_id)
+        etag, kept = self._kept.pop(key, (None, None))
+        answer = self._ask(key, etag)  # what was kept may be old by now
+        if kept is not None and answer.status == 304:
+            return kept
+        return self._take(key, answer)
+
+    def close(self) -> None:
+        """Close the connections; the next read makes others."""
+        with self._lock:
+            if self._client is not None and self._pid == os.getpid():
+                self._client.close()
+            self._client = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._client = None
+        self._pid = os.getpid()
+
+    def _take(self, org_id: str, answer: _Answer) -> Document | None:
+        """What an answer says, noted. Raises `DocumentRejected` and `StoreUnavailable`."""
+        if answer.status == 404 and answer.media_type == "application/problem+json":
+            self._seen.pop(org_id, None)
+            return None
+        if answer.status != 200:
+            raise StoreUnavailable(f"HTTP: the answer was {answer.status}{_meaning(answer.status)}.")
+        before = self._seen.get(org_id)
+        try:
+            document = Document.from_bytes(answer.body)
+            if document.org_id != org_id:
+                raise DocumentRejected(f"Asked for {org_id}, the answer was the document of {document.org_id}.")
+        except DocumentRejected:
+            self._seen[org_id] = _Seen(answer.etag, 0 if before is None else before.good_version, is_bad=True)
+            raise
+        self._seen[org_id] = _Seen(answer.etag, document.version, is_bad=False)
+        return document
+
+    def _ask(self, org_id: str, etag: str | None) -> _Answer:
+        """Ask for a snapshot, unless it is still the one of this ETag. Raises `StoreUnavailable` where no whole answer
+        comes."""
+        try:
+            import httpx
+        except ImportError as error:
+            raise ImportError("HttpStore needs httpx: install routing-engine[http].") from error
+        headers = {} if etag is None else {"If-None-Match": etag}
+        until = monotonic() + _ANSWER_TIMEOUTS * self._timeout_seconds
+        try:
+            with self._connected().stream("GET", self._url.format(org_id), headers=headers) as response:
+                body = _body(response, until) if response.status_code == 200 else b""
+                media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+                return _Answer(response.status_code, response.headers.get("ETag"), media_type, body)
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
+            raise StoreUnavailable(f"HTTP: {str(error) or type(error).__name__}") from error
+
+    def _connected(self) -> Any:
+        if self._pid != os.getpid():
+            # Its connections are the parent's: what is written here would be read there.
+            _left_behind.append(self._client)
+            self._forget()
+        with self._lock:
+            if self._client is None:
+                import ssl
+
+                import httpx
+
+                self._client = httpx.Client(
+                    headers={
+                        "Authorization": f"Bearer {self._key}",
+                        "Accept": "application/json",
+                        "Accept-Encoding": "identity",  # a few kilobytes of gzip can stand for gigabytes
+                        "User-Agent": "routing-engine",
+                    },
+                    verify=True if self._ca_file is None else ssl.create_default_context(cafile=self._ca_file),
+                    timeout=self._timeout_seconds,
+                    follow_redirects=False,
+                    trust_env=False,
+                )
+            return self._client
+
+
+def _body(response: Any, until: float) -> bytes:
+    """The bytes of an answer; of too many not all. Raises `OSError`, and what the client raises."""
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise OSError("The answer is compressed, which was not asked for.")
+    body = bytearray()
+    for part in response.iter_raw():
+        body += part
+        if len(body) > _MAX_BYTES:
+            break
+        if monotonic() > until:
+            raise TimeoutError("The answer takes too long.")
+    return bytes(body)
+
+
+def _meaning(status: int) -> str:
+    if status in (401, 403):
+        return ": the key is not accepted"
+    if status == 404:
+        return ", and not from the application: is base_url right?"
+    return ": redirects are not followed" if 300 <= status < 400 else ""
+
+
+_left_behind: list[Any] = []
