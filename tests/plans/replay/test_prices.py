@@ -1,15 +1,12 @@
-"""Money: integers all the way, rounded once."""
+"""Prices of the replay: the engine's, so that what a gateway estimates is what a replay computes."""
 
 import json
-from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
-from fractions import Fraction
+from datetime import UTC, datetime
+from decimal import Decimal
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
+import plans.replay
 from plans.replay.prices import Price, PriceList, half_even
+from routes.engine import prices as engine_prices
 from tests.paths import shared
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -38,61 +35,28 @@ def test_the_shared_cost_cases() -> None:
         assert own.cost_nano(tokens_in, tokens_out, cached) == nano(case["out"]["usd"])
 
 
-@given(*[st.integers(0, 10**7)] * 3, *[st.integers(0, 10**12)] * 3)
-def test_a_cost_is_the_exact_one_rounded_once(
-    tokens_in: int, tokens_out: int, cached: int, price_in: int, price_out: int, price_cached: int
-) -> None:
-    own = Price(
-        provider="p",
-        model="m",
-        input_nano_per_million=price_in,
-        output_nano_per_million=price_out,
-        cached_input_nano_per_million=price_cached,
-    )
-    hit = min(cached, tokens_in)
-    exact = (
-        (tokens_in - hit) * Decimal(price_in) + hit * Decimal(price_cached) + tokens_out * Decimal(price_out)
-    ) / 10**6
-    assert own.cost_nano(tokens_in, tokens_out, cached) == exact.quantize(Decimal(1), ROUND_HALF_EVEN)
-
-
-@pytest.mark.parametrize(("numerator", "expected"), [(5, 0), (15, 2), (25, 2), (-5, 0), (-15, -2), (14, 1), (16, 2)])
-def test_ties_go_to_the_even_one(numerator: int, expected: int) -> None:
-    assert half_even(numerator, 10) == expected == round(Fraction(numerator, 10))
-
-
 def test_cached_tokens_cost_the_input_price_where_there_is_no_other() -> None:
     assert price(input=2).cost_nano(10, 0, 10) == price(input=2).cost_nano(10, 0, 0)
 
 
-def test_the_row_s_own_provider_is_tried_first_then_the_others_by_name() -> None:
-    table = PriceList([price("a"), price("b"), price("c", "other")])
-    assert getattr(table.find("b", "m", NOW), "provider", None) == "b"
-    assert getattr(table.find("c", "m", NOW), "provider", None) == "a"
-    assert getattr(table.find("", "m", NOW), "provider", None) == "a"
+def test_more_cached_tokens_than_input_cost_as_much_as_all_of_it() -> None:
+    own = price(input=2, cached_input_nano_per_million=nano(1))
+    assert own.cost_nano(10, 0, 11) == own.cost_nano(10, 0, 10) == 10_000
+
+
+def test_there_is_one_implementation_of_a_price_and_of_its_lookup() -> None:
+    assert plans.replay.Price is Price is engine_prices.Price
+    assert half_even is engine_prices.half_even
+    assert plans.replay.PriceList is PriceList
+    assert PriceList.find is engine_prices.PriceTable.price
+    assert PriceList.digest is engine_prices.PriceTable.digest
+
+
+def test_the_lookup_tries_the_row_s_own_provider_first() -> None:
+    table = PriceList([price("a"), price("b")])
+    assert table.find("b", "m", NOW) == price("b")
+    assert table.find("", "m", NOW) == price("a")
     assert table.find("a", "unknown", NOW) is None
-
-
-def test_the_latest_price_that_had_begun_counts_and_a_negotiated_one_is_stronger() -> None:
-    day = timedelta(days=1)
-    table = PriceList(
-        [
-            price(input=3, since=NOW + day),
-            price(input=1),
-            price(input=2, since=NOW - day),
-            price(input=9, negotiated=True, since=NOW + 2 * day),
-        ]
-    )
-    found = [table.find("p", "m", at) for at in (NOW - 2 * day, NOW, NOW + day, NOW + 3 * day)]
-    assert [getattr(one, "input_nano_per_million", 0) // 10**9 for one in found] == [1, 2, 3, 9]
-
-
-def test_a_price_that_begins_later_is_no_price_yet() -> None:
-    later = price(since=NOW + timedelta(seconds=1))
-    assert PriceList([later]).find("p", "m", NOW) is None
-    fallback = PriceList([later, price("q")]).find("p", "m", NOW)
-    assert fallback is not None
-    assert fallback.provider == "q"
 
 
 def test_the_digest_names_the_prices_whatever_their_order() -> None:
