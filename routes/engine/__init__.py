@@ -21,13 +21,26 @@ Deciding
     outcomes      what comes of a route that won: one decision, or a draw
     decision      `RouteDecision`: the answer
     explanation   `Explanation`: the answer with what every route saw and expected
+    prices        `PriceTable`: what tokens cost, and what a request is estimated to
+    (`linting/`)  `lint`: rules that are probably not as they were meant
+Paths
+    paths         `PathTable`: which upstream serves a path; `Service`
+    path_patterns `PathRoute`, and what a pattern, a target and a safe path are
 Freshness
     store         the `Store` protocols, and what the reading stores share
     memory        `MemoryStore`
     sqlite        `SQLiteStore`
     postgres      `PostgresStore`
+    httpstore     `HttpStore`
+    filestore     `FileStore`
     cache         `EngineCache`: the engine of every organisation, warm
+    entries       what is known of each organisation
     freshness     the thread behind the cache
+    notices       the thread that listens for hints, where a store gives them
+    disk          snapshots on disk, for a start without the store
+    waiting       waiting for a load, in threads and in event loops
+Other routers
+    spi           `RoutingSpi`, `SpiDecision`: the protocol behind which routers are exchanged
 """
 
 from typing import TYPE_CHECKING, Any
@@ -55,8 +68,15 @@ from routes.engine.values import NewRoute, Route
 
 if TYPE_CHECKING:
     from routes.engine.explanation import ConditionExplanation, Explanation, RouteExplanation
+    from routes.engine.filestore import FileStore
+    from routes.engine.httpstore import HttpStore
+    from routes.engine.linting import Finding, lint
     from routes.engine.memory import MemoryStore
+    from routes.engine.path_patterns import PathRoute
+    from routes.engine.paths import PathMatch, PathTable, Service
     from routes.engine.postgres import PostgresStore
+    from routes.engine.prices import Price, PriceTable
+    from routes.engine.spi import RoutingSpi, SpiDecision, Target
     from routes.engine.sqlite import SQLiteStore
 
 __all__ = [
@@ -68,32 +88,58 @@ __all__ = [
     "Engine",
     "EngineCache",
     "Explanation",
+    "FileStore",
+    "Finding",
+    "HttpStore",
     "ManagedStore",
     "MemoryStore",
     "NewRoute",
     "NumberRange",
+    "PathMatch",
+    "PathRoute",
+    "PathTable",
     "PostgresStore",
+    "Price",
+    "PriceTable",
     "Refusal",
     "RequestContext",
     "Route",
     "RouteDecision",
     "RouteExplanation",
+    "RoutingSpi",
     "SQLiteStore",
+    "Service",
     "SkippedRoute",
+    "SpiDecision",
     "SplitArm",
     "Store",
+    "Target",
     "TimeWindow",
     "errors",
+    "lint",
 ]
 
 #: Loaded when first asked for: a gateway uses one store and explains nothing, and the import has a budget of 50 ms.
 _LOADED_LATER = {
     "ConditionExplanation": "explanation",
     "Explanation": "explanation",
+    "FileStore": "filestore",
+    "Finding": "linting",
+    "HttpStore": "httpstore",
     "MemoryStore": "memory",
+    "PathMatch": "paths",
+    "PathRoute": "path_patterns",
+    "PathTable": "paths",
     "PostgresStore": "postgres",
+    "Price": "prices",
+    "PriceTable": "prices",
     "RouteExplanation": "explanation",
+    "RoutingSpi": "spi",
     "SQLiteStore": "sqlite",
+    "Service": "paths",
+    "SpiDecision": "spi",
+    "Target": "spi",
+    "lint": "linting",
 }
 
 

@@ -217,12 +217,12 @@ def _load_routes(raw_routes: list[Any]) -> tuple[list[Route], tuple[SkippedRoute
 def _load_services(raw_services: list[Any]) -> Mapping[str, Service]:
     if not raw_services:
         return FrozenDict()
-    from routes.engine.paths import Service  # only for gateways that serve paths
+    from routes.engine.paths import load_service  # only for gateways that serve paths
 
     services: dict[str, Service] = {}
     for index, raw in enumerate(raw_services):
         try:
-            service = Service.from_dict(raw)
+            service = load_service(raw)
         except InvalidRoute as error:
             raise DocumentRejected(f"The service at [{index}] is not acceptable: {error}") from None
         if service.slug in services:

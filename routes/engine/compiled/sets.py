@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from routes.engine.compiled.rows import Literal
@@ -57,7 +57,7 @@ class Texts:
         for row in only_refuse:
             for text in refused[row]:
                 removed.setdefault(text, []).append(row)
-        self.by_text: dict[Any, int] = {}
+        self.by_text: dict[Hashable, int] = {}
         for text in added.keys() | removed.keys():
             rows = self.otherwise
             if text in removed:
@@ -68,11 +68,10 @@ class Texts:
         self.by_text[unknown] = self.free
         self._allowed, self._refused, self._only_refuse = sets.of(allowed), sets.of(refused), sets.of(only_refuse)
 
-    def of_header(self, value: str | tuple[str, ...] | object) -> int:
+    def of_header(self, value: Hashable) -> int:
         """The rows for a header's value, or for a tuple of several, of which any may hold."""
         if not isinstance(value, tuple):
-            found: int = self.by_text.get(value, self.otherwise)
-            return found
+            return self.by_text.get(value, self.otherwise)
         # A row that only refuses needs every value to be another one; a row that allows needs one of them.
         some, every = 0, -1
         for each in value:
