@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from routes.engine.paths import PathMatch, PathTable, Service
     from routes.engine.postgres import PostgresStore
     from routes.engine.prices import Price, PriceTable
-    from routes.engine.spi import RoutingSpi, SpiDecision, Target
+    from routes.engine.spi import HeaderOp, Inject, RoutingSpi, SpiDecision, Target
     from routes.engine.sqlite import SQLiteStore
 
 __all__ = [
@@ -90,7 +90,9 @@ __all__ = [
     "Explanation",
     "FileStore",
     "Finding",
+    "HeaderOp",
     "HttpStore",
+    "Inject",
     "ManagedStore",
     "MemoryStore",
     "NewRoute",
@@ -125,7 +127,9 @@ _LOADED_LATER = {
     "Explanation": "explanation",
     "FileStore": "filestore",
     "Finding": "linting",
+    "HeaderOp": "spi",
     "HttpStore": "httpstore",
+    "Inject": "spi",
     "MemoryStore": "memory",
     "PathMatch": "paths",
     "PathRoute": "path_patterns",
