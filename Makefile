@@ -47,7 +47,7 @@ check: .venv/synced
 	$(PY) -m tests.deployment
 
 bench: .venv/synced
-	@$(PY) -m tests.bench
+	@$(PY) -m tests.bench $(ARGS)
 
 campaign: .venv/synced
 	@$(PY) -m tests.campaign $(PART) $(ARGS)

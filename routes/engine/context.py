@@ -248,7 +248,7 @@ def _check_number(name: str, value: object) -> None:
 def _metadata(metadata: Mapping[str, str] | _Unknown) -> dict[str, str] | _Unknown:
     if isinstance(metadata, _Unknown):
         return metadata
-    if not isinstance(metadata, Mapping):
+    if type(metadata) is not dict and not isinstance(metadata, Mapping):  # the first is much faster to ask
         raise _wrong("metadata", "a mapping from str to str", metadata)
     for name, value in metadata.items():
         if not isinstance(name, str) or not isinstance(value, str):
@@ -260,7 +260,7 @@ def _headers(headers: Mapping[str, str | Sequence[str]] | _Unknown) -> dict[str,
     """By name in lower case: the value, or a tuple of several."""
     if isinstance(headers, _Unknown):
         return headers
-    if not isinstance(headers, Mapping):
+    if type(headers) is not dict and not isinstance(headers, Mapping):
         raise _wrong("headers", "a mapping from str to str", headers)
     found: dict[str, str | tuple[str, ...]] = {}
     for name, given in headers.items():
@@ -276,7 +276,7 @@ def _headers(headers: Mapping[str, str | Sequence[str]] | _Unknown) -> dict[str,
 
 
 def _numbers(numbers: Mapping[str, int | float]) -> dict[str, int | float]:
-    if not isinstance(numbers, Mapping):
+    if type(numbers) is not dict and not isinstance(numbers, Mapping):
         raise _wrong("numbers", "a mapping from str to numbers", numbers)
     for name, value in numbers.items():
         if not isinstance(name, str):

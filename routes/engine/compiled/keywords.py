@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 #: So many are searched one by one.
 FEW = 40
 #: Beyond these the regular expression would take too long to compile.
 MAX_IN_TREE, MAX_CHARACTERS_IN_TREE = 2_000, 40_000
+#: So many are searched by a table of states.
+MAX_IN_TABLE = 1_000
+#: So many hits are found one by one, which is faster than to ask at every place for one.
+_STEPS = 16
 #: Pieces are as long as the longest of these that the keyword has: longer ones are seldom there by chance.
 _PIECES = (6, 4, 3, 2, 1)
 
@@ -31,20 +36,26 @@ def search_many(keywords: Sequence[str]) -> Search:
     return _search_by_pieces(keywords)
 
 
-def _automaton() -> type | None:
+def _automaton() -> Callable[[list[str]], Any] | None:
     try:
-        from ahocorasick_rs import AhoCorasick
+        from ahocorasick_rs import AhoCorasick, Implementation
     except ImportError:
         return None
-    return AhoCorasick
+
+    def build(keywords: list[str]) -> Any:
+        # The fastest search; its size, and the time to build it, grow out of hand beyond a thousand keywords.
+        implementation = Implementation.DFA if len(keywords) <= MAX_IN_TABLE else None
+        return AhoCorasick(keywords, implementation=implementation)
+
+    return build
 
 
-def _search_by_automaton(automaton: type, keywords: Sequence[str]) -> Search:
+def _search_by_automaton(automaton: Callable[[list[str]], Any], keywords: Sequence[str]) -> Search:
     find = automaton(list(keywords)).find_matches_as_indexes
 
     def search(text: str) -> Collection[int]:
         hits = find(text, overlapping=True)
-        return {index for index, _, _ in hits} if hits else hits
+        return {index for index, _, _ in hits} if hits else ()
 
     return search
 
@@ -56,15 +67,22 @@ def _search_by_tree(keywords: Sequence[str]) -> Search:
         keyword: [indexes[keyword[:end]] for end in range(1, len(keyword) + 1) if keyword[:end] in indexes]
         for keyword in keywords
     }
-    tree = _tree_of(keywords)
-    first = re.compile(_expression(tree, shortest=True)).search
+    expression = _expression(_tree_of(keywords))
+    find = re.compile(expression).search
     # A look-ahead takes no text, so that the next search begins one character on: overlapping keywords count.
-    longest_at_each = re.compile(f"(?=({_expression(tree, shortest=False)}))").findall
+    find_all = re.compile(f"(?=({expression}))").findall
 
     def search(text: str) -> Collection[int]:
-        if first(text) is None:
-            return ()
-        return {index for keyword in set(longest_at_each(text)) for index in implied[keyword]}
+        found: set[str] = set()
+        start = 0
+        for _ in range(_STEPS):
+            if (match := find(text, start)) is None:
+                break
+            found.add(match[0])
+            start = match.start() + 1
+        else:
+            found.update(find_all(text, start))
+        return {index for keyword in found for index in implied[keyword]}
 
     return search
 
@@ -82,21 +100,17 @@ def _tree_of(keywords: Iterable[str]) -> _Tree:
     return tree
 
 
-def _expression(tree: _Tree, *, shortest: bool) -> str:
-    """The regular expression of the tree: the shortest keyword at a place, or the longest.
+def _expression(tree: _Tree) -> str:
+    """The regular expression that finds the longest keyword of the tree at a place.
 
     Not recursive: a keyword of a thousand characters would be too deep.
     """
     # Nodes in the order in which they are found; walked backwards, children come before their parent.
     nodes: list[_Tree] = [tree]
     for node in nodes:
-        if not (shortest and "" in node):
-            nodes.extend(child for character, child in node.items() if character)
+        nodes.extend(child for character, child in node.items() if character)
     texts: dict[int, str] = {}
     for node in reversed(nodes):
-        if shortest and "" in node:
-            texts[id(node)] = ""
-            continue
         # Characters that go on in the same way make one class.
         by_rest: dict[str, list[str]] = {}
         for character, child in node.items():
