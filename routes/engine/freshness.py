@@ -1,165 +1,71 @@
-"""Behind `EngineCache`: the thread that does all reading (`Poller`), what is known of an organisation (`Entry`).
-
-Plain classes: decorating dataclasses would be a tenth of what importing the engine may cost.
-"""
+"""Behind `EngineCache`: the thread that reads the store (`Poller`)."""
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from routes.engine.document import Document
 from routes.engine.engine import Engine
+from routes.engine.entries import Entries, Entry, Flight
 from routes.engine.errors import DocumentRejected, StoreUnavailable
 from routes.engine.store import Store
 
-#: An organisation that nobody asked for so long is polled no more; its next call looks at the store first.
-WATCHED_SECONDS = 600.0
-#: How long an organisation that the store does not know is answered with an empty engine.
-UNKNOWN_SECONDS = 5.0
 MAX_BACKOFF_SECONDS = 60.0
+#: How often all versions are asked for while the store announces changes by itself.
+LISTENING_POLL_SECONDS = 30.0
+#: A store whose last call failed after more than this is down, and callers wait no longer than this for it.
+HURRY_SECONDS = 0.25
+#: As many calls must fail at once, one after the other, before that is the store and not one organisation.
+_FAILURES_OF_ALL = 3
+#: So many organisations are asked for in one call, so that a cold caller waits for no more than that.
+_POLLED_AT_ONCE = 500
 
 
-class Rejected(NamedTuple):
-    """A document that could not be loaded; `version` is None where it was not known beforehand."""
+class Shared(NamedTuple):
+    """What the cache and its threads have in common."""
 
-    version: int | None
-    code: str
-    detail: str
-
-
-class Entry:
-    """What is known of one organisation. Changed under the cache's lock, save for `used`; times are `monotonic`."""
-
-    __slots__ = (
-        "_seen_at",
-        "_seen_used",
-        "checked_at",
-        "engine",
-        "failures",
-        "is_known",
-        "last_error",
-        "marked",
-        "rejected",
-        "retry_at",
-        "tried_mark",
-        "used",
-    )
-
-    def __init__(self) -> None:
-        #: The last good engine.
-        self.engine: Engine | None = None
-        #: False while the engine only stands for an organisation that the store does not know.
-        self.is_known = False
-        #: Grows with every use: the order for eviction, and how the poller sees that somebody asked.
-        self.used = 0
-        self._seen_used = -1
-        self._seen_at = 0.0
-        #: When the store last confirmed that the engine's version is its newest.
-        self.checked_at = 0.0
-        #: Grows with every change made through the cache; the poller notes the mark up to which it tried to load.
-        self.marked = 0
-        self.tried_mark = 0
-        self.last_error: str | None = None
-        self.rejected: Rejected | None = None
-        self.failures = 0
-        self.retry_at = 0.0
-
-    def is_due(self, now: float, poll_seconds: float) -> bool:
-        """Whether a call that is not warm must ask the store before it answers with the engine."""
-        if self.marked != self.tried_mark:
-            return True
-        if not self.is_known:
-            return now - self.checked_at >= UNKNOWN_SECONDS
-        return now - self.checked_at > 5 * poll_seconds
-
-    def is_watched(self, now: float) -> bool:
-        if self.used != self._seen_used:
-            self._seen_used, self._seen_at = self.used, now
-        return now - self._seen_at <= WATCHED_SECONDS
-
-    def may_retry(self, now: float) -> bool:
-        return now >= self.retry_at
-
-    def note_version(self, version: int | None, now: float) -> bool:
-        """Take in what the store says is the newest version; whether that has to be loaded."""
-        if version is None:
-            if self.engine is not None:
-                self.last_error = "The store no longer knows this organisation."
-            return False
-        if self.engine is None or version > self.engine.version:
-            return self.may_retry(now) or (self.rejected is not None and self.rejected.version != version)
-        if version == self.engine.version:
-            self.checked_at, self.last_error, self.rejected, self.failures = now, None, None, 0
-        else:
-            self.last_error = f"The store has version {version}, older than {self.engine.version} in use."
-        return False
-
-    def install(self, engine: Engine, is_known: bool, now: float) -> None:
-        """Take an engine in, unless what serves is as new or newer, or was known while this one is not."""
-        self.failures, self.retry_at, self.rejected = 0, 0.0, None
-        if not is_known and self.is_known:
-            self.last_error = "The store no longer knows this organisation."
-        elif self.engine is None or not self.is_known or engine.version > self.engine.version:
-            self.engine, self.is_known, self.checked_at, self.last_error = engine, is_known, now, None
-        else:
-            self.note_version(engine.version, now)
-
-    def fail(self, error: Exception, version: int | None, backoff_seconds: float, now: float) -> None:
-        self.failures += 1
-        self.retry_at = now + backoff_seconds
-        self.last_error = str(error)
-        if isinstance(error, DocumentRejected):
-            self.rejected = Rejected(version, error.code, str(error))
-
-    def status(self, now: float) -> dict[str, Any]:
-        rejected = self.rejected
-        return {
-            "version": None if self.engine is None else self.engine.version,
-            "age_seconds": None if self.engine is None else now - self.checked_at,
-            "last_error": self.last_error,
-            "rejected": None if rejected is None else rejected._asdict(),
-        }
-
-
-class Flight:
-    """One load that any number of callers wait for."""
-
-    __slots__ = ("done", "entry", "error", "mark", "org_id")
-
-    def __init__(self, org_id: str, entry: Entry) -> None:
-        self.org_id = org_id
-        self.entry = entry
-        #: The entry's mark when the load began: a later change is not in it.
-        self.mark = 0
-        self.done = threading.Event()
-        self.error: Exception | None = None
+    lock: threading.Lock
+    #: All of this under the lock, save for looking something up in `warm`, a subset of `entries`.
+    entries: Entries
+    warm: dict[str, Entry]
 
 
 class Poller:
     """The thread: serves requested loads first come first served, and polls for new versions in between.
 
-    Because it alone calls the store, a store that hangs hangs this thread and no caller, and no two loads of one
-    organisation can overtake each other. `entries`, `warm` and `lock` belong to the cache.
+    Because it alone reads the store, a store that hangs hangs this thread and no caller, and no two loads of one
+    organisation can overtake each other.
     """
 
     def __init__(
-        self, store: Store, poll_seconds: float, entries: dict[str, Entry], warm: dict[str, Entry], lock: threading.Lock
+        self, store: Store, poll_seconds: float, shared: Shared, loaded: Callable[[Document], None] | None = None
     ) -> None:
+        """`loaded` is told of every document whose engine was put to use."""
         self._store = store
         self._poll_seconds = poll_seconds
-        self._entries = entries
-        self._warm = warm
-        self._lock = lock
-        self._wake = threading.Condition(lock)
+        self._shared = shared
+        self._lock = shared.lock
+        self._loaded = loaded
+        self._wake = threading.Condition(shared.lock)
         self._thread: threading.Thread | None = None
         self._stopped = False
-        self._queue: dict[str, Flight] = {}
+        self._queue: dict[Entry, Flight] = {}
         self._current: Flight | None = None
+        self._next_poll = 0.0
+        #: What was announced since it was last looked for; all, where a notice may have been missed.
+        self._announced: set[str] = set()
+        self._is_all_announced = False
+        self._is_listening = False
         self._busy_since: float | None = None
+        #: Failed polls, and failed calls of any kind, one after the other.
         self._failures = 0
-        #: Whether the last call of the store failed.
+        self._failed_calls = 0
+        #: Whether the store as a whole was last seen to fail.
         self.is_down = False
         self.last_error: str | None = None
 
@@ -168,25 +74,62 @@ class Poller:
 
     def is_stuck(self, seconds: float) -> bool:
         """Whether the store has been answering one and the same call for longer than this."""
+        busy_seconds = self.busy_seconds()
+        return busy_seconds is not None and busy_seconds > seconds
+
+    def busy_seconds(self) -> float | None:
+        """For how long the store has been answering a call; None: there is none under way."""
         since = self._busy_since
-        return since is not None and monotonic() - since > seconds
+        return None if since is None else monotonic() - since
+
+    @property
+    def poll_seconds(self) -> float:
+        """How often a healthy store is asked for all versions."""
+        return max(self._poll_seconds, LISTENING_POLL_SECONDS) if self._is_listening else self._poll_seconds
 
     def ensure_running(self) -> None:
         """Start the thread where there is none: at first, in a forked child, or after it died. Under the lock."""
         if not self.is_alive():
             self._current = self._busy_since = None  # of a thread that died
             self._thread = threading.Thread(target=self._run, name="routes-engine-poller", daemon=True)
-            self._thread.start()
+            with suppress(
+                RuntimeError
+            ):  # no thread is to be had: what is at hand serves, and the next miss tries again
+                self._thread.start()
 
     def request(self, org_id: str, entry: Entry) -> Flight:
         """The load to wait for; one that began before the organisation's last mark does not count. Under the lock."""
-        flight = self._queue.get(org_id)
+        flight = self._queue.get(entry)
         if flight is None and (current := self._current) is not None and current.entry is entry:
             flight = current if current.mark == entry.marked else None
         if flight is None:
-            flight = self._queue[org_id] = Flight(org_id, entry)
+            flight = self._queue[entry] = Flight(org_id, entry)
             self._wake.notify()
         return flight
+
+    def announce(self, org_ids: Iterable[str]) -> None:
+        """Look for new versions of these now, as far as they are watched."""
+        with self._lock:
+            self._announced.update(org_id for org_id in org_ids if org_id in self._shared.entries)
+            self._wake.notify()
+
+    def set_listening(self, is_listening: bool) -> None:
+        """Whether changes are announced from now on. What was announced before may have been missed."""
+        pause_seconds = self._poll_seconds * _chance(0.0, 1.0)  # gateways that lost one server do not ask all at once
+        with self._lock:
+            self._is_listening = is_listening
+            if is_listening:
+                self._is_all_announced = True
+                self._wake.notify()
+            else:
+                self.hasten(pause_seconds)
+
+    def hasten(self, seconds: float | None = None) -> None:
+        """Poll within `poll_seconds` (or as many as given), also where changes are announced; but not before it is time
+        where polls fail. Under the lock."""
+        if not self._failures:
+            self._next_poll = min(self._next_poll, monotonic() + (self._poll_seconds if seconds is None else seconds))
+            self._wake.notify()
 
     def stop(self) -> None:
         """Takes no lock, so that it can be called from a finalizer; the thread notices when it next wakes."""
@@ -196,112 +139,174 @@ class Poller:
         with self._lock:
             self._wake.notify()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             thread.join(seconds)
 
     def _run(self) -> None:
-        next_poll = monotonic() + self._pause_seconds()
+        with self._lock:
+            self._next_poll = monotonic() + self._pause_seconds(is_settled=False)
         while True:
             with self._wake:
-                while not self._stopped and not self._queue and (left := next_poll - monotonic()) > 0:
-                    self._wake.wait(left)
+                while not self._has_work() and (left := self._next_poll - monotonic()) > 0:
+                    self._wake.wait(min(left, MAX_BACKOFF_SECONDS))
+                watched = self._to_look_at()
             if self._stopped:
                 return
             self._serve_one()
-            if monotonic() >= next_poll:
-                self._poll()
-                next_poll = monotonic() + self._pause_seconds()
+            if watched is not None:
+                self._look(watched)
 
-    def _pause_seconds(self) -> float:
-        return self._backoff_seconds(self._failures) if self._failures else self._poll_seconds * _chance(0.8, 1.2)
+    def _has_work(self) -> bool:
+        return bool(self._stopped or self._queue or self._announced or self._is_all_announced)
 
-    def _backoff_seconds(self, failures: int) -> float:
+    def _to_look_at(self) -> dict[str, Entry] | None:
+        """What to ask the versions of now: all that is watched, what was announced of it, or None."""
+        now, entries, warm = monotonic(), self._shared.entries, self._shared.warm
+        announced, self._announced = self._announced, set()
+        if not self._is_all_announced and now < self._next_poll:
+            # Also what was unknown so far: it may be new.
+            return {
+                org_id: entry for org_id in announced if (entry := entries.get(org_id)) and entry.is_watched(now)
+            } or None
+        self._is_all_announced = False
+        self._next_poll = math.inf  # until this one is done
+        watched = {}
+        for org_id, entry in entries.items():
+            if entry.engine is not None and not entry.is_known:
+                continue
+            if entry.is_watched(now):
+                watched[org_id] = entry
+            else:
+                warm.pop(org_id, None)
+        return watched
+
+    def _look(self, watched: dict[str, Entry]) -> None:
+        """Ask for the versions of these, and load what is new."""
+        had_failed = self._failures > 0
+        org_ids = list(watched)
+        for start in range(0, len(org_ids), _POLLED_AT_ONCE):
+            asked, now = org_ids[start : start + _POLLED_AT_ONCE], monotonic()
+            try:
+                versions = self._call(self._versions, asked)
+            except Exception as error:
+                self._failures += 1
+                self.is_down, self.last_error = True, str(error)
+                break
+            self._failures, self.last_error = 0, None
+            with self._lock:
+                new = [org_id for org_id in asked if watched[org_id].note_version(versions.get(org_id), now)]
+            self._serve_all()
+            for org_id in new:
+                self._fly(Flight(org_id, watched[org_id]), versions[org_id])
+                self._serve_all()
+        self._plan(watched, had_failed)
+
+    def _plan(self, watched: dict[str, Entry], had_failed: bool) -> None:
+        """When to ask for all versions next."""
+        now = monotonic()
+        with self._lock:
+            if self._failures:
+                self._next_poll = now + self.backoff_seconds(self._failures)
+                return
+            # What was unknown seconds ago needs no memory; but while the store is down, it is the last that is known.
+            for org_id, entry in list(self._shared.entries.items()):
+                if entry.engine is not None and not entry.is_known and entry.is_due(now, self._poll_seconds):
+                    del self._shared.entries[org_id]
+            if self._next_poll == math.inf:
+                is_settled = all(entry.is_settled for entry in watched.values())
+                self._next_poll = now + self._pause_seconds(is_settled)
+            elif had_failed:
+                self._next_poll = now  # the store is back, and others may have changed meanwhile
+
+    def _pause_seconds(self, is_settled: bool) -> float:
+        return (self.poll_seconds if is_settled else self._poll_seconds) * _chance(0.8, 1.2)
+
+    def backoff_seconds(self, failures: int) -> float:
         # Full jitter: gateways that lost the store together do not come back together.
         return _chance(0.0, min(MAX_BACKOFF_SECONDS, self._poll_seconds * 2.0 ** min(failures, 30)))
+
+    def _serve_all(self) -> None:
+        # Those who wait go before those who are served by their last good engine.
+        while not self._stopped and self._serve_one():
+            pass
 
     def _serve_one(self) -> bool:
         with self._lock:
             if not self._queue:
                 return False
             flight = self._queue.pop(next(iter(self._queue)))
-            flight.mark = flight.entry.marked
-            self._current = flight
-        flight.error = self._load(flight.org_id, flight.entry, None)
-        with self._lock:
-            self._current = None
-        flight.done.set()
+        self._fly(flight, None)
         return True
 
-    def _poll(self) -> None:
-        now = monotonic()
+    def _fly(self, flight: Flight, version: int | None) -> None:
+        """Load the organisation; `version` is the one that is expected, where it is known."""
         with self._lock:
-            watched = {}
-            for org_id, entry in list(self._entries.items()):
-                if entry.engine is not None and not entry.is_known:
-                    if entry.is_due(now, self._poll_seconds):
-                        del self._entries[org_id]
-                elif entry.is_watched(now):
-                    watched[org_id] = entry
-                else:
-                    self._warm.pop(org_id, None)
-        if not watched:
-            return
-        try:
-            versions = self._call(lambda: self._store.versions(list(watched)))
-        except Exception as error:
-            self._failures += 1
-            self.last_error = str(error)
-            return
-        self._failures, self.last_error = 0, None
-        for org_id, entry in watched.items():
-            with self._lock:
-                version = versions.get(org_id)
-                is_new = entry.note_version(version, now)
-            if is_new:
-                self._load(org_id, entry, version)
-                while not self._stopped and self._serve_one():
-                    pass  # those who wait go before those who are served by their last good engine
+            flight.mark = flight.entry.marked
+            self._current = flight
+        error = self._load(flight.org_id, flight.entry, version)
+        with self._lock:
+            self._current = None
+            if error is None and self._failures:
+                self._failures = 0  # the store is back: time to look at all the others
+                self.hasten()
+            elif not flight.entry.is_settled:
+                self.hasten()
+        flight.finish(error)
 
     def _load(self, org_id: str, entry: Entry, version: int | None) -> Exception | None:
         """Load the organisation into its entry; the error where that failed."""
         mark = entry.marked
         try:
-            engine, is_known = self._call(lambda: self._read(org_id))
+            document, engine = self._read(org_id)
         except Exception as error:
             with self._lock:
-                entry.fail(error, version, self._backoff_seconds(entry.failures + 1), monotonic())
+                entry.fail(error, version, self.backoff_seconds(entry.failures + 1), monotonic())
                 entry.tried_mark = mark
             return error
         with self._lock:
-            entry.install(engine, is_known, monotonic())
+            is_in_use = entry.install(engine, document is not None, monotonic())
             entry.tried_mark = mark
+        if is_in_use and document is not None and self._loaded is not None:
+            self._loaded(document)
         return None
 
-    def _read(self, org_id: str) -> tuple[Engine, bool]:
-        document = self._store.fetch(org_id)
+    def _read(self, org_id: str) -> tuple[Document | None, Engine]:
+        document = self._call(self._store.fetch, org_id)
         if document is None:
-            return Engine((), org_id=org_id), False
-        if document.org_id != org_id:
-            raise DocumentRejected("The store answered with the document of another organisation.")
-        return Engine.from_document(document), True
-
-    def _call[T](self, call: Callable[[], T]) -> T:
-        """Call the store. Whatever else it raises is a `StoreUnavailable`: this thread must live on."""
-        self._busy_since = monotonic()
+            return None, Engine((), org_id=org_id)
         try:
-            answer = call()
+            if document.org_id != org_id:
+                raise DocumentRejected("The store answered with the document of another organisation.")
+            return document, Engine.from_document(document)
         except DocumentRejected:
-            self.is_down = False
-            raise
-        except StoreUnavailable:
-            self.is_down = True
             raise
         except Exception as error:
-            self.is_down = True
+            raise DocumentRejected(f"The document cannot be loaded: {type(error).__name__}: {error}") from error
+
+    def _versions(self, org_ids: list[str]) -> dict[str, int]:
+        versions = self._store.versions(org_ids)
+        if not all(type(version) is int for version in versions.values()):
+            raise StoreUnavailable("The store answered with versions that are no integers.")
+        return versions
+
+    def _call[A, T](self, call: Callable[[A], T], argument: A) -> T:
+        """Call the store. Whatever else it raises is a `StoreUnavailable`: this thread must live on."""
+        self._busy_since = began = monotonic()
+        try:
+            answer = call(argument)
+        except DocumentRejected:
+            self.is_down, self._failed_calls = False, 0
+            raise
+        except Exception as error:
+            self._failed_calls += 1
+            is_slow = monotonic() - began > HURRY_SECONDS
+            self.is_down = self.is_down or is_slow or self._failed_calls >= _FAILURES_OF_ALL
+            if isinstance(error, StoreUnavailable):
+                raise
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
         finally:
             self._busy_since = None
-        self.is_down = False
+        self.is_down, self._failed_calls = False, 0
         return answer
 
 

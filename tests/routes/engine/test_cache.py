@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from routes.engine import Action, Engine, EngineCache, MemoryStore, NewRoute, freshness
+from routes.engine import Action, Engine, EngineCache, MemoryStore, NewRoute, entries
 from routes.engine.errors import ManagementUnsupported, StoreUnavailable
 from routes.engine.ids import uuid7
 from tests.routes.engine.build import ORG, OTHER_ORG, document, eventually, raw_route, route
@@ -50,7 +50,7 @@ def test_the_poll_sees_a_new_version_and_keeps_the_engine_while_it_stands(store:
 
 def test_only_organisations_that_were_asked_for_are_polled(store: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     store.publish(1, org_id=OTHER_ORG)
-    monkeypatch.setattr(freshness, "WATCHED_SECONDS", 0.2)
+    monkeypatch.setattr(entries, "WATCHED_SECONDS", 0.2)
     with EngineCache(store, poll_seconds=FAST) as cache:
         engine = cache.engine_for(ORG)
         cache.engine_for(OTHER_ORG)
@@ -91,14 +91,14 @@ def test_a_hundred_waiting_callers_share_one_failure_too(store: Watched) -> None
 def test_an_unknown_organisation_is_an_empty_engine_remembered_for_seconds(
     store: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert freshness.UNKNOWN_SECONDS == 5
+    assert entries.UNKNOWN_SECONDS == 5
     with EngineCache(store, poll_seconds=NEVER) as cache:
         engine = cache.engine_for(OTHER_ORG)
         assert (engine.version, engine.org_id, engine.routes) == (0, OTHER_ORG, ())
         store.publish(1, org_id=OTHER_ORG)
         assert cache.engine_for(OTHER_ORG) is engine
         assert store.fetched == [OTHER_ORG]
-        monkeypatch.setattr(freshness, "UNKNOWN_SECONDS", 0.0)
+        monkeypatch.setattr(entries, "UNKNOWN_SECONDS", 0.0)
         assert cache.engine_for(OTHER_ORG).version == 1
 
 
@@ -112,7 +112,7 @@ def test_an_organisation_that_vanishes_keeps_its_engine(store: Watched) -> None:
         store.publish(1)
         engine = cache.engine_for(ORG)
         store.documents.clear()
-        cache._mark(ORG)  # makes the next call load, which finds nothing
+        cache.invalidate(ORG)  # makes the next call load, which finds nothing
         assert cache.engine_for(ORG) is engine
         assert "no longer" in cache.status()["orgs"][ORG]["last_error"]
 
@@ -168,7 +168,7 @@ def test_a_load_that_began_before_a_change_does_not_count_as_having_seen_it(
         first.start()
         began.wait()
         store.publish(2)
-        cache._mark(ORG)
+        cache.invalidate(ORG)
         if called_meanwhile:
             assert cache.engine_for(ORG).version == 2
         first.join()
