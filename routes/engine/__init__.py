@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from routes.engine.httpstore import HttpStore
     from routes.engine.linting import Finding, lint
     from routes.engine.memory import MemoryStore
-    from routes.engine.path_patterns import PathRoute
+    from routes.engine.path_patterns import PathRoute, Timeouts
     from routes.engine.paths import PathMatch, PathTable, Service
     from routes.engine.postgres import PostgresStore
     from routes.engine.prices import Price, PriceTable
@@ -117,6 +117,7 @@ __all__ = [
     "Store",
     "Target",
     "TimeWindow",
+    "Timeouts",
     "errors",
     "lint",
 ]
@@ -143,6 +144,7 @@ _LOADED_LATER = {
     "Service": "paths",
     "SpiDecision": "spi",
     "Target": "spi",
+    "Timeouts": "path_patterns",
     "lint": "linting",
 }
 

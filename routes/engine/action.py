@@ -190,7 +190,8 @@ def _check_whole(given: dict[str, Any], values: dict[str, Any], path: str, readi
     """What the parts, each good in itself, are together."""
 
     def is_set(key: str) -> bool:
-        return given.get(key) not in (None, [], False)
+        value = given.get(key)
+        return value is not None and value is not False and value != []  # a share of 0 is set
 
     if is_set("refuse"):
         for key in KEYS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from routes.engine.canonical import MAX_INTEGER, NotCanonical, canonical_bytes
 from routes.engine.errors import DocumentRejected
 from routes.engine.ids import canonical_uuid
 from routes.engine.reading import ON_LOAD, shown, unsupported_in
-from routes.engine.times import read_time, write_time
+from routes.engine.times import read_time, utc, write_time
 from routes.engine.values import Route
 
 if TYPE_CHECKING:
@@ -78,10 +78,11 @@ class Document:
         if not _is_version(version):
             raise DocumentRejected("version is an integer from 0.")
         if published_at is not None:
-            if published_at.tzinfo is None:
-                raise DocumentRejected("published_at has no time zone.")
-            published_at = published_at.astimezone(UTC)
-        own_content = json.loads(data)  # a copy that nobody else holds
+            try:
+                published_at = utc(published_at)
+            except ValueError as error:
+                raise DocumentRejected(f"published_at: {error}") from None
+        own_content = json.loads(data, parse_int=_readable)  # a copy that nobody else holds
         return cls(own_id, org_slug, status, version, published_at, _digest(data), own_content)
 
     @classmethod
@@ -234,6 +235,14 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise DocumentRejected(f"{name} is not a JSON number.")
+
+
+def _readable(text: str) -> int:
+    # A float of 1e17 is written as an integer, which no reader would take.
+    value = int(text)
+    if not -MAX_INTEGER <= value <= MAX_INTEGER:
+        raise DocumentRejected("An integer is beyond 2**53 - 1.")
+    return value
 
 
 def _finite(text: str) -> float:

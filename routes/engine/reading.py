@@ -175,10 +175,10 @@ class Reading:
             self.add(path, "wrong_type", f"This is a number, not {shown(raw)}.")
         elif isinstance(raw, float) and not isfinite(raw):
             self.add(path, "not_finite", "A number is finite.")
-        elif isinstance(raw, int) and not -MAX_INTEGER <= raw <= MAX_INTEGER:
+        elif not -MAX_INTEGER <= raw <= MAX_INTEGER:
             self.add(path, "out_of_range", f"From {-MAX_INTEGER:,} to {MAX_INTEGER:,}; this is {shown(raw)}.")
         else:
-            return int(raw) if raw == int(raw) and abs(raw) <= MAX_INTEGER else raw
+            return int(raw) if raw == int(raw) else raw
         return 0
 
     def members[T](

@@ -41,6 +41,19 @@ def test_conditions_hold_or_not_as_expected(case: dict[str, Any]) -> None:
     assert (engine.decide(context).reason == "matched") is case["matches"]
 
 
+@pytest.mark.parametrize("case", routing_cases("capability"))
+def test_what_a_request_needs_is_read_from_its_body(case: dict[str, Any]) -> None:
+    expected = case["expected"]
+    if "satisfied" in expected:
+        pytest.skip(
+            "whether a model serves a request is for its provider: routes do not ask for capabilities of models"
+        )
+    context = RequestContext.from_chat(case["request"])
+    assert {"vision": context.has_images, "tools": context.has_tools} | expected == {
+        "vision": context.has_images, "tools": context.has_tools,
+    }  # fmt: skip
+
+
 NAMES = {"org": ORG, "orgX": OTHER_ORG, "orgA": ORG, "orgB": OTHER_ORG}
 
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routes.engine import Document, Engine
+from routes.engine import Action, Document, Engine, Route
+from routes.engine.document import content_of, digest_of
 from routes.engine.errors import DocumentRejected
 from tests.paths import SHARED
-from tests.routes.engine.build import ORG, OTHER_ORG, document, json_values, raw_route, raw_routes
+from tests.routes.engine.build import ORG, OTHER_ORG, document, json_values, raw_route, raw_routes, unhurried
 
 PUBLISHED = datetime(2026, 11, 21, 8, 30, 0, 5, UTC)
 
@@ -65,6 +66,7 @@ def test_a_document_holds_its_own_copy_of_the_content() -> None:
     assert built.content["routes"][0]["name"] == "route 1"
 
 
+@unhurried
 @given(st.lists(raw_routes, max_size=3))
 def test_any_routes_survive_the_way_through_bytes(raws: list[dict[str, Any]]) -> None:
     built = document(*raws)
@@ -139,8 +141,9 @@ REFUSED: dict[str, bytes] = {
     "placements": envelope(placements=[{}]),
     "content that is a list": envelope(content=[]),
     "content that is null": envelope(content=None),
-    "a default": with_content(default={"target_model": "m"}),
-    "services": with_content(services=[{"slug": "a"}]),
+    "a default that is a list": with_content(default=[]),
+    "a default of another digest": with_content(default={"target_model": "m"}),
+    "services that are no list": with_content(services={"slug": "a"}),
     "routes that are no list": with_content(routes={}),
     "no routes": with_content(routes=...),
     "no default": with_content(default=...),
@@ -163,12 +166,58 @@ def test_a_changed_content_is_rejected_for_itself_and_not_only_for_its_digest() 
     for _ in range(40):
         deep = [deep]
     wrong: list[dict[str, Any]] = [
-        {"default": {"target_model": "m"}}, {"services": [{}]}, {"routes": [0] * 2001}, {"extra": None},
-        {"routes": deep}, {"routes": ["x" * 8_500_000]}, {"routes": [float("nan")]}, {"routes": ["\ud800"]},
+        {"default": []}, {"default": "m"}, {"services": {}}, {"services": None}, {"routes": None}, {"routes": "r"},
+        {"routes": [0] * 2001}, {"extra": None}, {"routes": deep}, {"default": {"fallbacks": deep}}, {"services": deep},
+        {"routes": ["x" * 8_500_000]}, {"routes": [float("nan")]}, {"routes": ["\ud800"]}, {"services": [10**20]},
+        {"routes": [{5: 1}]}, {"routes": [object()]},
     ]  # fmt: skip
     for changes in wrong:
         with pytest.raises(DocumentRejected):
             Document.build({"default": None, "routes": [], "services": []} | changes, ORG)
+    for content in (None, [], {"default": None, "routes": []}):
+        with pytest.raises(DocumentRejected):
+            Document.build(content, ORG)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [{"org_id": "acme"}, {"org_id": 5}, {"org_slug": "a\nb"}, {"org_slug": None}, {"status": "sleeping"}, {"version": -1},
+     {"version": True}, {"version": 2**53}, {"published_at": datetime(2026, 11, 21)}],
+)  # fmt: skip
+def test_an_envelope_that_no_engine_would_load_is_not_built(envelope: dict[str, Any]) -> None:
+    with pytest.raises(DocumentRejected):
+        Document.build(whole().content, **{"org_id": ORG} | envelope)
+
+
+def test_a_default_and_services_are_part_of_the_content_and_of_its_digest() -> None:
+    content = whole().content
+    default = content | {"default": {"target_model": "m"}}
+    services = content | {"services": [{"slug": "users", "enabled": True, "timeouts": {}, "paths": []}]}
+    digests = {Document.build(each, ORG).digest for each in (content, default, services)}
+    assert len(digests) == 3
+    loaded = Document.from_bytes(Document.build(default, ORG, "acme", 1).to_bytes())
+    assert loaded.content["default"] == {"target_model": "m"}
+
+
+def test_content_is_built_from_values_in_the_order_given() -> None:
+    routes = [Route.from_dict(raw_route(2)), Route.from_dict(raw_route(1))]
+    content = content_of(routes, default=Action("m", traffic_pct=5))
+    assert content == {
+        "default": {"target_model": "m", "traffic_pct": 5}, "routes": [raw_route(2), raw_route(1)], "services": [],
+    }  # fmt: skip
+    assert content_of([]) == {"default": None, "routes": [], "services": []}
+    assert Document.build(content, ORG).digest == digest_of(content)
+
+
+@pytest.mark.parametrize("number", [1e17, -9007199254740992.0, 999999999999999900000.0])
+def test_a_content_that_could_not_be_read_again_is_not_built(number: float) -> None:
+    with pytest.raises(DocumentRejected):
+        document(raw_route(1, meta={"x-number": number}))
+
+
+def test_more_bytes_than_a_load_takes_are_not_even_parsed() -> None:
+    with pytest.raises(DocumentRejected, match="more than 16,777,216 bytes"):
+        Document.from_bytes(b" " * (16 * 1024 * 1024 + 1))
 
 
 def test_the_message_about_a_newer_schema_says_so() -> None:

@@ -1,70 +1,31 @@
 """`Engine`: which route wins, what is skipped, and why."""
 
-import json
+import gc
 import logging
+import pickle
+import sys
+import weakref
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from routes.engine import Action, Conditions, Engine, RequestContext, Route, RouteDecision
-from routes.engine.errors import InvalidRoute
-from tests.routes.engine.build import ORG, contexts, document, raw_route, raw_routes, route, route_id
-
-many_routes = st.lists(raw_routes, max_size=8, unique_by=(lambda raw: raw["id"], lambda raw: raw["name"]))
-
-
-def by_hand(when: dict[str, Any], context: RequestContext) -> bool:
-    """The table of the contract, once more and as plainly as possible; `estimated_cost_*` in nano-dollars."""
-    cost = context.estimated_cost_nano_usd
-    text = context.prompt
-    if text is not None:
-        text = "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text).lower()
-
-    def nano(key: str) -> int:
-        return round(when[key] * 1_000_000_000)
-
-    checks = {
-        "model_in": lambda: not when["model_in"] or (context.model is not None and context.model in when["model_in"]),
-        "input_tokens_lt": lambda: context.input_tokens is not None and context.input_tokens < when["input_tokens_lt"],
-        "input_tokens_gt": lambda: context.input_tokens is not None and context.input_tokens > when["input_tokens_gt"],
-        "tag_equals": lambda: context.tag == when["tag_equals"],
-        "has_images": lambda: context.has_images == when["has_images"],
-        "has_audio": lambda: context.has_audio == when["has_audio"],
-        "has_documents": lambda: context.has_documents == when["has_documents"],
-        "prompt_contains_any_of": lambda: (
-            text is not None and any(word.lower() in text for word in when["prompt_contains_any_of"])
-        ),
-        "estimated_cost_gt": lambda: cost is not None and cost > nano("estimated_cost_gt"),
-        "estimated_cost_lt": lambda: cost is not None and cost < nano("estimated_cost_lt"),
-        "upstream_latency_ms_p95_gt": lambda: (
-            context.upstream_latency_ms_p95 is not None
-            and context.upstream_latency_ms_p95 > when["upstream_latency_ms_p95_gt"]
-        ),
-    }
-    return all(checks[key]() for key, value in when.items() if value is not None)
-
-
-@given(many_routes, contexts)
-def test_the_first_enabled_route_by_priority_whose_conditions_hold_wins(
-    raws: list[dict[str, Any]], context: RequestContext
-) -> None:
-    asked = sorted(raws, key=lambda raw: -raw["priority"])
-    expected = next((raw["id"] for raw in asked if raw["enabled"] and by_hand(raw["when"], context)), None)
-    assert Engine([Route.from_dict(raw) for raw in raws]).decide(context).route_id == expected
-
-
-@given(many_routes, contexts)
-def test_an_explanation_selects_what_the_decision_selects(raws: list[dict[str, Any]], context: RequestContext) -> None:
-    engine = Engine([Route.from_dict(raw) for raw in raws], org_id=ORG, version=3)
-    decision, explanation = engine.decide(context), engine.explain(context)
-    assert explanation.decision is decision
-    selected = [route.route_id for route in explanation.routes if route.outcome == "selected"]
-    assert selected == ([] if decision.route_id is None else [decision.route_id])
-    assert [route.route_id for route in explanation.routes] == [route.id for route in engine.routes]
-    json.dumps(explanation.to_dict(), allow_nan=False).encode()
-    assert str(explanation).encode()
+from routes.engine import (
+    Action,
+    Conditions,
+    Document,
+    Engine,
+    RequestContext,
+    Route,
+    TimeWindow,
+)
+from routes.engine.errors import DocumentRejected, InvalidRoute
+from tests.routes.engine.build import (
+    ORG,
+    document,
+    raw_route,
+    route,
+    route_id,
+)
 
 
 def test_a_document_and_the_same_routes_in_code_make_the_same_engine() -> None:
@@ -74,30 +35,6 @@ def test_a_document_and_the_same_routes_in_code_make_the_same_engine() -> None:
     assert [route.name for route in loaded.routes] == ["route 3", "route 1", "route 2"]
     assert (loaded.routes, loaded.digest, loaded.version, loaded.org_id) == (made.routes, made.digest, 7, ORG)
     assert loaded.skipped == made.skipped == ()
-
-
-def test_an_unknown_fact_matches_no_condition_on_it() -> None:
-    every_kind: list[dict[str, Any]] = [
-        {"model_in": ["m"]}, {"input_tokens_lt": 5}, {"input_tokens_gt": 5}, {"tag_equals": "t"}, {"has_images": False},
-        {"has_audio": False}, {"has_documents": False}, {"prompt_contains_any_of": ["x"]}, {"estimated_cost_gt": 0},
-        {"estimated_cost_lt": 1}, {"upstream_latency_ms_p95_gt": 0},
-    ]  # fmt: skip
-    for conditions in every_kind:
-        engine = Engine([route("r", **conditions)])
-        assert engine.decide(RequestContext()).reason == "no_match"
-        [explained] = engine.explain(RequestContext()).routes
-        assert explained.first_failed == f"when.{next(iter(conditions))}"
-        # No tag is known to be no tag; everything else is unknown.
-        assert explained.conditions[0].result == ("false" if "tag_equals" in conditions else "unknown")
-
-
-@pytest.mark.parametrize(("p95", "tokens"), [(1001, 9), (1000.5, 9)])
-def test_bounds_are_strict_on_both_sides(p95: float, tokens: int) -> None:
-    engine = Engine([route("r", upstream_latency_ms_p95_gt=1000, input_tokens_lt=10, input_tokens_gt=8)])
-    assert engine.decide(RequestContext(upstream_latency_ms_p95=p95, input_tokens=tokens)).reason == "matched"
-    for facts in ({"upstream_latency_ms_p95": 1000}, {"input_tokens": 10}, {"input_tokens": 8}):
-        context = RequestContext(**{"upstream_latency_ms_p95": p95, "input_tokens": tokens} | facts)
-        assert engine.decide(context).reason == "no_match"
 
 
 def test_a_disabled_route_is_not_asked() -> None:
@@ -111,64 +48,6 @@ def test_decisions_are_built_once_and_shared() -> None:
     engine = Engine([route("r", model_in=["m"])], org_id=ORG, version=4)
     assert engine.decide(RequestContext("m")) is engine.decide(RequestContext("m", input_tokens=9))
     assert engine.decide(RequestContext("x")) is engine.decide(RequestContext("y"))
-
-
-def test_a_decision_says_everything_that_follows_from_it() -> None:
-    action = Action("small", fallbacks=("a", "b"), disable_cache=True, max_cost_usd=0.5)
-    engine = Engine([Route(id=route_id(1), name="r", then=action)], org_id=ORG, version=4)
-    decision = engine.decide(RequestContext("big"))
-    assert decision == RouteDecision(ORG, 4, route_id(1), "r", "small", ("a", "b"), True, 0.5, "matched")
-    assert decision.model_for("big") == "small"
-    assert decision.to_dict() == {
-        "org_id": ORG, "version": 4, "route_id": route_id(1), "route_name": "r", "target_model": "small",
-        "fallbacks": ["a", "b"], "disable_cache": True, "max_cost_usd": 0.5, "reason": "matched",
-    }  # fmt: skip
-    nothing = Engine([], org_id=ORG, version=4).decide(RequestContext("big"))
-    assert nothing == RouteDecision(ORG, 4, None, None, None, (), False, None, "no_match")
-    assert nothing.model_for("big") == "big"
-    with pytest.raises(AttributeError):
-        nothing.version = 5  # type: ignore[misc]
-
-
-def test_an_explanation_names_every_route_with_what_was_seen_and_expected() -> None:
-    routes = [
-        Route(id=route_id(1), name="off", priority=9, enabled=False, then=Action("t")),
-        Route(
-            id=route_id(2), name="tag", priority=8, when=Conditions(tag_equals="a", has_images=True), then=Action("t")
-        ),
-        Route(
-            id=route_id(3),
-            name="text",
-            priority=7,
-            when=Conditions(prompt_contains_any_of=["Pay", "b"]),
-            then=Action("t"),
-        ),
-        Route(id=route_id(4), name="late", priority=6, when=Conditions(estimated_cost_gt=0.01), then=Action("t")),
-    ]
-    context = RequestContext("m", tag="z\ud800", prompt="my secret pay", estimated_cost_usd=0.02)
-    explanation = Engine(routes).explain(context)
-    told = explanation.to_dict()
-    assert told["decision"]["route_name"] == "text"
-    assert [(one["name"], one["outcome"], one["first_failed"]) for one in told["routes"]] == [
-        ("off", "disabled", None),
-        ("tag", "conditions", "when.tag_equals"),
-        ("text", "selected", None),
-        ("late", "shadowed", None),
-    ]
-    assert told["routes"][1]["conditions"] == [
-        {"path": "when.tag_equals", "expected": "a", "seen": "z\ufffd", "result": "false"},
-        {"path": "when.has_images", "expected": True, "seen": None, "result": "unknown"},
-    ]
-    assert told["routes"][2]["conditions"] == [
-        {"path": "when.prompt_contains_any_of", "expected": ["Pay", "b"], "seen": "Pay", "result": "true"}
-    ]
-    assert told["routes"][3]["conditions"] == [
-        {"path": "when.estimated_cost_gt", "expected": 0.01, "seen": 0.02, "result": "true"}
-    ]
-    assert set(told["routes"][0]) == {"route_id", "name", "priority", "outcome", "conditions", "first_failed"}
-    said = str(explanation)
-    assert said.startswith("Route 'text' sends the request to 't'")
-    assert "secret" not in said + json.dumps(told)
 
 
 def test_a_malformed_route_is_skipped_named_and_logged_and_the_others_live_on(caplog: pytest.LogCaptureFixture) -> None:
@@ -213,3 +92,127 @@ def test_an_engine_built_in_code_has_no_limit() -> None:
     routes = [route(f"r{n}", model_in=[f"m{n}-{k}" for k in range(600)]) for n in range(3)]
     assert Engine(routes).decide(RequestContext("m2-599")).route_name == "r2"
     assert Engine(routes).digest.startswith("sha256:")
+
+
+# --- What is built, and what is rejected ------------------------------------------------------------------------------
+
+
+def loaded(*routes: Any, default: Any = None, services: Any = ()) -> Engine:
+    return Engine.from_document(
+        Document.build({"default": default, "routes": list(routes), "services": list(services)}, ORG, "acme", 1)
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"default": {}},
+        {"default": {"target_model": ""}},
+        {"default": {"nope": 1}},
+        {"default": {"target_model": "m", "refuse": {"status": 400, "code": "c", "message": "m"}}},
+        {"services": [None]},
+        {"services": [{"slug": "Not A Slug"}]},
+        {"services": [{"slug": "users", "nope": 1}]},
+        {"services": [{"slug": "users"}, {"slug": "users"}]},
+    ],
+)
+def test_a_malformed_default_or_service_rejects_the_whole_document(content: dict[str, Any]) -> None:
+    with pytest.raises(DocumentRejected):
+        loaded(raw_route(1), **content)
+
+
+def test_services_are_loaded_by_their_slugs() -> None:
+    users = {"slug": "users", "paths": [{"pattern": "/api/*", "target_url": "https://users.internal"}]}
+    engine = loaded(services=[users, {"slug": "orders", "enabled": False}])
+    assert list(engine.services) == ["users", "orders"]
+    assert engine.services["users"].paths[0].pattern == "/api/*"
+    assert not engine.services["orders"].enabled
+    assert dict(loaded().services) == {}
+
+
+NEEDING = [
+    raw_route(1, when={"prompt_matches_any_of": ["a"]}),
+    raw_route(1, when={"not": {"any_of": [{"prompt_matches_any_of": ["a"]}]}}),
+    raw_route(1, enabled=False, when={"prompt_matches_any_of": ["a"]}),
+    raw_route(1, when={"time_window": {"from": "22:00", "to": "06:00", "tz": "Europe/Nowhere"}}),
+    raw_route(1, when={"any_of": [{"time_window": {"from": "22:00", "to": "06:00", "tz": "Asia/Atlantis"}}]}),
+    raw_route(1, priority=True, when={"prompt_matches_any_of": ["a"]}),
+]
+
+
+@pytest.mark.parametrize("raw", NEEDING)
+def test_a_route_that_needs_what_this_machine_lacks_rejects_the_whole_document(
+    raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "re2", None)
+    with pytest.raises(DocumentRejected, match=r"install (routing-engine\[regex\]|tzdata)"):
+        loaded(raw_route(2), raw)
+
+
+def test_a_pattern_that_is_none_costs_only_its_own_route() -> None:
+    engine = loaded(raw_route(1, when={"prompt_matches_any_of": ["("]}), raw_route(2))
+    assert [skipped.issues[0]["code"] for skipped in engine.skipped] == ["bad_pattern"]
+    assert engine.decide(RequestContext()).route_name == "route 2"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "code"),
+    [
+        ({"prompt_matches_any_of": ["("]}, "bad_pattern"),
+        ({"any_of": [Conditions(prompt_matches_any_of=["("])]}, "bad_pattern"),
+        ({"time_window": TimeWindow("22:00", "06:00", "Europe/Nowhere")}, "needs_extra"),
+    ],
+)
+def test_routes_built_in_code_that_cannot_be_compiled_are_refused_by_name(
+    conditions: dict[str, Any], code: str
+) -> None:
+    for count in (1, 40):
+        routes = [route(f"r{number}", model_in=[f"m{number}"]) for number in range(count)]
+        with pytest.raises(InvalidRoute, match="'broken'") as caught:
+            Engine([*routes, route("broken", **conditions)])
+        assert [issue["code"] for issue in caught.value.issues] == [code]
+
+
+def test_without_re2_routes_built_in_code_with_patterns_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "re2", None)
+    with pytest.raises(InvalidRoute, match="routing-engine") as caught:
+        Engine([route("r", prompt_matches_any_of=["a"])])
+    assert [issue["code"] for issue in caught.value.issues] == ["needs_extra"]
+
+
+def test_an_engine_knows_the_headers_that_its_conditions_look_at() -> None:
+    engine = Engine(
+        [
+            route("a", headers={"x-a": ["1"]}),
+            route("b", any_of=[Conditions(headers={"x-b": ["1"]}), Conditions(has_tools=True)]),
+            route("c", not_=Conditions(any_of=[Conditions(headers={"x-c": ["1"], "x-a": ["2"]})])),
+        ]
+    )
+    assert engine.header_names == {"x-a", "x-b", "x-c"}
+    assert engine.header_names is engine.header_names
+    assert Engine([]).header_names == set()
+
+
+@pytest.mark.parametrize("count", [1, 60])
+def test_an_engine_survives_a_pickle_with_all_that_it_says(count: int) -> None:
+    routes = [raw_route(number, when={"model_in": [f"m{number}"], "has_tools": True}) for number in range(count)]
+    engine = loaded(*routes, None, default={"target_model": "d"}, services=[{"slug": "users"}])
+    again = pickle.loads(pickle.dumps(engine))
+    for name in ("org_id", "version", "routes", "default", "services", "skipped", "digest"):
+        assert getattr(again, name) == getattr(engine, name)
+    for context in (RequestContext("m0", has_tools=True), RequestContext()):
+        assert again.decide(context) == engine.decide(context)
+    assert repr(again) == repr(engine) == f"<Engine org_id={ORG} version=1 routes={count}>"
+
+
+def test_an_engine_is_freed_as_soon_as_nobody_holds_it() -> None:
+    for routes in ([route("r", has_tools=True)], [route(f"r{n}", model_in=[f"m{n}"]) for n in range(60)]):
+        engine = Engine(routes)
+        engine.decide(RequestContext(), force=routes[0].name)
+        decide = weakref.ref(engine.decide)
+        gc.disable()
+        try:
+            del engine
+            assert decide() is None
+        finally:
+            gc.enable()
