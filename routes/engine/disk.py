@@ -205,9 +205,7 @@ class DiskThread:
                 self._note_error(org_id, f"{org_id}: {error}")
                 self._retry_at = monotonic() + min(_MAX_RETRY_SECONDS, _RETRY_SECONDS * 2.0 ** min(self._failures, 30))
                 self._failures += 1
-                if self._stopped:
-                    self._writes.clear()
-                elif self._writes.get(org_id) is document:
+                if self._writes.get(org_id) is document:
                     self._writes[org_id] = self._writes.pop(org_id)  # others first: it may be this one alone
             return
         with self._wake:

@@ -92,9 +92,7 @@ class Poller:
         if not self.is_alive():
             self._current = self._busy_since = None  # of a thread that died
             self._thread = threading.Thread(target=self._run, name="routes-engine-poller", daemon=True)
-            with suppress(
-                RuntimeError
-            ):  # no thread is to be had: what is at hand serves, and the next miss tries again
+            with suppress(RuntimeError):  # no thread is to be had: the next miss tries again
                 self._thread.start()
 
     def request(self, org_id: str, entry: Entry) -> Flight:
@@ -197,7 +195,10 @@ class Poller:
                 new = [org_id for org_id in asked if watched[org_id].note_version(versions.get(org_id), now)]
             self._serve_all()
             for org_id in new:
-                self._fly(Flight(org_id, watched[org_id]), versions[org_id])
+                flight = Flight(org_id, watched[org_id])
+                with self._lock:
+                    self._take_off(flight)
+                self._fly(flight, versions[org_id])
                 self._serve_all()
         self._plan(watched, had_failed)
 
@@ -235,15 +236,18 @@ class Poller:
             if not self._queue:
                 return False
             flight = self._queue.pop(next(iter(self._queue)))
+            self._take_off(flight)
         self._fly(flight, None)
         return True
 
+    def _take_off(self, flight: Flight) -> None:
+        """From now on callers join this flight. Under the lock, and under the same one that took it from the queue."""
+        flight.mark = flight.entry.marked
+        self._current = flight
+
     def _fly(self, flight: Flight, version: int | None) -> None:
         """Load the organisation; `version` is the one that is expected, where it is known."""
-        with self._lock:
-            flight.mark = flight.entry.marked
-            self._current = flight
-        error = self._load(flight.org_id, flight.entry, version)
+        error = self._load(flight, version)
         with self._lock:
             self._current = None
             if error is None and self._failures:
@@ -253,19 +257,18 @@ class Poller:
                 self.hasten()
         flight.finish(error)
 
-    def _load(self, org_id: str, entry: Entry, version: int | None) -> Exception | None:
-        """Load the organisation into its entry; the error where that failed."""
-        mark = entry.marked
+    def _load(self, flight: Flight, version: int | None) -> Exception | None:
+        entry = flight.entry
         try:
-            document, engine = self._read(org_id)
+            document, engine = self._read(flight.org_id)
         except Exception as error:
             with self._lock:
                 entry.fail(error, version, self.backoff_seconds(entry.failures + 1), monotonic())
-                entry.tried_mark = mark
+                entry.tried_mark = flight.mark
             return error
         with self._lock:
             is_in_use = entry.install(engine, document is not None, monotonic())
-            entry.tried_mark = mark
+            entry.tried_mark = flight.mark
         if is_in_use and document is not None and self._loaded is not None:
             self._loaded(document)
         return None

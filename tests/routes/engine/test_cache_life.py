@@ -17,7 +17,7 @@ from routes.engine.errors import StoreUnavailable
 from routes.engine.ids import uuid7
 from tests.paths import ROOT
 from tests.routes.engine.build import ORG, OTHER_ORG, document, eventually, raw_route
-from tests.routes.engine.watched import FAST, NEVER, Announcing, Watched
+from tests.routes.engine.watched import FAST, NEVER, Announcing, Watched, in_threads
 
 
 @pytest.fixture
@@ -118,6 +118,22 @@ def current(cache: EngineCache, org_id: str) -> int | None:
         return cache.engine_for(org_id).version
     except StoreUnavailable:
         return None
+
+
+def test_callers_that_come_while_a_load_begins_or_ends_join_it() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns in the middle of everything
+    try:
+        for _ in range(15):
+            store = Watched(document(raw_route(1), version=1))
+            store.gate.clear()
+            with EngineCache(store, poll_seconds=NEVER) as cache:
+                threading.Timer(0.02, store.gate.set).start()
+                answers = in_threads(60, lambda cache=cache: cache.engine_for(ORG))  # type: ignore[misc]
+                assert store.fetched == [ORG]
+                assert len(set(map(id, answers))) == 1
+    finally:
+        sys.setswitchinterval(interval)
 
 
 # --- Many organisations -----------------------------------------------------------------------------------------------

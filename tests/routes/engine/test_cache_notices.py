@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from routes.engine import EngineCache, freshness
+from routes.engine import EngineCache, freshness, notices
 from routes.engine.errors import StoreUnavailable
 from tests.routes.engine.build import ORG, OTHER_ORG, document, eventually, raw_route
 from tests.routes.engine.watched import FAST, NEVER, Announcing, Watched
@@ -163,6 +163,22 @@ def test_a_store_that_cannot_listen_is_polled(store: Announcing) -> None:
         assert eventually(lambda: cache.status()["listener"]["last_error"] == "no driver")
         store.publish(2)
         assert eventually(lambda: cache.engine_for(ORG).version == 2)
+
+
+@pytest.mark.parametrize(("lives_seconds", "failures"), [(0.0, [1, 1, 1]), (3600.0, [1, 2, 3])])
+def test_a_line_that_breaks_soon_again_is_tried_less_and_less_often(
+    store: Announcing, monkeypatch: pytest.MonkeyPatch, lives_seconds: float, failures: list[int]
+) -> None:
+    monkeypatch.setattr(notices, "LISTENING_POLL_SECONDS", lives_seconds)
+    with EngineCache(store, poll_seconds=NEVER) as cache:
+        counted: list[int] = []
+        monkeypatch.setattr(cache._poller, "backoff_seconds", lambda failures: counted.append(failures) or 0.0)
+        cache.engine_for(ORG)
+        for number in range(3):
+            assert eventually(lambda number=number: len(store.lines) == number + 1)  # type: ignore[misc]
+            store.lines[-1].said.put(OSError("cut"))
+        assert eventually(lambda: len(counted) == 3)
+        assert counted == failures
 
 
 def test_a_store_that_announces_nothing_has_no_listener() -> None:
