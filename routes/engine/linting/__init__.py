@@ -1,0 +1,69 @@
+"""`lint`: what about an organisation's routes is probably not as it was meant.
+
+findings    `Finding`, and the sentences
+boxes       routes as boxes: a set of values for each fact; requests as witnesses
+facts       these sets
+globs       model patterns, compared exactly
+moments     times and hours of the week
+prompts     keywords and RE2 patterns
+examples    texts in which a pattern may be found
+index       which boxes may overlap
+cover       whether boxes cover a region of requests
+overlap     each route against those before it
+effects     what an action changes, and where it sends to
+steps       the budget
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+from routes.engine.linting import findings
+from routes.engine.linting.boxes import context_of
+from routes.engine.linting.effects import Catalog, CatalogModel, changes_nothing, models_of, retires_on
+from routes.engine.linting.findings import Finding
+from routes.engine.linting.overlap import each_with_overlaps
+from routes.engine.linting.prompts import forget_patterns
+from routes.engine.values import Route
+
+__all__ = ["Catalog", "CatalogModel", "Finding", "context_of", "lint"]
+
+
+def lint(routes: Iterable[Route], *, catalog: Catalog | None = None, today: date | None = None) -> list[Finding]:
+    """What is found, in the order in which the routes are asked, of each in the order of `Finding`'s codes.
+
+    Routes are asked by falling priority, those of equal priority in the order given. Disabled ones are left out; paused
+    ones, and those with a share of traffic, take their requests like any other. A request is whatever a
+    `RequestContext` can be, so any fact may be unknown, and integers may be negative.
+
+    `catalog` maps the names of the models that are known to objects, or dicts, with `retires_on`, a date or None (any
+    other value is no date); None: targets are not looked at. `today` is the day on which a model counts as retired from
+    its `retires_on` on; None: retirement is not looked at.
+
+    Deterministic: equal arguments have equal findings. For each route 20,000 steps are counted, for all
+    together a million; what is not decided with them is said to be undecided.
+    """
+    asked = sorted((route for route in routes if route.enabled), key=lambda route: -route.priority)
+    found: list[Finding] = []
+    try:
+        for route, overlaps in each_with_overlaps(asked):
+            found += overlaps.findings
+            if overlaps.boxes and not route.paused and changes_nothing(route.then, overlaps.boxes, overlaps.steps):
+                found.append(findings.no_effect(route))
+            if catalog is not None:
+                found += _of_targets(route, catalog, today)
+    finally:
+        forget_patterns()
+    return found
+
+
+def _of_targets(route: Route, catalog: Catalog, today: date | None) -> list[Finding]:
+    retired: list[Finding] = []
+    unknown: list[Finding] = []
+    for place, model in models_of(route.then):
+        if model not in catalog:
+            unknown.append(findings.unknown_target(route, place, model))
+        elif today is not None and (day := retires_on(catalog, model)) is not None and day <= today:
+            retired.append(findings.retired_target(route, place, model, day.isoformat()))
+    return retired + unknown
