@@ -11,7 +11,8 @@ from django.test import Client
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
 
-@pytest.fixture(scope="session")
+# Not longer than for these tests: while Playwright is there, its event loop runs in this thread, and no other can.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     path = shutil.which("chromium")
     if path is None:
@@ -19,11 +20,10 @@ def browser() -> Iterator[Any]:
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
-    # Playwright's own loop runs in this thread, and Django would refuse its database there.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Django refuses its database where a loop runs
         chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield chromium
         chromium.close()
