@@ -5,7 +5,7 @@ from typing import Any
 
 from routes import engine
 from routes.orgs.models import Organization
-from routes.rules.models import Route
+from routes.rules.models import Route, as_written
 from routes.versions.models import RouteSetVersion
 
 EMPTY_CONTENT: dict[str, Any] = {"default": None, "routes": [], "services": []}
@@ -19,14 +19,24 @@ def canonical_route(raw: dict[str, Any]) -> dict[str, Any]:
         return raw
 
 
-def content_with(routes: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The content that publishes exactly these routes, given in evaluation order."""
-    return {"default": None, "routes": list(routes), "services": []}
+def content_with(routes: Iterable[dict[str, Any]], *, default: dict[str, Any] | None) -> dict[str, Any]:
+    """The content that publishes exactly these routes, given in evaluation order, and this action for requests that
+    none of them takes."""
+    return {"default": default, "routes": list(routes), "services": []}
 
 
 def live_routes(org: Organization) -> list[dict[str, Any]]:
     """The organisation's routes as their rows say, in evaluation order."""
     return [canonical_route(row.as_document()) for row in Route.objects.of(org).in_order()]
+
+
+def default_of(org: Organization) -> dict[str, Any] | None:
+    """The action for requests that no route takes, as the row says: in the document's keys, None for unchanged."""
+    raw: dict[str, Any] | None = as_written(org.default_action)
+    try:
+        return None if raw is None else engine.Action.from_dict(raw).to_dict()
+    except engine.errors.InvalidRoute:
+        return raw  # nobody would load it, and so `publish` refuses it
 
 
 def document_of(org: Organization) -> engine.Document:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from audit.actors import as_actor
 from audit.services import Receipt, record
 from routes import engine
-from routes.document import EMPTY_CONTENT, content_with, live_routes
+from routes.document import EMPTY_CONTENT, content_with, default_of, live_routes
 from routes.engine.canonical import canonical_bytes
 from routes.errors import DocumentTooLarge, NotFound, StaleVersion, TooManyRoutes
 from routes.orgs.models import Organization
@@ -65,7 +65,8 @@ def publish(
     `expected` is the version the caller looked at. Where the block changes nothing the bump is undone and nothing is
     recorded; `always_record` records nevertheless, for acts that are more than their effect (an applied plan).
 
-    Raises `NotFound`, `StaleVersion`, `engine.errors.InvalidRoute`, `TooManyRoutes`, `DocumentTooLarge`.
+    Raises `NotFound`, `StaleVersion`, `engine.errors.InvalidRoute`, `TooManyRoutes`, `DocumentTooLarge`, and
+    `engine.errors.DocumentRejected` where no gateway would load what is live even without this change.
     """
     actor = as_actor(by)
     with transaction.atomic():
@@ -86,7 +87,7 @@ def publish(
         )
         yield change
 
-        content = content_with(live_routes(org))
+        content = content_with(live_routes(org), default=default_of(org))
         data = canonical_bytes(content)
         _accept(org, content, base_content, size=len(data))
         document = engine.Document.build(content, org_id=str(org.id), org_slug=org.slug, version=org.version)

@@ -15,11 +15,11 @@ from typing import Any
 from plans.replay.intervals import Clusters, Interval, Unit, effective_units, interval
 from plans.replay.prices import PriceList, half_even
 from plans.replay.values import LogRow
-from routes.engine import Engine, RequestContext, RouteDecision
+from routes.engine import UNKNOWN, Engine, RequestContext, RouteDecision
 from routes.engine.canonical import canonical_bytes
 
 #: Of the replay: changes when the same input may give another result.
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 INTERVAL_METHOD = "random_subsets"
 #: With fewer clusters than this, and at least so many whole days, days are the units.
 FEW_CLUSTERS, WHOLE_DAYS = 20, 7
@@ -50,6 +50,11 @@ class _Totals:
     repriced: int = 0
     unpriceable: int = 0
     too_dear: int = 0
+    #: Requests that the current and the proposed routes refuse.
+    refused_now: int = 0
+    refused_then: int = 0
+    #: Requests of which the proposed routes send a copy, by its model.
+    copied: Counter[str] = field(default_factory=Counter)
     excluded: Counter[str] = field(default_factory=Counter)
     unknown_prices: Counter[str] = field(default_factory=Counter)
     over_ceiling: Counter[str] = field(default_factory=Counter)
@@ -72,9 +77,11 @@ def replay(
 ) -> dict[str, Any]:
     """What the rows would have cost under `proposed`, against what they would have cost under `current`.
 
-    `rows` come in the order of (ts, request_id), all of one organisation. A decision that names the model which served a
-    row keeps its paid cost, on both sides; only a changed model is priced, at the price in force at the row's time.
-    Conservative: without a price, or above a route's ceiling, on either side, the paid cost stands on both, and is counted.
+    `rows` come in the order of (ts, request_id), all of one organisation. A decision that names the model, and no other
+    provider than that, which served a row keeps its paid cost, on both sides; only what changed is priced, at the price in
+    force at the row's time. A refused request costs nothing, and is counted. Conservative: without a price, or above a
+    route's ceiling, on either side, the paid cost stands on both, and is counted. Copies to
+    a shadow model are counted, not priced.
 
     Answers a JSON object (see the design of plans): USD are numbers with at most nine decimals, percents are percents,
     savings are signed. `on_progress` hears the number of rows read, every 1,000; what it raises ends the replay.
@@ -143,7 +150,8 @@ def _reason_to_leave_out(row: LogRow, seen: set[str]) -> str:
 
 
 def context_of(row: LogRow) -> RequestContext:
-    """The request as it was decided on: the logged facts where they are, what was billed otherwise."""
+    """The request as it was decided on: the logged facts where they are, what was billed otherwise. What no log tells
+    (the text, metadata, headers, the gateway's own figures) is unknown."""
     estimate = row.fact_estimated_cost_nano
     if estimate is None:
         # Before the answer the gateway could only estimate the requested model; that bill is the baseline.
@@ -155,7 +163,14 @@ def context_of(row: LogRow) -> RequestContext:
         has_images=row.has_images,
         has_audio=row.has_audio,
         has_documents=row.has_documents,
+        has_tools=row.has_tools,
+        is_stream=row.is_stream,
         estimated_cost_usd=None if estimate is None else Decimal(estimate).scaleb(-9),
+        metadata=UNKNOWN,
+        headers=UNKNOWN,
+        at=row.ts,
+        request_id=row.request_id,
+        sticky_key=row.fact_sticky_key,
         upstream_latency_ms_p95=row.fact_upstream_latency_ms_p95,
     )
 
@@ -178,7 +193,11 @@ def _take(row: LogRow, totals: _Totals, current: Engine, proposed: Engine, price
     totals.baseline += baseline
     totals.current += cost_now
     totals.projected += cost_then
-    totals.rerouted += now.model_for(row.requested_model) != then.model_for(row.requested_model)
+    totals.rerouted += _served_by(row, now) != _served_by(row, then)
+    totals.refused_now += now.refusal is not None
+    totals.refused_then += then.refusal is not None
+    if then.shadow_model is not None:
+        totals.copied[then.shadow_model] += 1
     totals.repriced += cost_now != cost_then
     # A set: the same trouble with the same model on both sides is still one request.
     kept = {(why, model) for why, model in (kept_now, kept_then) if why}
@@ -204,10 +223,14 @@ def _cost(row: LogRow, decision: RouteDecision, prices: PriceList) -> tuple[int,
     The reason is "" for a cost that is known.
     """
     assert row.cost_nano is not None
-    model = decision.model_for(row.requested_model)
-    if model == row.model:
+    served = _served_by(row, decision)
+    if served is None:
+        return 0, ("", "")
+    provider, model = served
+    # Where nobody logged who served the row, no provider is known to be another one.
+    if model == row.model and row.provider in ("", provider):
         return row.cost_nano, ("", model)
-    price = prices.find(row.provider, model, row.ts)
+    price = prices.find(provider, model, row.ts)
     if price is None:
         return row.cost_nano, ("unknown_price", model)
     cost = price.cost_nano(row.input_tokens, row.output_tokens, row.cached_tokens)
@@ -216,13 +239,22 @@ def _cost(row: LogRow, decision: RouteDecision, prices: PriceList) -> tuple[int,
     return cost, ("", model)
 
 
+def _served_by(row: LogRow, decision: RouteDecision) -> tuple[str, str] | None:
+    """(provider, model) under a decision, None where it is refused. Where the decision names no provider, the row's own
+    is taken to serve the other model too, or whoever lists it."""
+    if decision.refusal is not None:
+        return None
+    return decision.provider or row.provider, decision.model_for(row.requested_model)
+
+
 def _digested(row: LogRow) -> list[Any]:
     """Everything of the row that the result depends on."""
     return [
         row.request_id, row.ts.astimezone(UTC).isoformat(), row.kind, row.provider, row.model, row.requested_model,
         row.input_tokens, row.output_tokens, row.cached_tokens, row.cost_nano, row.baseline_cost_nano, row.status,
-        row.tag, row.cluster_key, row.has_images, row.has_audio, row.has_documents, row.fact_input_tokens,
-        row.fact_estimated_cost_nano, row.fact_upstream_latency_ms_p95, list(row.synthetic),
+        row.tag, row.cluster_key, row.has_images, row.has_audio, row.has_documents, row.has_tools, row.is_stream,
+        row.fact_input_tokens, row.fact_estimated_cost_nano, row.fact_upstream_latency_ms_p95, row.fact_sticky_key,
+        list(row.synthetic),
     ]  # fmt: skip
 
 
@@ -373,6 +405,25 @@ def _caveats(totals: _Totals) -> list[dict[str, Any]]:
                 f"{totals.too_dear:,} requests would cost more than their route allows on {models};"
                 " they keep what they cost.",
                 models=dict(sorted(totals.over_ceiling.items())),
+            )
+        )
+    if totals.refused_now or totals.refused_then:
+        found.append(
+            _caveat(
+                "refused",
+                f"The proposed routes refuse {totals.refused_then:,} requests, today's {totals.refused_now:,}: they cost"
+                " nothing, and nobody gets an answer.",
+                current=totals.refused_now,
+                proposed=totals.refused_then,
+            )
+        )
+    if totals.copied:
+        models = ", ".join(sorted(totals.copied))
+        found.append(
+            _caveat(
+                "shadow_copies",
+                f"Copies of {totals.copied.total():,} requests would go to {models}: what they cost is not counted.",
+                models=dict(sorted(totals.copied.items())),
             )
         )
     for code, count, message in (

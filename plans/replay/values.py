@@ -29,9 +29,13 @@ class LogRow:
     has_images: bool | None = None
     has_audio: bool | None = None
     has_documents: bool | None = None
+    has_tools: bool | None = None
+    is_stream: bool | None = None
     # The facts as decided on, where the gateway logged them.
     fact_input_tokens: int | None = None
     fact_estimated_cost_nano: int | None = None
     fact_upstream_latency_ms_p95: int | None = None
+    #: What shares and splits were drawn from; without one they are drawn from the request's id.
+    fact_sticky_key: str | None = None
     #: Names of columns that were invented for this row.
     synthetic: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ from routes.catalog.services import prices_for
 from routes.document import document_of
 from routes.errors import NotFound, RoutesError
 from routes.orgs.models import Organization
-from routes.rules.sentences import sentence
+from routes.rules.sentences import differences, sentence
 from routes.versions.models import RouteSetVersion
 
 TEMPLATE = [
@@ -115,7 +115,7 @@ def _changes(run: PlanRun) -> list[dict[str, str]]:
                     "name": (is_ or was or {})["name"],
                     "change": "added" if was is None else "removed" if is_ is None else "changed",
                     "was": _line(was),
-                    "is": _line(is_),
+                    "is": "; ".join([_line(is_), *(differences(was, is_) if was and is_ else [])]),
                 }
             )
     return rows
@@ -124,7 +124,7 @@ def _changes(run: PlanRun) -> list[dict[str, str]]:
 def _line(route: dict[str, Any] | None) -> str:
     if route is None:
         return ""
-    return f"{sentence(route)} (priority {route['priority']}{'' if route['enabled'] else ', disabled'})"
+    return f"{sentence(route)}, priority {route['priority']}"
 
 
 @require_POST

@@ -27,7 +27,10 @@ class PlanForm(forms.Form):
     routes = Routes(
         label="Proposed routes (JSON list)",
         widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false"}),
-        help_text="Each with name, priority, when and then. With the id of a live route it replaces that route.",
+        help_text=(
+            "Each with name, when and then, and whatever else a route may have: priority, paused, active_from, meta."
+            " With the id of a live route it replaces that route."
+        ),
     )
     window_start = forms.DateTimeField(
         label="Replay requests from (UTC)",

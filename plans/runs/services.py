@@ -97,7 +97,7 @@ def propose(
     """
     actor = as_actor(by)
     document = document_of(org)
-    proposed = _read(routes, document.content["routes"], mode)
+    proposed = _read(routes, document.content, mode)
     issues = [
         {"path": path, "code": code, "message": message}
         for wrong, path, code, message in (
@@ -137,8 +137,8 @@ def propose(
     return plan
 
 
-def _read(routes: Sequence[dict[str, Any]], today: Sequence[dict[str, Any]], mode: str) -> list[dict[str, Any]]:
-    """The proposed routes in canonical form, each with an id, checked alone and as the document they lead to."""
+def _read(routes: Sequence[dict[str, Any]], today: dict[str, Any], mode: str) -> list[dict[str, Any]]:
+    """The proposed routes in canonical form, each with an id, checked alone and as the content they make of today's."""
     issues: list[dict[str, str]] = []
     read: list[dict[str, Any]] = []
     for index, raw in enumerate(routes):
@@ -150,9 +150,9 @@ def _read(routes: Sequence[dict[str, Any]], today: Sequence[dict[str, Any]], mod
         except engine.errors.InvalidRoute as error:
             issues += [{**issue, "path": f"routes[{index}].{issue['path']}".rstrip(".")} for issue in error.issues]
     if not issues:
-        live = would_be_live(today, read, mode)
-        document = engine.Document.build(content_with(live), org_id=str(new_id()), org_slug="", version=0)
-        bad_today = [route for route in today if route not in read]
+        live = would_be_live(today["routes"], read, mode)
+        document = engine.Document.build(content_with(live, default=today["default"]), org_id=str(new_id()))
+        bad_today = [route for route in today["routes"] if route not in read]
         for skipped in engine.Engine.from_document(document).skipped:
             if live[skipped.index] not in bad_today:
                 issues += [_in_words(issue, live[skipped.index]["name"]) for issue in skipped.issues]
@@ -235,7 +235,7 @@ def apply(plan: PlanRun, *, by: Any) -> tuple[Change, Receipt]:
                 " Make a new plan on today's routes."
             )
         live = would_be_live(change.base_content["routes"], plan.proposed_routes, plan.mode)
-        is_change = digest_of(content_with(live)) != change.base_digest
+        is_change = digest_of(content_with(live, default=change.base_content["default"])) != change.base_digest
         inverse = make_live(change.org, live, revision=change.version)
         now = timezone.now()
         move(
@@ -292,7 +292,7 @@ def revert(plan: PlanRun, *, by: Any) -> tuple[Change, Receipt]:
         names = Counter(route["name"] for route in back)
         if taken := [name for name, count in names.items() if count > 1]:
             raise RevertConflict(f"Another route is called {', '.join(taken)} by now. Rename it first.")
-        is_change = digest_of(content_with(back)) != change.base_digest
+        is_change = digest_of(content_with(back, default=change.base_content["default"])) != change.base_digest
         make_live(change.org, back, revision=change.version)
         move(
             plan,

@@ -26,7 +26,7 @@ from plans.runs.change import would_be_live
 from plans.runs.models import PlanRun, State
 from plans.runs.states import InvalidState, move
 from routes import engine
-from routes.document import EMPTY_CONTENT
+from routes.document import EMPTY_CONTENT, content_with
 from routes.engine.canonical import canonical_bytes
 from routes.times import rfc3339
 from routes.versions.models import RouteSetVersion
@@ -91,12 +91,12 @@ def _claim() -> PlanRun | None:
 def _replay(plan: PlanRun) -> str:
     rows = RequestLog.objects.of(plan.org_id).between(plan.window_start, plan.window_end)
     _report(plan, rows_total=rows.count())
-    today = _routes_at(plan)
-    live = would_be_live(today, plan.proposed_routes, plan.mode)
+    today = _content_at(plan)
+    live = would_be_live(today["routes"], plan.proposed_routes, plan.mode)
     result = replay(
         log_rows(rows),
-        current=engine.Engine(_loadable(today)),
-        proposed=engine.Engine(_loadable(live)),
+        current=_engine(plan, today),
+        proposed=_engine(plan, content_with(live, default=today["default"])),
         prices=price_list(plan.org),
         seed=plan.seed,
         iterations=plan.iterations,
@@ -113,27 +113,20 @@ def _replay(plan: PlanRun) -> str:
     return canonical_bytes(result).decode()
 
 
-def _routes_at(plan: PlanRun) -> list[dict[str, Any]]:
-    """The routes of the version that the plan stands on."""
+def _content_at(plan: PlanRun) -> dict[str, Any]:
+    """The content of the version that the plan stands on."""
     if plan.base_version == 0:
-        return list(EMPTY_CONTENT["routes"])
+        return EMPTY_CONTENT
     published = RouteSetVersion.objects.filter(org=plan.org_id, version=plan.base_version).first()
     content = published.unpacked() if published else None
     if content is None:
         raise MissingVersion(f"Version {plan.base_version} is not kept any more. Make a new plan on today's routes.")
-    routes: list[dict[str, Any]] = content["routes"]
-    return routes
+    return content
 
 
-def _loadable(routes: list[dict[str, Any]]) -> list[engine.Route]:
-    """Those that a gateway would load; it skips the others too."""
-    loaded = []
-    for raw in routes:
-        try:
-            loaded.append(engine.Route.from_dict(raw))
-        except engine.errors.InvalidRoute:
-            log.warning("route %s cannot be read and is left out of the replay", raw.get("name"))
-    return loaded
+def _engine(plan: PlanRun, content: dict[str, Any]) -> engine.Engine:
+    """The engine that a gateway would load from this content; a route that it cannot read is skipped there too."""
+    return engine.Engine.from_document(engine.Document.build(content, org_id=plan.org_id, version=plan.base_version))
 
 
 def _report(plan: PlanRun, **progress: int) -> None:
@@ -160,18 +153,21 @@ def _finish(plan: PlanRun, fence: int, to: State, action: str, **fields: Any) ->
 COLUMNS = (
     "request_id", "ts", "kind", "provider", "model", "requested_model", "input_tokens", "output_tokens",
     "cached_tokens", "cost_usd", "baseline_cost_usd", "status", "tag", "cluster_key", "has_images", "has_audio",
-    "has_documents", "fact_input_tokens", "fact_estimated_cost_usd", "fact_upstream_latency_ms_p95", "synthetic",
+    "has_documents", "has_tools", "is_stream", "fact_input_tokens", "fact_estimated_cost_usd",
+    "fact_upstream_latency_ms_p95", "fact_sticky_key", "synthetic",
 )  # fmt: skip
+_CONVERTED = {"cost_usd", "baseline_cost_usd", "fact_estimated_cost_usd", "fact_sticky_key", "synthetic"}
 
 
 def log_rows(rows: Any) -> Iterator[LogRow]:
     """The request logs as the values that the replay reads, in order, a chunk in memory at a time."""
     for row in rows.in_order().values(*COLUMNS).iterator(chunk_size=2_000):
         yield LogRow(
-            **{name: row[name] for name in COLUMNS if not name.endswith("_usd") and name != "synthetic"},
+            **{name: row[name] for name in COLUMNS if name not in _CONVERTED},
             cost_nano=_nano(row["cost_usd"]),
             baseline_cost_nano=_nano(row["baseline_cost_usd"]),
             fact_estimated_cost_nano=_nano(row["fact_estimated_cost_usd"]),
+            fact_sticky_key=row["fact_sticky_key"] or None,
             synthetic=tuple(row["synthetic"]),
         )
 

@@ -78,6 +78,9 @@ class Organization(models.Model):
     version = models.PositiveBigIntegerField(default=0)
     placement_epoch = models.PositiveBigIntegerField(default=0)
     approval = models.CharField(max_length=10, choices=Approval, default=Approval.NONE)
+    #: The action for requests that no route takes, in the document's keys; null: they pass unchanged. Part of what is
+    #: published; `routes.rules.services.set_default` writes it.
+    default_action = models.JSONField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = OrganizationQuerySet.as_manager()

@@ -1,46 +1,87 @@
-"""The admin's pages about routes: the list, the editor, and trying a request."""
+"""The admin's pages about routes: the list, the editor, what happens to the rest, and trying a request."""
 
+import json
+from functools import cache
 from typing import Any
+from zoneinfo import available_timezones
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
+from django.utils import timezone
 
 from routes import engine
 from routes.catalog.services import prices_for
-from routes.document import canonical_route, document_of
+from routes.document import canonical_route, default_of, document_of
 from routes.errors import NotFound, RoutesError
-from routes.rules.forms import RouteForm, TryForm
+from routes.rules.explained import conditions_as_tree, verdict
+from routes.rules.findings import findings_about, findings_of, in_words
+from routes.rules.forms import DefaultForm, RouteForm, TryForm
 from routes.rules.models import Route
-from routes.rules.requests import InvalidRequest, read_context
-from routes.rules.sentences import condition, effect, sentence
-from routes.rules.services import StaleRoute, create_route, delete_route, get_route, update_route
+from routes.rules.requests import InvalidRequest, read_request
+from routes.rules.sentences import condition, default_effect, effect, sentence, standing
+from routes.rules.services import StaleRoute, create_route, delete_route, get_route, set_default, update_route
 
 
 def routes(request: HttpRequest) -> HttpResponse:
-    """All routes in the order in which the engine asks them, each as a sentence."""
+    """All routes in the order in which the engine asks them, each as a sentence, with what is odd about it."""
+    # At the route that comes last of those that a finding names: it is the one to change. What may be meant so, or is not
+    # certain, is told in the editor.
+    findings: dict[str, list[dict[str, str]]] = {}
+    for finding in findings_of(request.org):
+        if finding["severity"] != "info":
+            findings.setdefault(finding["route_ids"][-1], []).append(in_words(finding))
     rows = []
     for row in Route.objects.of(request.org).in_order():
         document = row.as_document()
-        try:
-            engine.Route.from_dict(document)
-            problem = ""
-        except engine.errors.InvalidRoute as error:
-            problem = "; ".join(issue["message"] for issue in error.issues)
-        rows.append({"row": row, "when": condition(row.conditions), "then": effect(row.target), "problem": problem})
-    return render(request, "routes/list.html", {"title": "Routes", "rows": rows})
+        route, problem = _loaded(document)
+        rows.append(
+            {
+                "row": row,
+                "when": condition(route.when if route else document["when"]),
+                "then": effect(route.then if route else document["then"]),
+                "meta": document.get("meta", {}),
+                "problem": problem,
+                "state": _state(row),
+                "active": standing({**document, "enabled": True, "paused": False}),
+                "findings": findings.get(str(row.uid), []),
+            }
+        )
+    return render(
+        request,
+        "routes/list.html",
+        {"title": "Routes", "rows": rows, "default": default_effect(default_of(request.org))},
+    )
+
+
+def _state(row: Route) -> str:
+    """Whether the route acts now: `on`, or why not."""
+    now = timezone.now()
+    if not row.enabled:
+        return "off"
+    if row.active_from is not None and now < row.active_from:
+        return "not active yet"
+    if row.active_until is not None and now >= row.active_until:
+        return "no longer active"
+    return "paused" if row.paused else "on"
+
+
+def _loaded(document: dict[str, Any]) -> tuple[engine.Route | None, str]:
+    """The route of a row, and why no engine loads it; empty where one does."""
+    try:
+        return engine.Route.from_dict(document), ""
+    except engine.errors.InvalidRoute as error:
+        return None, "; ".join(issue["message"] for issue in error.issues)
 
 
 def route_new(request: HttpRequest) -> HttpResponse:
-    form = RouteForm(request.POST or None)
+    form = RouteForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
             row, change = create_route(request.org, engine.NewRoute.from_dict(form.document()), by=request.actor)
-        except engine.errors.InvalidRoute as error:
-            form.add_issues(error.issues)
-        except RoutesError as error:
-            form.add_error("name" if error.code == "name_taken" else None, str(error))
+        except (engine.errors.RoutingError, RoutesError) as error:
+            _show(form, error)
         else:
             messages.success(request, f"“{row.name}” is live as version {change.version}.")
             return redirect("admin:routes", request.org.slug)
@@ -49,9 +90,8 @@ def route_new(request: HttpRequest) -> HttpResponse:
 
 def route_edit(request: HttpRequest, id: str) -> HttpResponse:
     row = _route_or_404(request, id)
-    form = (
-        RouteForm(request.POST) if request.method == "POST" else RouteForm.of(row.as_document(), revision=row.revision)
-    )
+    document = canonical_route(row.as_document())
+    form = RouteForm(request.POST) if request.method == "POST" else RouteForm(route=document, revision=row.revision)
     if request.method == "POST" and form.is_valid():
         try:
             row, change = update_route(
@@ -59,45 +99,76 @@ def route_edit(request: HttpRequest, id: str) -> HttpResponse:
                 id,
                 engine.Route.from_dict({"id": str(row.uid), **form.document()}),
                 by=request.actor,
-                expected_revision=form.cleaned_data["revision"],
+                expected_revision=form.identity.cleaned_data["revision"],
             )
-        except engine.errors.InvalidRoute as error:
-            form.add_issues(error.issues)
         except StaleRoute as error:
-            was = canonical_route(error.row.as_document())
-            form.add_error(
-                None, f"{error} It now reads: {sentence(was)}. Your input is still below; save again to keep it."
-            )
-            form.data = form.data.copy()
-            form.data["revision"] = str(error.row.revision)
-        except RoutesError as error:
-            form.add_error("name" if error.code == "name_taken" else None, str(error))
+            was = sentence(canonical_route(error.row.as_document()))
+            form.add_error(None, f"{error} It now reads: {was}. Your input is still below; save again to keep it.")
+            form.set_revision(error.row.revision)
+        except (engine.errors.RoutingError, RoutesError) as error:
+            _show(form, error)
         else:
             text = f"“{row.name}” is live as version {change.version}." if change.changed else "Nothing was different."
             messages.success(request, text)
             return redirect("admin:routes", request.org.slug)
-    return _editor(request, form, title=row.name, row=row)
+    more = {
+        "row": row,
+        "findings": [in_words(finding) for finding in findings_about(request.org, row)],
+        "problem": _loaded(document)[1],
+        "sentence": sentence(document),
+    }
+    return _editor(request, form, title=row.name, json=json.dumps(document, indent=2, ensure_ascii=False), **more)
 
 
-def _editor(request: HttpRequest, form: RouteForm, *, title: str, row: Route | None = None) -> HttpResponse:
-    models = sorted({price.model for price in prices_for(request.org)})
-    return render(
-        request,
-        "routes/form.html",
-        {
-            "title": title,
-            "form": form,
-            "row": row,
-            "models": models,
-            "sentence": sentence(row.as_document()) if row else "",
-            "groups": [
-                ("Route", form.identity(), ""),
-                ("When", form.conditions(), "All that you fill in must hold. Nothing filled in: any request."),
-                ("Then", form.effects(), ""),
-            ],
-        },
-        status=422 if form.errors else 200,
-    )
+def _show(form: RouteForm | DefaultForm, error: Exception) -> None:
+    """Show what a service refused at the fields that it is about."""
+    if isinstance(error, engine.errors.InvalidRoute):
+        form.add_issues(error.issues)
+    else:
+        form.add_error("name" if getattr(error, "code", "") == "name_taken" else None, str(error))
+
+
+def _editor(request: HttpRequest, form: RouteForm, *, title: str, **more: Any) -> HttpResponse:
+    context = {"title": title, "form": form, "zones": _zones(), **_completions(request), **more}
+    return render(request, "routes/form.html", context, status=422 if form.errors else 200)
+
+
+def _completions(request: HttpRequest) -> dict[str, list[str]]:
+    """What the browser offers while typing."""
+    prices = list(prices_for(request.org))
+    return {
+        "models": sorted({price.model for price in prices}),
+        "providers": sorted({price.provider for price in prices}),
+    }
+
+
+@cache
+def _zones() -> list[str]:
+    return sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
+
+
+def default(request: HttpRequest) -> HttpResponse:
+    """What happens to requests that no route takes."""
+    was = default_of(request.org)
+    form = DefaultForm(request.POST if request.method == "POST" else None, default=was)
+    if request.method == "POST" and form.is_valid():
+        document = form.document()
+        action = None if document is None else engine.Action.from_dict(document)
+        try:
+            change = set_default(request.org, action, by=request.actor)
+        except (engine.errors.RoutingError, RoutesError) as error:
+            _show(form, error)
+        else:
+            live = f"Live as version {change.version}." if change.changed else "Nothing was different."
+            messages.success(request, live)
+            return redirect("admin:routes", request.org.slug)
+    context = {
+        "title": "Requests that no route takes",
+        "form": form,
+        "effect": default_effect(was),
+        **_completions(request),
+    }
+    return render(request, "routes/default.html", context, status=422 if form.errors else 200)
 
 
 def route_delete(request: HttpRequest, id: str) -> HttpResponse:
@@ -121,37 +192,24 @@ def route_delete(request: HttpRequest, id: str) -> HttpResponse:
 
 def try_request(request: HttpRequest) -> HttpResponse:
     """One request against the live routes: the winner, and for every rule what was seen and expected."""
-    asked = request.method == "POST"
-    form = TryForm(request.POST if asked else None)
-    context: dict[str, Any] = {"title": "Try a request", "form": form, "explanation": None}
-    if asked and form.is_valid():
+    live = engine.Engine.from_document(document_of(request.org))
+    names = [route.name for route in live.routes if route.enabled]
+    form = TryForm(request.POST if request.method == "POST" else None, routes=names)
+    context: dict[str, Any] = {"title": "Try a request", "form": form, "explanation": None, **_completions(request)}
+    if request.method == "POST" and form.is_valid():
         try:
-            read = read_context(form.facts(), form.cleaned_data["chat"])
+            read, force = read_request(form.request())
         except InvalidRequest as error:
             for issue in error.issues:
                 key = issue["path"].removeprefix("context.")
                 form.add_error(key if key in form.fields else None, issue["message"])
         else:
-            explained = engine.Engine.from_document(document_of(request.org)).explain(read).to_dict()
+            explained = live.explain(read, force=force).to_dict()
             for route in explained["routes"]:
-                for seen in route["conditions"]:
-                    seen |= {key: _shown(seen[key]) for key in ("expected", "seen")}
-            context["explanation"] = explained
-            target = explained["decision"]["target_model"]
-            context["sent_model"] = target or read.model
-    context["models"] = sorted({price.model for price in prices_for(request.org)})
+                route["tree"] = conditions_as_tree(route["conditions"])
+            words = verdict(explained["decision"], read.model)
+            context |= {"explanation": explained, "verdict": words, "forced": force is not None}
     return render(request, "routes/try.html", context, status=422 if form.errors else 200)
-
-
-def _shown(value: Any) -> str:
-    """A value of an explanation for people."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return " or ".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _route_or_404(request: HttpRequest, id: str) -> Route:
@@ -165,11 +223,13 @@ routes.required_role = "viewer"
 route_new.required_role = "editor"
 route_edit.required_role = "editor"
 route_delete.required_role = "editor"
+default.required_role = "editor"
 try_request.required_role = "viewer"
 
 PAGES = [
     path("routes/", routes, name="routes"),
     path("routes/new/", route_new, name="route_new"),
+    path("routes/default/", default, name="route_default"),
     path("routes/<uuid:id>/", route_edit, name="route_edit"),
     path("routes/<uuid:id>/delete/", route_delete, name="route_delete"),
     path("try/", try_request, name="try"),

@@ -1,4 +1,4 @@
-"""`routes/`, `decide/` and `snapshot/` of an organisation."""
+"""`routes/`, `routes/default/`, `routes/lint/`, `decide/` and `snapshot/` of an organisation."""
 
 from typing import Any
 
@@ -11,21 +11,32 @@ from rest_framework.views import APIView
 
 from routes import engine
 from routes.api import change_json
-from routes.document import canonical_route, document_of
+from routes.document import canonical_route, default_of, document_of
+from routes.publish import Change
+from routes.rules.findings import findings_about, findings_of
 from routes.rules.models import Route
-from routes.rules.requests import read_context
-from routes.rules.services import create_route, delete_route, get_route, update_route
+from routes.rules.requests import read_request
+from routes.rules.services import create_route, delete_route, get_route, set_default, update_route
 from routes.times import rfc3339
+
+KEYS = tuple(engine.Route.__dataclass_fields__)
 
 
 def route_json(row: Route) -> dict[str, Any]:
-    """The route in the document's keys, and what only the control plane knows of it."""
+    """The route in the document's keys, all of them, and what only the control plane knows of it."""
+    document = canonical_route(row.as_document())
+    defaults = {"paused": False, "active_from": None, "active_until": None, "meta": {}}
     return {
-        **canonical_route(row.as_document()),
+        **{key: document.get(key, defaults.get(key)) for key in KEYS},
         "revision": row.revision,
         "created_at": rfc3339(row.created_at),
         "updated_at": rfc3339(row.updated_at),
     }
+
+
+def _written(request: Request, row: Route, change: Change) -> dict[str, Any]:
+    """What a write of a route answers."""
+    return {"route": route_json(row), **change_json(change), "lint": findings_about(request.org, row)}
 
 
 def _body(request: Request) -> dict[str, Any]:
@@ -47,7 +58,7 @@ class RouteList(generics.GenericAPIView[Route]):
     def post(self, request: Request, **_: Any) -> Response:
         new = engine.NewRoute.from_dict(_body(request))
         row, change = create_route(request.org, new, by=request.actor)
-        return Response({"route": route_json(row), **change_json(change)}, status=201)
+        return Response(_written(request, row, change), status=201)
 
 
 class RouteDetail(APIView):
@@ -59,18 +70,15 @@ class RouteDetail(APIView):
         return Response(route_json(get_route(request.org, id)))
 
     def put(self, request: Request, id: str, **_: Any) -> Response:
-        return self._write(request, id, {"id": id, "priority": 100, "enabled": True, "when": {}, **_body(request)})
+        return self._write(request, id, {"id": id, **_body(request)})
 
     def patch(self, request: Request, id: str, **_: Any) -> Response:
         row = get_route(request.org, id)
         body = _body(request)
-        merged = {**row.as_document(), **{key: value for key, value in body.items() if value is not None}}
-        defaults = {"priority": 100, "enabled": True, "when": {}}
-        for key in (key for key, value in body.items() if value is None):
-            if key not in defaults:
-                merged.pop(key, None)  # what has no default is now missing, and the engine says so
-            else:
-                merged[key] = defaults[key]
+        merged = {**row.as_document(), **body}
+        for key in KEYS:
+            if merged.get(key, ...) is None:
+                del merged[key]  # the engine knows its default, or says that it is missing
         return self._write(request, id, merged, expected_revision=row.revision)
 
     def delete(self, request: Request, id: str, **_: Any) -> Response:
@@ -84,22 +92,49 @@ class RouteDetail(APIView):
                 [{"path": "id", "code": "conflict", "message": "The id in the body is not the one in the URL."}]
             )
         row, change = update_route(request.org, id, route, by=request.actor, **expected)
-        return Response({"route": route_json(row), **change_json(change)})
+        return Response(_written(request, row, change))
+
+
+class Default(APIView):
+    """The action for requests that no route takes: an object in the keys of `then`, or null, which lets them pass
+    unchanged. DELETE is PUT of null."""
+
+    required_role = {"GET": "viewer", "PUT": "editor", "DELETE": "editor"}
+
+    def get(self, request: Request, **_: Any) -> Response:
+        return Response({"default": default_of(request.org)})
+
+    def put(self, request: Request, **_: Any) -> Response:
+        return self._write(request, None if request.data is None else engine.Action.from_dict(request.data))
+
+    def delete(self, request: Request, **_: Any) -> Response:
+        return self._write(request, None)
+
+    def _write(self, request: Request, action: engine.Action | None) -> Response:
+        change = set_default(request.org, action, by=request.actor)
+        return Response({"default": default_of(change.org), **change_json(change)})
+
+
+class Lint(APIView):
+    """What is odd about the live routes: `{"results": [finding]}`."""
+
+    required_role = {"GET": "viewer"}
+
+    def get(self, request: Request, **_: Any) -> Response:
+        return Response({"results": findings_of(request.org)})
 
 
 class Decide(APIView):
-    """What the live routes would do with one request: `{"context": {facts}}` and, or, `{"chat": {body}}`."""
+    """What the live routes would do with one request: `{"context": {facts}}` and, or, `{"chat": {body}}`.
+
+    With `"force": "name"` the enabled route of that name takes it.
+    """
 
     required_role = {"POST": "viewer"}
 
     def post(self, request: Request, **_: Any) -> Response:
-        body = _body(request)
-        if unknown := [key for key in body if key not in ("context", "chat")]:
-            raise exceptions.ValidationError(
-                {key: exceptions.ErrorDetail("Unknown. Known: context, chat.", "unknown_key") for key in unknown}
-            )
-        context = read_context(body.get("context", {}), body.get("chat"))
-        explanation = engine.Engine.from_document(document_of(request.org)).explain(context)
+        context, force = read_request(_body(request))
+        explanation = engine.Engine.from_document(document_of(request.org)).explain(context, force=force)
         return Response(explanation.to_dict())
 
 
@@ -121,6 +156,8 @@ class Snapshot(APIView):
 
 urlpatterns = [
     path("routes/", RouteList.as_view(), name="routes"),
+    path("routes/default/", Default.as_view(), name="default"),
+    path("routes/lint/", Lint.as_view(), name="lint"),
     path("routes/<str:id>/", RouteDetail.as_view(), name="route"),
     path("decide/", Decide.as_view(), name="decide"),
     path("snapshot/", Snapshot.as_view(), name="snapshot"),

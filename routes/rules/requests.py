@@ -1,22 +1,16 @@
 """Reads a request to try: facts by name, a chat body, or both."""
 
+from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 from routes import engine
+from routes.engine.reading import shown
+from routes.engine.times import read_time
 from routes.errors import RoutesError
 
-#: Fact → (kind, what it is), in the order in which people are asked for them.
-FACTS: dict[str, tuple[str, str]] = {
-    "model": ("text", "Requested model"),
-    "input_tokens": ("integer", "Input tokens"),
-    "tag": ("text", "Tag"),
-    "prompt": ("text", "User and system text"),
-    "has_images": ("flag", "Has images"),
-    "has_audio": ("flag", "Has audio"),
-    "has_documents": ("flag", "Has documents"),
-    "estimated_cost_usd": ("money", "Estimated cost (USD)"),
-    "upstream_latency_ms_p95": ("integer", "Upstream p95 latency (ms)"),
-}
+#: Facts of which null and absence say that the request has none; `unknown` names those that nobody knows.
+MAY_BE_UNKNOWN = ("tag", "metadata", "headers")
 
 
 class InvalidRequest(RoutesError):
@@ -29,51 +23,125 @@ class InvalidRequest(RoutesError):
         self.issues = issues
 
 
-def read_context(context: Any, chat: Any = None) -> engine.RequestContext:
-    """The engine's context from facts by name and an OpenAI chat-completions body; facts win over the body.
+def read_request(body: dict[str, Any]) -> tuple[engine.RequestContext, str | None]:
+    """The engine's context, and the name of the route that is to take the request, or None.
 
-    A fact that is absent or null is unknown. Raises `InvalidRequest`.
+    `context` holds facts by name, `chat` an OpenAI chat-completions body; facts win over the body. A fact that is absent
+    or null is unknown, save for `tag`, `metadata` and `headers`, of which the request then has none:
+    `"unknown": ["tag"]` says that it is not known. `force` is a route's name. Raises `InvalidRequest` with everything
+    that is wrong.
     """
-    issues: list[dict[str, str]] = []
+    known = ("context", "chat", "force")
+    issues = [
+        _issue(key, "unknown_key", f"There is no key {shown(key)} here. Known: {', '.join(known)}.")
+        for key in body
+        if key not in known
+    ]
+    context, chat, force = body.get("context", {}), body.get("chat"), body.get("force")
+    if force is not None and not isinstance(force, str):
+        issues.append(_issue("force", "wrong_type", "force is the name of a route, or null."))
     if chat is not None and not isinstance(chat, dict):
         issues.append(_issue("chat", "wrong_type", "chat is an object: the body of a chat-completions request."))
     if not isinstance(context, dict):
         issues.append(_issue("context", "wrong_type", "context is an object of facts by name."))
         context = {}
-    facts = {}
+    facts: dict[str, Any] = {}
     for name, value in context.items():
+        path = f"context.{name}"
         if name not in FACTS:
-            known = ", ".join(FACTS)
-            issues.append(_issue(f"context.{name}", "unknown_key", f"There is no fact {name!r}. Known: {known}."))
-        elif value is not None and not _fits(FACTS[name][0], value):
-            issues.append(_issue(f"context.{name}", "wrong_type", f"{name} is {_WANTED[FACTS[name][0]]}."))
+            issues.append(_issue(path, "unknown_key", f"There is no fact {shown(name)}. Known: {', '.join(FACTS)}."))
         elif value is not None:
-            facts[name] = value
+            wanted, read = FACTS[name]
+            try:
+                facts[name] = read(value)
+            except (ValueError, TypeError, OverflowError):
+                issues.append(_issue(path, "wrong_type", f"{name} is {wanted}."))
+    for name in dict.fromkeys(facts.pop("unknown", ())):
+        if facts.get(name) is not None:
+            issues.append(_issue(f"context.{name}", "conflict", f"{name} is given, and named as unknown."))
+        facts[name] = engine.UNKNOWN
     if issues:
         raise InvalidRequest(issues)
     if chat is not None:
-        return engine.RequestContext.from_chat(chat, **facts)
-    return engine.RequestContext(facts.pop("model", None), **facts)
+        return engine.RequestContext.from_chat(chat, **facts), force
+    return engine.RequestContext(facts.pop("model", None), **facts), force
 
 
-_WANTED = {
-    "text": "text",
-    "integer": "a whole number from 0 to 9007199254740991",
-    "flag": "true or false",
-    "money": "a number of US dollars from 0 to 1000000",
+# --- One fact: what it is, or ValueError ----------------------------------------------------------------------------
+
+
+def _text(raw: Any) -> str:
+    if not isinstance(raw, str):
+        raise ValueError
+    return raw
+
+
+def _flag(raw: Any) -> bool:
+    if not isinstance(raw, bool):
+        raise ValueError
+    return raw
+
+
+def _whole(raw: Any) -> int:
+    if not isinstance(raw, int) or isinstance(raw, bool) or not 0 <= raw < 2**53:
+        raise ValueError
+    return raw
+
+
+def _number(raw: Any) -> int | float:
+    if not isinstance(raw, int | float) or isinstance(raw, bool) or not isfinite(raw):
+        raise ValueError
+    return raw
+
+
+def _usd(raw: Any) -> int | float:
+    if not 0 <= _number(raw) <= 1_000_000:
+        raise ValueError
+    return _number(raw)
+
+
+def _by_name[T](read: Callable[[Any], T]) -> Callable[[Any], dict[str, T]]:
+    def read_all(raw: Any) -> dict[str, T]:
+        return {name: read(value) for name, value in dict.items(raw)}  # a TypeError for what is no object
+
+    return read_all
+
+
+def _header(raw: Any) -> str | list[str]:
+    return [_text(value) for value in raw] if isinstance(raw, list) else _text(raw)
+
+
+def _names_of_facts(raw: Any) -> list[str]:
+    if not isinstance(raw, list) or any(name not in MAY_BE_UNKNOWN for name in raw):
+        raise ValueError
+    return raw
+
+
+_TEXT = ("text", _text)
+_FLAG = ("true or false", _flag)
+_WHOLE = ("a whole number from 0 to 9007199254740991", _whole)
+
+#: Fact → (what it is, how it is read).
+FACTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "model": _TEXT,
+    "input_tokens": _WHOLE,
+    "tag": _TEXT,
+    "prompt": _TEXT,
+    "has_images": _FLAG,
+    "has_audio": _FLAG,
+    "has_documents": _FLAG,
+    "has_tools": _FLAG,
+    "is_stream": _FLAG,
+    "estimated_cost_usd": ("a number of US dollars from 0 to 1000000", _usd),
+    "upstream_latency_ms_p95": _WHOLE,
+    "metadata": ("an object of texts by name", _by_name(_text)),
+    "headers": ("an object of texts, or lists of texts, by name", _by_name(_header)),
+    "numbers": ("an object of finite numbers by name", _by_name(_number)),
+    "at": ("a time like 2026-11-21T08:00:00.000000Z", read_time),
+    "request_id": _TEXT,
+    "sticky_key": _TEXT,
+    "unknown": (f"a list of some of {', '.join(MAY_BE_UNKNOWN)}", _names_of_facts),
 }
-
-
-def _fits(kind: str, value: Any) -> bool:
-    if kind == "text":
-        return isinstance(value, str)
-    if kind == "flag":
-        return isinstance(value, bool)
-    if isinstance(value, bool):
-        return False
-    if kind == "integer":
-        return isinstance(value, int) and 0 <= value < 2**53
-    return isinstance(value, int | float) and 0 <= value <= 1_000_000
 
 
 def _issue(path: str, code: str, message: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Creating, changing and deleting routes. Only writer of `Route`."""
+"""Creating, changing and deleting routes, and what happens to requests that none takes. Only writer of `Route`."""
 
 from typing import Any
 from uuid import UUID
@@ -7,6 +7,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from routes import engine
+from routes.engine.times import read_time
 from routes.errors import NameTaken, NotFound, RoutesError
 from routes.orgs.models import Organization, new_id
 from routes.publish import Change, publish
@@ -30,10 +31,7 @@ def create_route(
     uid = new_id()
     with publish(org.pk, by=by, expected=expected, action="route.created", target=("route", uid)) as change:
         _check_name(org, new.name, except_uid=None)
-        route = engine.Route(
-            id=str(uid), name=new.name, priority=new.priority, enabled=new.enabled, when=new.when, then=new.then
-        )
-        row = insert_route(org, route.to_dict(), revision=change.version)
+        row = insert_route(org, new.with_id(uid).to_dict(), revision=change.version)
         change.payload |= {"name": row.name}
     return row, change
 
@@ -73,6 +71,19 @@ def delete_route(
     return change
 
 
+def set_default(org: Organization, action: engine.Action | None, *, by: Any, expected: int | None = None) -> Change:
+    """Choose what happens to requests that no route takes; None lets them pass unchanged.
+
+    Raises what `publish` raises.
+    """
+    with publish(org.pk, by=by, expected=expected, action="default.updated", target=("organization", org.pk)) as change:
+        was = change.base_content["default"]
+        change.org.default_action = None if action is None else action.to_dict()
+        change.org.save(update_fields=["default_action"])
+        change.payload |= {"was": was, "is": change.org.default_action}
+    return change
+
+
 def get_route(org: Organization, uid: UUID | str) -> Route:
     """The organisation's route with this id. Raises `NotFound`, alike for unknown and for foreign ids."""
     try:
@@ -90,17 +101,8 @@ def get_route(org: Organization, uid: UUID | str) -> Route:
 def insert_route(org: Organization, document: dict[str, Any], *, revision: int) -> Route:
     """A new row for a route in the document's keys, asked after those of equal priority."""
     last: int | None = Route.objects.of(org).aggregate(last=Max("position"))["last"]
-    return Route.objects.create(
-        org=org,
-        uid=document["id"],
-        name=document["name"],
-        priority=document["priority"],
-        position=0 if last is None else last + 1,
-        enabled=document["enabled"],
-        conditions=document["when"],
-        target=document["then"],
-        revision=revision,
-    )
+    position = 0 if last is None else last + 1
+    return Route.objects.create(org=org, uid=document["id"], position=position, revision=revision, **_columns(document))
 
 
 def write_route(row: Route, document: dict[str, Any], *, revision: int) -> dict[str, Any] | None:
@@ -108,15 +110,29 @@ def write_route(row: Route, document: dict[str, Any], *, revision: int) -> dict[
     was = row.as_document()
     if was == document:
         return None
-    row.name = document["name"]
-    row.priority = document["priority"]
-    row.enabled = document["enabled"]
-    row.conditions = document["when"]
-    row.target = document["then"]
+    for column, value in _columns(document).items():
+        setattr(row, column, value)
     row.revision = revision
     row.updated_at = timezone.now()
     row.save()
     return was
+
+
+def _columns(document: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a route in the document's keys, of which those with their default may be missing."""
+    columns = {
+        "name": document["name"],
+        "priority": document["priority"],
+        "enabled": document["enabled"],
+        "paused": document.get("paused", False),
+        "conditions": document["when"],
+        "target": document["then"],
+        "meta": document.get("meta", {}),
+    }
+    for key in ("active_from", "active_until"):
+        text = document.get(key)
+        columns[key] = None if text is None else read_time(text)
+    return columns
 
 
 def _check_name(org: Organization, name: str, *, except_uid: UUID | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from plans.runs.worker import run_next
 from routes.orgs.models import Organization
@@ -35,6 +36,49 @@ def org() -> Organization:
     return org
 
 
+#: A route with something of everything.
+RICH: dict[str, Any] = {
+    "name": "nights and holidays",
+    "priority": 40,
+    "paused": True,
+    "active_from": "2026-05-01T00:00:00.123456Z",
+    "active_until": "2030-01-01T00:00:00.500000Z",
+    "when": {
+        "model_matches": ["gpt-*", "o?-*"],
+        "input_tokens_gt": 0,
+        "tag_equals": " batch ",
+        "is_stream": False,
+        "prompt_matches_any_of": [r"(?i)\bsalary\b", " x "],
+        "estimated_cost_gt": 0.000000001,
+        "estimated_cost_lt": 999999.999999999,
+        "metadata": {"team": ["search", "ads, all", ' "x" '], "a = b": ["c"]},
+        "headers": {"x-customer": ["acme"]},
+        "numbers": {"budget_share": {"gt": 0.2, "lt": 0.8}, "5": {"gt": -1.5}},
+        "time_window": {"days": ["mon", "tue", "fri"], "from": "22:00", "to": "06:00", "tz": "Europe/Berlin"},
+        "any_of": [
+            {"tag_equals": "a", "has_images": True},
+            {"any_of": [{"has_audio": True}, {"not": {"has_documents": True}}]},
+            {},
+        ],
+        "not": {"model_in": ["gpt-4o", " gpt-4o "]},
+    },
+    "then": {
+        "split": [{"target_model": "gpt-4o", "weight": 90}, {"target_model": "gpt-4o-mini", "weight": 10}],
+        "fallbacks": ["gpt-4.1"],
+        "max_cost_usd": 0.000000001,
+        "traffic_pct": 0,
+        "shadow_model": "claude-haiku",
+    },
+    "meta": {
+        "description": "Cheaper at night.",
+        "owner": "platform",
+        "labels": {"stage": "trial"},
+        "link": "https://issues.example/7",
+        "x-budget": {"monthly": 1e22, "by": ["a", None]},
+    },
+}
+
+
 def accessible(page: Any) -> None:
     page.evaluate(AXE)
     findings = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']})")[
@@ -55,10 +99,13 @@ def test_every_page_is_clean_light_dark_and_on_a_phone(org: Organization, visito
     someone = visitor(admin)
     route = Route.objects.of(org).in_order().first()
     assert route is not None
+    rich = a_route(org, **RICH)
+    a_route(org, "never asked", priority=1, when={"model_in": ["gpt-4o"], "input_tokens_lt": 10})
     base = f"/admin/o/{org.slug}/"
     pages = {
         "index": "/admin/", "home": base, "routes": base + "routes/", "route-new": base + "routes/new/",
-        "route-edit": f"{base}routes/{route.uid}/", "route-delete": f"{base}routes/{route.uid}/delete/",
+        "route-edit": f"{base}routes/{route.uid}/", "route-rich": f"{base}routes/{rich.uid}/",
+        "route-default": base + "routes/default/", "route-delete": f"{base}routes/{route.uid}/delete/",
         "try": base + "try/", "plans": base + "plans/", "plan-new": base + "plans/new/",
         "plan": f"{base}plans/{plan.pk}/", "plan-draft": f"{base}plans/{draft.pk}/",
         "audit": base + "audit/", "logs": base + "logs/",
@@ -137,6 +184,130 @@ def test_from_the_first_route_to_a_reverted_plan(org: Organization, visitor: Cal
     assert "verified" in page.inner_text("main").lower()
     shot(page, "audit-verified")
     arno.check()
+
+
+def test_a_browser_that_opens_and_saves_a_route_changes_nothing(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    rich = a_route(org, **RICH)
+    was = rich.as_document()
+    edda = visitor(a_person("edda", org, "editor"))
+    page = edda.visit(f"/admin/o/{org.slug}/routes/{rich.uid}/")
+    page.get_by_role("button", name="Save and publish").click()
+    assert "Nothing was different." in page.inner_text("main")
+    rich.refresh_from_db()
+    assert rich.as_document() == was
+    edda.check()
+
+
+def test_groups_are_added_and_removed_and_an_action_shows_what_belongs_to_it(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    edda = visitor(a_person("edda", org, "editor"))
+    page = edda.visit(f"/admin/o/{org.slug}/routes/new/")
+    page.get_by_label("Name").fill("careful")
+    add = page.get_by_role("button", name="Add an alternative")
+    for _ in range(3):
+        add.click()
+    groups = page.locator("fieldset.group")
+    groups.nth(0).get_by_label("Tag is").fill("a")
+    groups.nth(1).get_by_label("Tag is").fill("gone")
+    groups.nth(1).get_by_role("button", name="Remove this group").click()
+    groups.nth(1).get_by_label("Fewer input tokens than").fill("9")
+    page.get_by_role("button", name="Add an exception").click()
+    assert page.get_by_role("button", name="Add an exception").count() == 0, "there is one at most"
+    groups.nth(2).get_by_label("Requested model is one of").fill("gpt-4o\ngpt-4o")
+    page.get_by_label("Send to model").fill("left behind")
+    page.get_by_label("What happens to them").select_option("refuse")
+    assert page.get_by_label("Send to model").is_hidden()
+    page.get_by_label("HTTP status").fill("403")
+    page.get_by_label("Code").fill("not_allowed")
+    accessible(page)
+    page.get_by_role("button", name="Save and publish").click()
+
+    assert page.locator(".has-error").count() == 2
+    assert "no. 2: 'gpt-4o' is also at [0]." in page.inner_text("main")
+    shot(page, "route-groups-refused")
+    accessible(page)
+    groups.nth(2).get_by_label("Requested model is one of").fill("gpt-4o")
+    page.get_by_label("Message").fill("Ask your admin.")
+    page.get_by_role("button", name="Save and publish").click()
+    text = page.inner_text("main")
+    assert "(tag is a or fewer than 9 input tokens) and not (model is gpt-4o)" in text
+    assert "→ refused with 403 not_allowed: “Ask your admin.”" in text
+    edda.check()
+
+
+def test_without_scripts_a_group_is_removed_by_its_checkbox(org: Organization, browser: Any, live_server: Any) -> None:
+    row = a_route(
+        org, "grouped", when={"any_of": [{"tag_equals": "a"}, {"tag_equals": "b"}], "not": {"tag_equals": "c"}}
+    )
+    client = Client()
+    client.force_login(a_person("edda", org, "editor"))
+    context = browser.new_context(java_script_enabled=False)
+    context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}])
+    page = context.new_page()
+    page.goto(f"{live_server.url}/admin/o/{org.slug}/routes/{row.uid}/")
+    assert page.get_by_role("button", name="Add an alternative").count() == 0
+    page.get_by_label("Remove this group when saving").first.check()
+    page.get_by_label("If that fails, try").fill("gpt-4.1")
+    page.get_by_role("button", name="Save and publish").click()
+    row.refresh_from_db()
+    assert row.conditions["any_of"] == [{**row.conditions["any_of"][0], "tag_equals": "b"}]
+    assert row.conditions["not"]["tag_equals"] == "c"
+    assert row.target["fallbacks"] == ["gpt-4.1"]
+    context.close()
+
+
+def test_what_happens_to_the_rest_is_chosen_on_the_page_of_routes(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    edda = visitor(a_person("edda", org, "editor"))
+    page = edda.visit(f"/admin/o/{org.slug}/routes/")
+    assert "What happens to requests that no route takes: unchanged" in page.inner_text("main")
+    page.get_by_role("link", name="Change").click()
+    page.get_by_label("What happens to them").select_option("send")
+    page.get_by_role("button", name="Save and publish").click()
+    assert "Name the model." in page.inner_text("main")
+    page.get_by_label("Send to model").fill("gpt-4o-mini")
+    page.get_by_role("button", name="Save and publish").click()
+    assert "What happens to requests that no route takes: gpt-4o-mini" in page.inner_text("main")
+    page.get_by_role("link", name="Change").click()
+    page.get_by_label("What happens to them").select_option("")
+    page.get_by_role("button", name="Save and publish").click()
+    assert "What happens to requests that no route takes: unchanged" in page.inner_text("main")
+    edda.check()
+
+
+def test_trying_a_request_shows_nested_conditions_and_takes_every_fact(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    a_route(org, **{**RICH, "paused": False})
+    edda = visitor(a_person("edda", org, "viewer"))
+    page = edda.visit(f"/admin/o/{org.slug}/try/")
+    page.get_by_label("Requested model").fill("gpt-5")
+    page.get_by_label("Tag", exact=True).fill("a")
+    page.get_by_label("Time of the request (UTC)").fill("2026-06-01T21:30")
+    page.get_by_text("More facts").click()
+    page.get_by_label("Metadata", exact=True).fill("team = search\na = b = c")
+    page.get_by_label("Request headers").fill("x-customer = acme")
+    page.get_by_label("The gateway's own figures").fill("budget_share = 0.5")
+    page.get_by_role("button", name="Try").click()
+    text = page.inner_text("main")
+    assert "No route takes it: it passes unchanged → gpt-5" in text
+    assert page.locator(".tree .tree .tree li").count() > 2
+    assert (
+        "Time is between 22:00 and 06:00 (Europe/Berlin) beginning on Mon, Tue, Fri; seen 2026-06-01 21:30 UTC" in text
+    )
+    accessible(page)
+    shot(page, "try-nested")
+    page.get_by_label("Ask for a route by name").select_option("nights and holidays")
+    page.get_by_role("button", name="Try").click()
+    assert "“nights and holidays” was asked for by name → gpt-4o" in page.inner_text("main")
+    page.get_by_label("Request headers").fill("nonsense")
+    page.get_by_role("button", name="Try").click()
+    assert "There is no = in it." in page.inner_text("main")
+    edda.check()
 
 
 def test_two_people_edit_one_route_and_the_second_loses_nothing(

@@ -13,7 +13,7 @@ from hashlib import sha256
 from itertools import cycle, product
 
 from plans.replay import LogRow, Price
-from routes.engine import Engine, RequestContext, RouteDecision
+from routes.engine import UNKNOWN, Engine, RequestContext, RouteDecision
 
 WORD = 2**64
 NANO = 10**9
@@ -30,6 +30,9 @@ class Row:
     current: Fraction
     projected: Fraction
     rerouted: bool
+    #: Whether today's and the proposed routes refuse it, and where the proposed ones copy it to.
+    refused: tuple[bool, bool]
+    copied_to: str | None
     #: (reason, model) of every decision that could not be priced.
     kept: set[tuple[str, str]]
     route: str | None
@@ -65,7 +68,9 @@ def replayed(
                     baseline=paid if row.baseline_cost_nano is None else Fraction(row.baseline_cost_nano, NANO),
                     current=cost_now,
                     projected=cost_then,
-                    rerouted=(now.target_model or row.requested_model) != (then.target_model or row.requested_model),
+                    rerouted=served_by(row, now) != served_by(row, then),
+                    refused=(now.reason == "refused", then.reason == "refused"),
+                    copied_to=then.shadow_model,
                     kept=kept_now | kept_then,
                     route=then.route_id,
                 )
@@ -82,23 +87,39 @@ def context(row: LogRow) -> RequestContext:
         has_images=row.has_images,
         has_audio=row.has_audio,
         has_documents=row.has_documents,
+        has_tools=row.has_tools,
+        is_stream=row.is_stream,
         estimated_cost_usd=None if estimate is None else Decimal(estimate) / NANO,
         upstream_latency_ms_p95=row.fact_upstream_latency_ms_p95,
+        metadata=UNKNOWN,
+        headers=UNKNOWN,
+        at=row.ts,
+        request_id=row.request_id,
+        sticky_key=row.fact_sticky_key,
     )
+
+
+def served_by(row: LogRow, decision: RouteDecision) -> str:
+    if decision.reason == "refused":
+        return "nobody"
+    return f"{decision.target_model or row.requested_model} at {decision.provider or row.provider}"
 
 
 def cost(row: LogRow, decision: RouteDecision, prices: Sequence[Price]) -> tuple[Fraction, set[tuple[str, str]]]:
     """USD, and why the paid cost stays."""
     assert row.cost_nano is not None
     paid = Fraction(row.cost_nano, NANO)
+    if decision.reason == "refused":
+        return Fraction(0), set()
     model = decision.target_model or row.requested_model
-    if model == row.model:
+    if model == row.model and (not row.provider or decision.provider in (None, row.provider)):
         return paid, set()
     begun = [price for price in prices if price.model == model and (price.since is None or price.since <= row.ts)]
     if not begun:
         return paid, {("unknown_price", model)}
     providers = {price.provider for price in begun}
-    provider = row.provider if row.provider in providers else min(providers)
+    wanted = decision.provider or row.provider
+    provider = wanted if wanted in providers else min(providers)
     always = datetime.min.replace(tzinfo=UTC)
     price = max(
         (price for price in begun if price.provider == provider),

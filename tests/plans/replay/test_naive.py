@@ -62,6 +62,12 @@ def test_a_second_implementation_agrees_on_every_figure(
         models = [model for row in rows for why, model in row.kept if why == code]
         named = caveats(result).get(code, {"models": {}})["models"]
         assert named == {model: models.count(model) for model in models}
+    refused = {name: sum(row.refused[side] for row in rows) for side, name in enumerate(("current", "proposed"))}
+    assert caveats(result).get("refused", {"current": 0, "proposed": 0}) == refused
+    copies = [row.copied_to for row in rows if row.copied_to is not None]
+    assert caveats(result).get("shadow_copies", {"models": {}})["models"] == {
+        model: copies.count(model) for model in copies
+    }
     assert totals["requests_unprice_able"] == sum(any(why == "unknown_price" for why, _ in row.kept) for row in rows)
 
     for part in result["per_route_breakdown"]:

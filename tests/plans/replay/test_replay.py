@@ -289,7 +289,8 @@ def test_every_column_that_the_answer_leans_on_changes_the_data_digest() -> None
         "requested_model": "x", "input_tokens": 1, "output_tokens": 1, "cached_tokens": 1, "cost_nano": 1,
         "baseline_cost_nano": 1, "status": 201, "tag": "x", "cluster_key": None, "has_images": False,
         "has_audio": False, "has_documents": False, "fact_input_tokens": 1, "fact_estimated_cost_nano": 1,
-        "fact_upstream_latency_ms_p95": 1, "synthetic": ("x",),
+        "fact_upstream_latency_ms_p95": 1, "fact_sticky_key": "x", "has_tools": False, "is_stream": False,
+        "synthetic": ("x",),
     }  # fmt: skip
     assert set(changes) == set(row().__slots__)
     digests = {run([row(**{name: value})], NOTHING)["provenance"]["data_digest"] for name, value in changes.items()}

@@ -74,7 +74,7 @@ def caveats(result: dict[str, Any]) -> dict[str, Any]:
 
 
 MODELS = st.sampled_from(["big", "small", "new", "unpriced"])
-PROVIDERS = st.sampled_from(["openai", "azure", "other"])
+PROVIDERS = st.sampled_from(["openai", "azure", "other", ""])
 MONEY = st.integers(0, 10**10)
 TOKENS = st.integers(0, 5000)
 FLAGS = st.sampled_from([None, True, False])
@@ -108,6 +108,9 @@ def logs(draw: st.DrawFn, keys: list[str | None]) -> list[LogRow]:
                 has_images=draw(FLAGS),
                 has_audio=draw(FLAGS),
                 has_documents=draw(FLAGS),
+                has_tools=draw(FLAGS),
+                is_stream=draw(FLAGS),
+                fact_sticky_key=draw(st.sampled_from([None, "user-42", "user-1"])),
                 fact_input_tokens=draw(st.none() | TOKENS),
                 fact_estimated_cost_nano=draw(st.none() | MONEY),
                 fact_upstream_latency_ms_p95=draw(st.none() | st.integers(0, 2000)),
@@ -116,27 +119,60 @@ def logs(draw: st.DrawFn, keys: list[str | None]) -> list[LogRow]:
     return sorted(found, key=lambda one: (one.ts, one.request_id))
 
 
-RULES = st.lists(
+FLAT = st.fixed_dictionaries(
+    {},
+    optional={
+        "model_in": st.lists(MODELS, min_size=1, max_size=2, unique=True),
+        "model_matches": st.sampled_from([["*"], ["s*"], ["b*g", "new"]]),
+        "input_tokens_lt": TOKENS,
+        "tag_equals": st.just("a"),
+        "has_images": st.booleans(),
+        "has_tools": st.booleans(),
+        "is_stream": st.booleans(),
+        "estimated_cost_gt": st.sampled_from([0.5, 3]),
+        "metadata": st.just({"team": ["a"]}),
+        "headers": st.just({"x-team": ["a"]}),
+        "numbers": st.just({"budget_share": {"gt": 0.5}}),
+        "time_window": st.sampled_from([{"from": "08:00", "to": "18:00", "tz": "Europe/Berlin"}]),
+    },
+)
+WHEN = FLAT | st.builds(
+    lambda flat, groups: {**flat, **groups},
+    FLAT,
+    st.fixed_dictionaries({}, optional={"any_of": st.lists(FLAT, min_size=1, max_size=2), "not": FLAT}),
+)
+HANDLING = st.fixed_dictionaries(
+    {},
+    optional={
+        "max_cost_usd": st.sampled_from([0.001, 5]),
+        "traffic_pct": st.sampled_from([0, 50, 100]),
+        "disable_cache": st.just(True),
+        "shadow_model": MODELS,
+    },
+)
+THEN = st.one_of(
+    st.builds(lambda model, handling: {"target_model": model, **handling}, MODELS, HANDLING),
     st.builds(
-        lambda when, model, ceiling, priority, enabled: {
-            "priority": priority,
-            "enabled": enabled,
-            "when": {key: value for key, value in when.items() if value not in (None, [])},
-            "then": {"target_model": model, **({} if ceiling is None else {"max_cost_usd": ceiling})},
-        },
-        st.fixed_dictionaries(
-            {
-                "model_in": st.lists(MODELS, max_size=2, unique=True),
-                "input_tokens_lt": st.none() | TOKENS,
-                "tag_equals": st.sampled_from([None, "a"]),
-                "has_images": FLAGS,
-                "estimated_cost_gt": st.sampled_from([None, 0.5, 3]),
-            }
-        ),
+        lambda model, provider, handling: {"target_model": model, "provider": provider, **handling},
         MODELS,
-        st.sampled_from([None, 0.001, 5]),
-        st.integers(0, 3),
-        st.booleans(),
+        st.sampled_from(["openai", "azure", "elsewhere"]),
+        HANDLING,
+    ),
+    HANDLING.map(lambda handling: {**handling, "disable_cache": True}),
+    st.builds(
+        lambda models, handling: {
+            "split": [{"target_model": model, "weight": weight} for weight, model in enumerate(models, 1)],
+            **handling,
+        },
+        st.lists(MODELS, min_size=2, max_size=3, unique=True),
+        HANDLING,
+    ),
+    st.just({"refuse": {"status": 403, "code": "no", "message": "No."}}),
+)
+RULES = st.lists(
+    st.fixed_dictionaries(
+        {"priority": st.integers(0, 3), "enabled": st.booleans(), "when": WHEN, "then": THEN},
+        optional={"paused": st.just(True), "active_until": st.just("2026-05-06T00:00:00Z")},
     ),
     max_size=5,
 )
@@ -145,7 +181,7 @@ RULES = st.lists(
 PRICE_LISTS = st.lists(
     st.builds(
         Price,
-        provider=PROVIDERS,
+        provider=st.sampled_from(["openai", "azure", "other"]),
         model=st.sampled_from(["big", "small", "new"]),
         since=st.none() | st.integers(-2, 9).map(lambda day: START + timedelta(days=day)),
         negotiated=st.booleans(),

@@ -1,0 +1,151 @@
+"""Single fields. None of them judges what the engine judges: they turn text into JSON values and back, and nothing that
+the engine accepts is changed by being shown and sent again."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.conf import settings
+
+from routes.engine.document import MAX_DEPTH, parse_json
+from routes.engine.errors import DocumentRejected
+from routes.engine.times import DAYS
+from routes.rules.forms import lines
+
+
+class Text(forms.CharField):
+    """One line, with its inner and outer spaces; empty for nothing."""
+
+    def __init__(self, *, completes_from: str = "", **kwargs: Any) -> None:
+        if completes_from:
+            kwargs["widget"] = forms.TextInput(attrs={"list": completes_from, "autocomplete": "off"})
+        super().__init__(**{"required": False, "strip": False, **kwargs})
+
+
+class Paragraph(Text):
+    """Text in which line breaks become spaces."""
+
+    widget = forms.Textarea(attrs={"rows": 2})
+
+    def to_python(self, value: Any) -> str:
+        return " ".join((super().to_python(value) or "").replace("\r\n", "\n").split("\n"))
+
+
+class Lines(Text):
+    """One value a line; values keep their inner and outer spaces, blank lines fall away."""
+
+    widget = forms.Textarea(attrs={"rows": 3})
+
+    def to_python(self, value: Any) -> list[str]:  # type: ignore[override]
+        return [line for line in (value or "").replace("\r\n", "\n").split("\n") if line.strip()]
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+
+class Notation(Text):
+    """Lines in one of the notations of `lines`."""
+
+    widget = forms.Textarea(attrs={"rows": 2, "spellcheck": "false"})
+
+    def __init__(self, read: Callable[[str], Any], write: Callable[[Any], str] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._read = read
+        self._write = write
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            return self._read(value or "")
+        except lines.Unreadable as error:
+            raise forms.ValidationError(error.problems) from None
+
+    def prepare_value(self, value: Any) -> Any:
+        return value if isinstance(value, str | None) or self._write is None else self._write(value)
+
+
+class YesNo(forms.TypedChoiceField):
+    """True, False, or None for neither."""
+
+    def __init__(self, *, neither: str = "Does not matter", **kwargs: Any) -> None:
+        choices = [("", neither), ("true", "Yes"), ("false", "No")]
+        super().__init__(
+            required=False, choices=choices, coerce=lambda value: value == "true", empty_value=None, **kwargs
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        return {True: "true", False: "false"}.get(value, "") if isinstance(value, bool | None) else value
+
+
+class Whole(forms.IntegerField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"required": False, "min_value": 0, **kwargs})
+
+
+class Usd(forms.DecimalField):
+    """A JSON number of US dollars."""
+
+    # The step that Django would write makes browsers refuse sums of nine decimals.
+    widget = forms.NumberInput(attrs={"step": "any"})
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"required": False, "min_value": 0, "max_value": 1_000_000, "decimal_places": 9, **kwargs})
+
+    def clean(self, value: Any) -> int | float | None:  # type: ignore[override]
+        amount = super().clean(value)
+        return None if amount is None else int(amount) if amount == int(amount) else float(amount)
+
+
+class _UtcInput(forms.DateTimeInput):
+    input_type = "datetime-local"
+    supports_microseconds = True
+
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        context = super().get_context(name, value, attrs)
+        shown = context["widget"]["value"] or ""
+        if len(shown.partition(".")[2]) > 3:
+            # A browser's own field knows milliseconds and empties what is finer.
+            context["widget"]["type"] = "text"
+        return context
+
+
+class UtcTime(forms.DateTimeField):
+    """A time of the clock in UTC, to the microsecond; aware."""
+
+    widget = _UtcInput(attrs={"step": "any"})
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, **kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        if not isinstance(value, datetime):
+            return value
+        text = value.replace(tzinfo=None).isoformat()  # strftime writes early years with fewer digits
+        return text.removesuffix("000") if "." in text else text.removesuffix(":00")
+
+
+class Days(forms.MultipleChoiceField):
+    widget = forms.CheckboxSelectMultiple
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, choices=[(day, day.title()) for day in DAYS], **kwargs)
+
+
+class Json(Text):
+    """JSON, read as strictly as the API reads it; None for nothing."""
+
+    widget = forms.Textarea(attrs={"rows": 4, "spellcheck": "false"})
+
+    def to_python(self, value: Any) -> Any:
+        if not (value or "").strip():
+            return None
+        try:
+            return parse_json(value.encode(errors="replace"), MAX_DEPTH, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        except DocumentRejected as error:
+            raise forms.ValidationError(str(error).replace("The document", "The text")) from None
+
+    def prepare_value(self, value: Any) -> Any:
+        if value is None or isinstance(value, str):
+            return value
+        return json.dumps(value, indent=1, ensure_ascii=False)

@@ -1,0 +1,372 @@
+"""The parts of the forms: what a route is called, when it matches, what it does, what people know of it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django import forms
+from django.http import QueryDict
+
+from routes.engine.times import DAYS
+from routes.rules.forms import lines
+from routes.rules.forms.fields import Days, Json, Lines, Notation, Paragraph, Text, Usd, UtcTime, Whole, YesNo
+from routes.rules.sentences import condition
+from routes.times import rfc3339
+
+
+def is_given(value: Any) -> bool:
+    """Whether a field says something: 0 does."""
+    return value is True or (value is not False and value not in (None, "") and value not in ([], {}))
+
+
+def _given(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: values[name] for name in names if is_given(values.get(name))}
+
+
+class Part(forms.Form):
+    """A part of a bigger form, which speaks the document's keys."""
+
+    def __init__(
+        self, data: QueryDict | None = None, *, initial: dict[str, Any] | None = None, prefix: str = ""
+    ) -> None:
+        super().__init__(data, initial=initial, prefix=prefix or None)
+
+        #: The fields that have a mistake of their own, before the engine was asked.
+        self.own_mistakes: frozenset[str] = frozenset()
+
+    def check(self) -> None:
+        """Ask the single fields."""
+        self.is_valid()
+        self.own_mistakes = frozenset(self.errors)
+
+    def add_issue(self, path: list[str], message: str) -> bool:
+        """Show an issue at the field that it is about, unless that has a mistake of its own; False where no field is
+        about it. `path` leads from this part's object to the value."""
+        name, within = self.field_of(path)
+        if name not in self.fields:
+            return False
+        if name not in self.own_mistakes:
+            # Of a list or an object the message says which member.
+            steps = [f"no. {int(step) + 1}" if step.isdigit() else step for step in within]
+            self.add_error(name, ": ".join([*steps, message]))
+        return True
+
+    def field_of(self, path: list[str]) -> tuple[str, list[str]]:
+        """The field for the value at this path, and the rest of the path within it."""
+        return (path[0], path[1:]) if path else ("", [])
+
+    def shown(self, names: Iterable[str]) -> list[Any]:
+        return [self[name] for name in names]
+
+    def is_used(self, names: Iterable[str]) -> bool:
+        """Whether any of these fields holds something, or has a mistake."""
+        return any(is_given(self[name].value()) or self[name].errors for name in names)
+
+
+class IdentityPart(Part):
+    """Which route it is, and whether it acts."""
+
+    name = Text(required=True, help_text="Unique in the organisation; people see it in logs and answers.")
+    priority = Whole(
+        required=True, max_value=2_147_483_647, initial=100, help_text="Higher is asked first. The first match wins."
+    )
+    enabled = forms.BooleanField(
+        required=False, initial=True, help_text="Off: it is not asked, and the routes below it get its requests."
+    )
+    paused = forms.BooleanField(
+        required=False, help_text="It still takes its requests, but they pass unchanged, save for “no cache”."
+    )
+    active_from = UtcTime(label="Active from (UTC)", help_text="Empty: since ever.")
+    active_until = UtcTime(label="Active until (UTC)", help_text="This moment is not included. Empty: for ever.")
+    #: The revision that the form was opened with; empty for a new route.
+    revision = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+    def document(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        times = {key: rfc3339(data[key]) for key in ("active_from", "active_until") if data.get(key)}
+        given = {key: data[key] for key in ("name", "priority", "enabled") if data.get(key) not in (None, "")}
+        return {**given, **_given(data, ["paused"]), **times}
+
+
+class AboutPart(Part):
+    """What people want to know of a route."""
+
+    description = Paragraph(help_text="What it is for. Line breaks become spaces.")
+    owner = Text(help_text="A person or a team.")
+    link = Text(help_text="A ticket or a page; it starts with https://.")
+    labels = Notation(lines.read_labels, lines.write_labels, help_text="One a line: stage = trial")
+    extensions = Json(label="Further keys (x-…)", help_text="As JSON; programs use them.")
+
+    KEYS = ("description", "owner", "link", "labels")
+
+    @classmethod
+    def initial_of(cls, meta: Mapping[str, Any]) -> dict[str, Any]:
+        extensions = {key: value for key, value in meta.items() if key not in cls.KEYS}
+        return {
+            **{key: meta[key] for key in cls.KEYS if key in meta},
+            **({"extensions": extensions} if extensions else {}),
+        }
+
+    def document(self) -> dict[str, Any]:
+        extensions = self.cleaned_data.get("extensions")
+        given = _given(self.cleaned_data, self.KEYS)
+        return {**extensions, **given} if isinstance(extensions, dict) else given
+
+    def clean_extensions(self) -> Any:
+        value = self.cleaned_data["extensions"]
+        if value is not None and not isinstance(value, dict):
+            raise forms.ValidationError('Write an object: {"x-key": "value"}.')
+        if known := [key for key in value or {} if key in self.KEYS]:
+            raise forms.ValidationError(f"{', '.join(known)} has a field of its own.")
+        return value
+
+    def field_of(self, path: list[str]) -> tuple[str, list[str]]:
+        return (path[0], path[1:]) if path and path[0] in self.KEYS else ("extensions", path)
+
+    def visible(self) -> list[Any]:
+        has_extensions = self.is_used(["extensions"])
+        return self.shown([*self.KEYS, *(["extensions"] if has_extensions else [])])
+
+
+class ConditionsPart(Part):
+    """The conditions of a route, or of one group of them. Groups inside a group are kept as JSON, in `nested`."""
+
+    model_in = Lines(label="Requested model is one of", help_text="One a line, exactly as requested. Empty: any model.")
+    model_matches = Lines(
+        label="Requested model matches one of", help_text="One pattern a line; * stands for anything."
+    )
+    input_tokens_gt = Whole(label="More input tokens than")
+    input_tokens_lt = Whole(label="Fewer input tokens than")
+    tag_equals = Text(label="Tag is", help_text="Exactly, upper and lower case differ.")
+    has_images = YesNo(label="Has images")
+    has_audio = YesNo(label="Has audio")
+    has_documents = YesNo(label="Has documents")
+    has_tools = YesNo(label="Has tools")
+    is_stream = YesNo(label="Is streamed")
+    prompt_contains_any_of = Lines(
+        label="Text contains any of",
+        help_text="One a line. User and system text, upper and lower case alike. Spaces around a word count.",
+    )
+    prompt_matches_any_of = Lines(
+        label="Text matches any of these patterns",
+        help_text="One regular expression (RE2) a line, found anywhere. (?i) in front: upper and lower case alike.",
+    )
+    estimated_cost_gt = Usd(label="Estimated to cost more than (USD)")
+    estimated_cost_lt = Usd(label="Estimated to cost less than (USD)")
+    upstream_latency_ms_p95_gt = Whole(label="Upstream p95 latency above (ms)")
+    metadata = Notation(
+        lines.read_names,
+        lines.write_names,
+        label="Metadata",
+        help_text="One key a line, with the values of which one must be there: team = search, ads",
+    )
+    headers = Notation(
+        lines.read_names,
+        lines.write_names,
+        label="Request headers",
+        help_text="One name a line, in lower case: x-customer = acme, globex",
+    )
+    numbers = Notation(
+        lines.read_ranges,
+        lines.write_ranges,
+        label="The gateway's own figures",
+        help_text="One a line: budget_share > 0.8, or 0.2 < error_rate < 0.5",
+    )
+    window_from = Text(label="From", widget=forms.TimeInput(attrs={"type": "time"}))
+    window_to = Text(
+        label="To",
+        widget=forms.TimeInput(attrs={"type": "time"}),
+        help_text="Not included. 00:00 to 00:00 is the whole day; 22:00 to 06:00 goes over midnight.",
+    )
+    window_tz = Text(label="Time zone", completes_from="zones", help_text="For example Europe/Berlin, or UTC.")
+    window_days = Days(label="Days on which it begins")
+    nested = Json(label="Groups inside this group, as JSON")
+
+    COMMON = ("model_in", "model_matches", "input_tokens_gt", "input_tokens_lt", "tag_equals")
+    CONTENT = ("has_images", "has_audio", "has_documents", "has_tools", "is_stream")
+    TEXT = ("prompt_contains_any_of", "prompt_matches_any_of")
+    FIGURES = ("estimated_cost_gt", "estimated_cost_lt", "upstream_latency_ms_p95_gt", "numbers")
+    CALLER = ("metadata", "headers")
+    WINDOW = ("window_from", "window_to", "window_tz")
+    MORE = (*CONTENT, *TEXT, *FIGURES, *CALLER, *WINDOW, "window_days", "nested")
+    FLAT = (*COMMON, *CONTENT, *TEXT, *FIGURES, *CALLER)
+
+    @classmethod
+    def initial_of(cls, when: Mapping[str, Any], *, is_group: bool = True) -> dict[str, Any]:
+        hours = when.get("time_window") or {}
+        nested = {key: when[key] for key in ("any_of", "not") if is_group and key in when}
+        return {
+            **{key: when[key] for key in cls.FLAT if key in when},
+            **{f"window_{key}": hours[key] for key in ("from", "to", "tz") if key in hours},
+            "window_days": hours.get("days", list(DAYS) if hours else []),
+            **({"nested": nested} if nested else {}),
+        }
+
+    def document(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        # No is an answer too; only None is none.
+        when = {key: data[key] for key in self.FLAT if data.get(key) not in (None, "", [], {})}
+        hours = {key: data[f"window_{key}"] for key in ("from", "to", "tz") if data.get(f"window_{key}")}
+        days = data.get("window_days", [])
+        if hours or days:
+            when["time_window"] = {**hours, **({"days": days} if days and len(days) < len(DAYS) else {})}
+        return {**when, **(data.get("nested") or {})}
+
+    def clean_nested(self) -> Any:
+        value = self.cleaned_data["nested"]
+        if value is not None and (not isinstance(value, dict) or not set(value) <= {"any_of", "not"}):
+            raise forms.ValidationError('Write an object with "any_of", "not" or both.')
+        return value
+
+    def field_of(self, path: list[str]) -> tuple[str, list[str]]:
+        if path and path[0] in ("any_of", "not"):
+            return "nested", path
+        if path and path[0] == "time_window":
+            return (f"window_{path[1]}", path[2:]) if len(path) > 1 else ("window_from", [])
+        return super().field_of(path)
+
+    # What the page shows.
+
+    @property
+    def number(self) -> str:
+        """Of an alternative, the number in its name."""
+        return (self.prefix or "").removeprefix("any_of-")
+
+    def common(self) -> list[Any]:
+        return self.shown(self.COMMON)
+
+    def more(self) -> list[tuple[str, list[Any], bool]]:
+        """(heading, fields, whether they are shown at once): those in use, and all where none is."""
+        subjects = (
+            ("Content", self.CONTENT),
+            ("Text", self.TEXT),
+            ("Cost, latency and figures", self.FIGURES),
+            ("Metadata and headers", self.CALLER),
+        )
+        return [(heading, self.shown(names), self._is_subject_open(names)) for heading, names in subjects]
+
+    def window(self) -> list[Any]:
+        return self.shown(self.WINDOW)
+
+    def is_window_open(self) -> bool:
+        return self._is_subject_open((*self.WINDOW, "window_days"))
+
+    def _is_subject_open(self, names: Iterable[str]) -> bool:
+        return self.is_used(names) or not self.is_more_open()
+
+    def is_more_open(self) -> bool:
+        return self.is_used(self.MORE)
+
+    def nested_sentence(self) -> str:
+        """What is nested deeper, in words; empty where nothing is."""
+        nested = self.cleaned_data.get("nested") if self.is_bound else self.initial.get("nested")
+        return condition(nested) if nested else ""
+
+    def has_nested(self) -> bool:
+        return self.is_used(["nested"])
+
+
+class ActionPart(Part):
+    """What happens to the requests."""
+
+    KINDS = (
+        ("send", "Send them to a model"),
+        ("split", "Split them among models by weight"),
+        ("modify", "Keep the model, and only change how they are handled"),
+        ("refuse", "Refuse them"),
+    )
+    #: The fields that belong to a kind, besides those of everything that is not refused.
+    OWN = {
+        "send": ("target_model", "provider"),
+        "split": ("split",),
+        "modify": (),
+        "refuse": ("refuse_status", "refuse_code", "refuse_message"),
+    }
+    COMMON = ("fallbacks", "max_cost_usd", "shadow_model", "traffic_pct", "disable_cache")
+
+    kind = forms.ChoiceField(label="What happens to them", choices=KINDS, initial="send")
+    target_model = Text(
+        label="Send to model",
+        completes_from="models",
+        help_text="What the gateway sends instead of the requested model.",
+    )
+    provider = Text(
+        label="Served by provider",
+        completes_from="providers",
+        help_text="Empty: the gateway's usual one for the model.",
+    )
+    split = Notation(
+        lines.read_arms,
+        lines.write_arms,
+        label="Models and weights",
+        help_text="2 to 10, one a line: gpt-4o = 90. The same user always gets the same model.",
+    )
+    refuse_status = Whole(label="HTTP status", help_text="400 to 499.")
+    refuse_code = Text(label="Code", help_text="A stable word for programs: too_expensive")
+    refuse_message = Text(label="Message", help_text="A sentence for whoever sent the request.")
+    fallbacks = Lines(label="If that fails, try", help_text="One model a line, in this order.")
+    max_cost_usd = Usd(label="At most (USD a request)", help_text="A model on which it would cost more is not tried.")
+    shadow_model = Text(
+        label="Send a copy to model",
+        completes_from="models",
+        help_text="Its answer is not used; for comparing. It costs as well.",
+    )
+    traffic_pct = Whole(
+        label="For this share of the requests (%)",
+        help_text="The rest passes unchanged. Empty: all. The same user stays in or out.",
+    )
+    disable_cache = forms.BooleanField(label="Do not answer from a cache", required=False)
+
+    @classmethod
+    def initial_of(cls, then: Mapping[str, Any]) -> dict[str, Any]:
+        refusal = then.get("refuse") or {}
+        kind = next((kind for kind, keys in _KEY_OF_KIND.items() if then.get(keys)), "modify" if then else "send")
+        return {
+            **{key: value for key, value in then.items() if key != "refuse"},
+            **{f"refuse_{key}": value for key, value in refusal.items()},
+            "kind": kind,
+        }
+
+    def document(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        kind = data.get("kind")
+        if kind == "refuse":
+            keys = ("status", "code", "message")
+            return {"refuse": {key: data[f"refuse_{key}"] for key in keys if is_given(data.get(f"refuse_{key}"))}}
+        return _given(data, (*self.OWN.get(kind or "", ()), *self.COMMON))
+
+    def clean(self) -> dict[str, Any] | None:
+        data = super().clean() or self.cleaned_data
+        kind = data.get("kind")
+        if kind == "send" and not data.get("target_model"):
+            self.add_error("target_model", "Name the model.")
+        if kind == "split" and not data.get("split") and "split" not in self.errors:
+            self.add_error("split", "Name at least two models with their weights.")
+        if kind == "modify" and not _given(data, [key for key in self.COMMON if key != "traffic_pct"]):
+            self.add_error("kind", "So far nothing changes: fill in fallbacks, a limit, a copy, or forbid the cache.")
+        if kind is not None:
+            belong = {*self.OWN.get(kind, ()), *(self.COMMON if kind in ("send", "split", "modify") else ())}
+            for name in _given(data, self.fields):
+                if name not in belong and name != "kind":
+                    self.add_error(name, f"This does not belong to “{dict(self.KINDS)[kind]}”: empty it.")
+        return data
+
+    def add_issue(self, path: list[str], message: str) -> bool:
+        # Where a field has a mistake, the rest of the action lacks its value, which is no second mistake.
+        return bool(self.own_mistakes) or super().add_issue(path, message)
+
+    def field_of(self, path: list[str]) -> tuple[str, list[str]]:
+        if path and path[0] == "refuse":
+            return (f"refuse_{path[1]}", path[2:]) if len(path) > 1 else ("refuse_status", [])
+        return super().field_of(path)
+
+    # What the page shows.
+
+    def own(self) -> list[tuple[str, list[Any]]]:
+        """(kind, its fields)."""
+        return [(kind, self.shown(names)) for kind, names in self.OWN.items() if names]
+
+    def common(self) -> list[Any]:
+        return self.shown(self.COMMON)
+
+
+_KEY_OF_KIND = {"refuse": "refuse", "split": "split", "send": "target_model"}

@@ -1,0 +1,78 @@
+"""An explanation as an indented list."""
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+
+from routes.engine import Action, Conditions, Engine, NewRoute, RequestContext, Route
+from routes.engine.ids import uuid7
+from routes.rules.explained import conditions_as_tree
+from tests.routes.rules.generate import NEW_ROUTES
+
+
+def tree(when: dict[str, Any], context: RequestContext) -> list[dict[str, Any]]:
+    engine = Engine([Route(id=uuid7(), name="r", when=Conditions.from_dict(when), then=Action("m"))])
+    return conditions_as_tree(engine.explain(context).to_dict()["routes"][0]["conditions"])
+
+
+def lines(nodes: list[dict[str, Any]], depth: int = 0) -> list[str]:
+    found = []
+    for node in nodes:
+        seen = f" {node['expected']}, seen {node['seen']}" if node.get("expected") else ""
+        found += [
+            f"{'  ' * depth}{node['result']}: {node['label']}{seen}",
+            *lines(node.get("children") or [], depth + 1),
+        ]
+    return found
+
+
+def test_groups_stand_above_what_is_inside_them() -> None:
+    when = {
+        "input_tokens_lt": 1000,
+        "metadata": {"a.b[0]": ["x"], "any_of[0].c": ["y"]},
+        "any_of": [{"tag_equals": " a ", "has_images": True}, {"not": {"estimated_cost_gt": 0.5}}],
+    }
+    context = RequestContext(
+        input_tokens=1200, tag=" a ", has_images=False, metadata={"a.b[0]": "x"}, estimated_cost_usd=0.4
+    )
+    assert lines(tree(when, context)) == [
+        "false: Fewer input tokens than 1,000, seen 1,200",
+        "true: Metadata a.b[0] is one of x, seen x",
+        "false: Metadata any_of[0].c is one of y, seen nothing",
+        "true: At least one of these holds",
+        "  false: Alternative 1",
+        "    true: Tag is “ a ”, seen “ a ”",
+        "    false: Has images yes, seen no",
+        "  true: Alternative 2",
+        "    true: This does not hold",
+        "      false: Estimated to cost more than $0.50, seen $0.40",
+    ]
+
+
+def test_an_alternative_without_conditions_is_named_where_it_decides() -> None:
+    assert lines(tree({"any_of": [{"tag_equals": "a"}, {}]}, RequestContext())) == [
+        "true: At least one of these holds",
+        "  false: Alternative 1",
+        "    false: Tag is a, seen nothing",
+        "  true: An alternative without conditions",
+    ]
+
+
+def test_what_is_not_known_is_unknown_and_not_absent() -> None:
+    assert lines(tree({"has_tools": True, "numbers": {"n": {"gt": 1, "lt": 2}}}, RequestContext())) == [
+        "unknown: Has tools yes, seen unknown",
+        "unknown: Figure n between 1 and 2 (both excluded), seen unknown",
+    ]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(NEW_ROUTES)
+def test_every_condition_stands_in_the_list_once(new: dict[str, Any]) -> None:
+    route = NewRoute.from_dict(new).with_id(uuid7())
+    entries = Engine([route]).explain(RequestContext("gpt-4o", tag="a")).to_dict()["routes"][0]["conditions"]
+
+    def count(nodes: list[dict[str, Any]]) -> int:
+        # What is put in between, the alternatives, expects nothing.
+        return sum(("expected" in node) + count(node.get("children") or []) for node in nodes)
+
+    assert count(conditions_as_tree(entries)) == len(entries)

@@ -1,0 +1,174 @@
+"""The pages about routes, as they answer: what they show, and that nothing sent to them breaks them."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from routes import engine
+from routes.document import document_of
+from routes.orgs.models import Organization
+from routes.rules.models import Route
+from routes.rules.services import update_route
+from tests.build import BY, a_person, a_route, usual_prices
+from tests.paths import shared
+from tests.routes.rules.test_route_form import NEW, Controls
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client(org: Organization) -> Client:
+    client = Client()
+    client.force_login(a_person("edda", org, "editor"))
+    return client
+
+
+def url(org: Organization, path: str) -> str:
+    return f"/admin/o/{org.slug}/{path}"
+
+
+def text_of(response: Any, status: int = 200) -> str:
+    assert response.status_code == status
+    text: str = response.content.decode()
+    return text
+
+
+def test_a_saved_form_is_published_and_says_its_version(client: Client, org: Organization) -> None:
+    page = text_of(client.post(url(org, "routes/new/"), {**NEW, "name": "fresh"}, follow=True))
+    assert "“fresh” is live as version 1." in page
+    assert [route["name"] for route in document_of(org).content["routes"]] == ["fresh"]
+
+
+def test_a_name_in_use_and_a_changed_route_are_told_in_the_form(client: Client, org: Organization) -> None:
+    row = a_route(org, "taken")
+    page = text_of(client.post(url(org, "routes/new/"), {**NEW, "name": "taken"}), 422)
+    assert "Another route of this organisation is called &quot;taken&quot;" in page
+    opened = Controls(text_of(client.get(url(org, f"routes/{row.uid}/")))).sent
+    update_route(org, row.uid, engine.Route.from_dict({**row.as_document(), "priority": 3}), by=BY)
+    page = text_of(client.post(url(org, f"routes/{row.uid}/"), opened), 422)
+    assert "was changed at version 2" in page
+    again = Controls(page).sent
+    assert (again["revision"], again["priority"]) == ("2", "100"), "one's own input, on what is there now"
+    client.post(url(org, f"routes/{row.uid}/"), again)
+    row.refresh_from_db()
+    assert row.priority == 100
+
+
+def test_the_list_says_of_each_route_whether_it_acts_now(client: Client, org: Organization) -> None:
+    soon, ago = timezone.now() + timedelta(days=1), timezone.now() - timedelta(days=1)
+    states: dict[str, dict[str, Any]] = {
+        "on": {},
+        "off": {"enabled": False, "paused": True},
+        "paused": {"paused": True, "active_from": ago.isoformat()},
+        "not active yet": {"active_from": soon.isoformat()},
+        "no longer active": {"active_until": ago.isoformat(), "paused": True},
+    }
+    for number, (name, keys) in enumerate(states.items()):
+        a_route(org, f"route {number}", when={"tag_equals": name}, **keys)
+    page = text_of(client.get(url(org, "routes/")))
+    rows = page.split("<tbody>")[1].split("</tr>")
+    for number, state in enumerate(states):
+        assert f'">{state}</span>' in rows[number]
+
+
+def test_the_list_shows_what_lint_warns_of_at_the_later_route(client: Client, org: Organization) -> None:
+    usual_prices()
+    a_route(org, "all", priority=900, when={})
+    a_route(org, "late")
+    page = text_of(client.get(url(org, "routes/")))
+    first, second, *_ = page.split("<tbody>")[1].split("</tr>")
+    assert "never reached" not in first
+    assert "never reached" in second
+    late = Route.objects.of(org).get(name="late")
+    assert "never reached" in text_of(client.get(url(org, f"routes/{late.uid}/")))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("conditions", {"unheard_of": 1}), ("conditions", [1]), ("target", {}), ("target", "x"), ("meta", [5]), ("meta", 1)],
+    ids=str,
+)  # fmt: skip
+def test_a_row_that_no_engine_loads_is_reported_and_can_be_mended_or_deleted(
+    client: Client, org: Organization, column: str, value: Any
+) -> None:
+    row = a_route(org, "broken")
+    Route.objects.filter(pk=row.pk).update(**{column: value})
+    assert "not loaded" in text_of(client.get(url(org, "routes/")))
+    edit = url(org, f"routes/{row.uid}/")
+    page = text_of(client.get(edit))
+    assert "No gateway loads this route" in page
+    text_of(client.get(edit + "delete/"))
+    text_of(client.get(url(org, "try/")))
+    fields = {**Controls(page).sent.dict(), "kind": "send", "target_model": "m"}
+    assert client.post(edit, fields).status_code == 302
+    assert "not loaded" not in text_of(client.get(url(org, "routes/")))
+
+
+def test_nothing_that_is_sent_breaks_the_forms(client: Client, org: Organization) -> None:
+    row = a_route(org, "there")
+    fields = (
+        "name", "model_in", "tag_equals", "metadata", "headers", "numbers", "prompt_matches_any_of", "window_from",
+        "window_tz", "window_days", "active_from", "priority", "estimated_cost_gt", "target_model", "split", "labels",
+        "extensions", "any_of", "any_of-0-nested", "not", "kind", "revision", "chat", "at", "force", "unknown",
+    )  # fmt: skip
+    nasty = [
+        "{" * 5000,
+        "[" * 100_000,
+        "1" * 5000,
+        "1e400",
+        "-1",
+        "\x00",
+        '"',
+        '"\\ud800"',
+        "NaN",
+        "=",
+        "<",
+        "a = \\",
+        "9999-12-31T23:59",
+    ]
+    nasty += json.loads(shared("vectors/naughty-strings.json").read_text(encoding="utf-8"))[::40]
+    for text in nasty:
+        sent = {**dict.fromkeys(fields, text), "any_of": "0"}
+        for path in ("routes/new/", f"routes/{row.uid}/", "routes/default/", "try/"):
+            assert client.post(url(org, path), sent).status_code in (200, 302, 422), (path, text[:50])
+    for text in nasty:
+        for field in ("chat", "metadata", "headers", "numbers", "at", "prompt"):
+            assert client.post(url(org, "try/"), {field: text}).status_code in (200, 422), (field, text[:50])
+
+
+def test_a_lone_surrogate_in_a_chat_body_is_shown_as_a_replacement(client: Client, org: Organization) -> None:
+    a_route(org, when={"model_in": ["a"]})
+    page = text_of(client.post(url(org, "try/"), {"chat": '{"model": "x\\ud800"}'}))
+    assert "x\ufffd" in page
+
+
+@pytest.mark.parametrize(
+    ("keys", "facts", "headline"),
+    [
+        ({}, {}, "“r” takes it → gpt-4o-mini"),
+        ({"then": {"disable_cache": True}}, {}, "“r” takes it → big"),
+        ({"then": {"target_model": "m", "provider": "azure"}}, {}, "“r” takes it → m at azure"),
+        ({"paused": True}, {}, "“r” takes it, but is paused: it passes unchanged → big"),
+        ({"then": {"target_model": "m", "traffic_pct": 0}}, {}, "outside its share of the requests"),
+        (
+            {"then": {"refuse": {"status": 403, "code": "no", "message": "Not you."}}},
+            {},
+            "“r” refuses it with 403 no: “Not you.”",
+        ),
+        ({"enabled": False}, {}, "No route takes it: it passes unchanged → big"),
+        ({"when": {"tag_equals": "x"}}, {"force": "r"}, "“r” was asked for by name → gpt-4o-mini"),
+        ({"active_until": "2026-01-01T00:00:00Z"}, {}, "No route takes it"),
+        ({"active_until": "2026-01-01T00:00:00Z"}, {"at": "2025-12-31T23:59"}, "“r” takes it"),
+    ],
+    ids=str,
+)
+def test_what_comes_of_a_request_is_said_in_words(
+    client: Client, org: Organization, keys: dict[str, Any], facts: dict[str, str], headline: str
+) -> None:
+    a_route(org, **{"name": "r", "when": {}, **keys})
+    page = text_of(client.post(url(org, "try/"), {"model": "big", "at": "2026-06-01T00:00", **facts}))
+    assert headline in page.replace("&quot;", '"')
