@@ -124,16 +124,16 @@ class Reading:
         if len(raw) > self._max_members:
             self.add(path, "too_many", f"At most {self._max_members:,} members; this list has {len(raw):,}.")
             return ()
-        seen: dict[str, int] = {}
+        seen: dict[str, None] = {}
         for index, member in enumerate(raw):
             before = len(self.issues)
             text = self.text(member, f"{path}[{index}]")
             if len(self.issues) > before:
                 continue
             if text in seen:
-                self.add(f"{path}[{index}]", "duplicate_value", f"{shown(text)} is also at [{seen[text]}].")
+                self.add(f"{path}[{index}]", "duplicate_value", f"{shown(text)} is in the list twice.")
             else:
-                seen[text] = index
+                seen[text] = None
         return tuple(seen)
 
     def flag(self, raw: object, path: str) -> bool:

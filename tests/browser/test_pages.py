@@ -226,7 +226,7 @@ def test_groups_are_added_and_removed_and_an_action_shows_what_belongs_to_it(
     page.get_by_role("button", name="Save and publish").click()
 
     assert page.locator(".has-error").count() == 2
-    assert "no. 2: 'gpt-4o' is also at [0]." in page.inner_text("main")
+    assert "no. 2: 'gpt-4o' is in the list twice." in page.inner_text("main")
     shot(page, "route-groups-refused")
     accessible(page)
     groups.nth(2).get_by_label("Requested model is one of").fill("gpt-4o")

@@ -39,7 +39,7 @@ class TryForm(forms.Form):
     request_id = Text(label="Id of the request", help_text="Shares and splits are drawn from it …")
     sticky_key = Text(label="Sticky key", help_text="… or from this: the user or session.")
     unknown = forms.MultipleChoiceField(
-        label="Nobody knows",
+        label="Unknown as a whole",
         required=False,
         choices=[(name, f"the {name}") for name in MAY_BE_UNKNOWN],
         widget=forms.CheckboxSelectMultiple,

@@ -125,7 +125,7 @@ def mistakes(form: RouteForm | DefaultForm) -> dict[str, list[str]]:
         ({"extensions": "[1]"}, "extensions", "Write an object"),
         ({"extensions": '{"owner": "x"}'}, "extensions", "field of its own"),
         ({"extensions": '{"x-a": 1, "x-a": 2}'}, "extensions", "same key twice"),
-        ({"model_in": "a\nb\na"}, "model_in", "no. 3: 'a' is also at [0]"),
+        ({"model_in": "a\nb\na"}, "model_in", "no. 3: 'a' is in the list twice"),
         ({"prompt_matches_any_of": "("}, "prompt_matches_any_of", "no. 1: "),
         ({"headers": "X-Team = a"}, "headers", "lower case"),
         ({"metadata": "team = a, a"}, "metadata", "team: no. 2: "),
