@@ -38,6 +38,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "bitsets of trees": {**_BITSETS, "MAX_MORE": _NEVER},
     "bitsets of two facts": {**_BITSETS, "bitsets.MAX_FACTS": 2},
     "bitsets without sets": {**_BITSETS, "bitsets.MAX_BYTES": _NEVER},
+    "bitsets of some bounds": {**_BITSETS, "sets.MAX_TABLE_BYTES": 1},
     "one pass": _ONE_PASS,
     "one pass by expression": _NO_EXTRA,
     "one pass by pieces": {**_NO_EXTRA, "keywords.MAX_IN_TREE": _NEVER},

@@ -11,10 +11,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from routes.engine.compiled.chain import DECIDE_HEAD, Decide, Forced
-from routes.engine.compiled.dear import Dear
+from routes.engine.compiled.dear import Dear, RowTest
 from routes.engine.compiled.rows import Literal, Row
 from routes.engine.compiled.sets import Flags, Intervals, Models, Sets, Texts
 from routes.engine.decision import RouteDecision
@@ -23,6 +24,8 @@ from routes.engine.outcomes import Outcome
 _DEAR = frozenset({"keywords", "regex", "window", "tree"})
 #: Names and patterns of models are one fact; metadata may have a key of that name.
 _MODEL = frozenset({"text", "pattern"})
+#: Facts of which a value lies among bounds.
+_ORDERED = frozenset({"whole", "number", "named_number", "time"})
 #: So many facts are looked up for every request, and so many bytes the sets of one of them may take.
 MAX_FACTS, MAX_BYTES = 48, 16 << 20
 
@@ -46,13 +49,13 @@ def compile_bitsets(rows: Sequence[tuple[Row, Outcome]], otherwise: Outcome, for
     sets = Sets(len(rows))
     outcomes = [outcome for _, outcome in rows]
     names: dict[str, Any] = {"forced": forced, "bisect_left": bisect_left, "bisect_right": bisect_right}
-    lines = _lookups(facts, sets, names)
+    lines, blurred = _lookups(facts, sets, names)
     draws = not all(isinstance(outcome, RouteDecision) for outcome in outcomes)
     names["outcomes"] = outcomes
     names["none"] = otherwise
     lines.append(f" if not rows: return none{'' if isinstance(otherwise, RouteDecision) else '(context)'}")
-    if dear:
-        names["dear"] = Dear(dear, sets).first_row
+    if dear or blurred:
+        names["dear"] = Dear(dear, blurred, sets).first_row
         lines += [" row = dear(context, rows)"]
         lines += [f" if row < 0: return none{'' if isinstance(otherwise, RouteDecision) else '(context)'}"]
     else:
@@ -77,7 +80,11 @@ def _asks_twice(row: Row, name: str) -> bool:
 def _too_many(facts: dict[_Fact, list[tuple[int, Literal]]], rows: int) -> list[_Fact]:
     """The facts that are asked for row by row: those whose sets would take too much memory, and of too many facts those
     that the fewest rows ask for. A document may name a hundred thousand keys of metadata."""
-    large = [fact for fact, literals in facts.items() if len(_constants(literals)) * rows > 8 * MAX_BYTES]
+    large = [
+        fact
+        for fact, literals in facts.items()
+        if fact[0] not in _ORDERED and len(_constants(literals)) * rows > 8 * MAX_BYTES
+    ]
     by_use = sorted(facts.keys() - set(large), key=lambda fact: len(facts[fact]), reverse=True)
     return large + by_use[MAX_FACTS:]
 
@@ -93,9 +100,13 @@ def _constants(literals: list[tuple[int, Literal]]) -> set[object]:
     return found
 
 
-def _lookups(facts: dict[_Fact, list[tuple[int, Literal]]], sets: Sets, names: dict[str, Any]) -> list[str]:
-    """Lines that leave in `rows` the rows that every cheap literal allows; what they name is added to `names`."""
+def _lookups(
+    facts: dict[_Fact, list[tuple[int, Literal]]], sets: Sets, names: dict[str, Any]
+) -> tuple[list[str], list[RowTest]]:
+    """Lines that leave in `rows` the rows that every cheap literal may allow; what they name is added to `names`. And
+    what is to be asked of a row of these before it is certain."""
     lines: list[str] = []
+    blurred: list[RowTest] = []
     started = False
 
     def bind(value: Any) -> str:
@@ -135,13 +146,22 @@ def _lookups(facts: dict[_Fact, list[tuple[int, Literal]]], sets: Sets, names: d
                 place += f" + bisect_left({bounds}, value)"
             lines.append(f" value = {fact}")
             keep(f"{unknown} if value is None else {table}[{place}]")
+            if not intervals.is_exact:
+                blurred.append(_row_test(intervals, kind, name))
     for start in range(0, len(flags), 3):
         group = list(flags)[start : start + 3]
         table = bind(Flags([flags[name] for name in group], sets).table)
         keep(table + "".join(f"[context.{name}]" for name in group))
     if not started:
         keep(bind(sets.all))
-    return lines
+    return lines, blurred
+
+
+def _row_test(intervals: Intervals, kind: str, name: str) -> RowTest:
+    if kind == "named_number":
+        return lambda row, context: intervals.holds(row, context.numbers.get(name))
+    fact = attrgetter(name)
+    return lambda row, context: intervals.holds(row, fact(context))
 
 
 _ORDER = {

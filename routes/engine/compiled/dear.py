@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 
 from routes.engine.compiled.keywords import FEW, Search, search_many
 from routes.engine.compiled.literals import Test, test_of
@@ -10,11 +11,14 @@ from routes.engine.compiled.rows import Literal
 from routes.engine.compiled.sets import Sets
 from routes.engine.context import RequestContext
 
+#: Whether one row, by its number, holds for a request.
+type RowTest = Callable[[int, RequestContext], bool]
+
 
 class Dear:
-    """The dear literals of all rows."""
+    """The dear literals of all rows. `blurred` are asked of a row before anything else of it."""
 
-    def __init__(self, literals: list[tuple[int, Literal]], sets: Sets) -> None:
+    def __init__(self, literals: list[tuple[int, Literal]], blurred: list[RowTest], sets: Sets) -> None:
         searched = self._searched_rows(literals)
         rows_of_word: dict[str, list[int]] = defaultdict(list)
         rows_of_test: dict[Literal, list[int]] = defaultdict(list)
@@ -30,8 +34,11 @@ class Dear:
         self._search: Search | None = search_many(list(rows_of_word)) if rows_of_word else None
         self._rows_of_word = [sets.of(rows) for rows in rows_of_word.values()]
         self._tests: list[Test] = [test_of(literal) for literal in rows_of_test]
-        #: By test, the rows that do not need it.
-        self._others = [sets.all ^ sets.of(rows) for rows in rows_of_test.values()]
+        #: By test, the rows that do not need it; not kept for what a single row needs.
+        self._others = {
+            index: sets.all ^ sets.of(rows) for index, rows in enumerate(rows_of_test.values()) if len(rows) > 1
+        }
+        self._blurred = blurred
         needs: list[list[int]] = [[] for _ in range(sets.count)]
         for index, rows in enumerate(rows_of_test.values()):
             for row in rows:
@@ -53,19 +60,22 @@ class Dear:
         """The first of these rows of which every dear literal holds; -1 where there is none."""
         asked: set[int] = set()
         searched = self._searched
-        needs, tests, others = self._needs, self._tests, self._others
+        needs, tests, others, blurred = self._needs, self._tests, self._others, self._blurred
         while rows:
             lowest = rows & -rows
+            row = lowest.bit_length() - 1
+            if blurred and not all(holds(row, context) for holds in blurred):
+                rows ^= lowest
+                continue
             if searched & lowest:
                 rows &= self._not_searched | self._found(context)
                 searched = 0
                 continue
-            row = lowest.bit_length() - 1
             for index in needs[row]:
                 if index not in asked:
                     asked.add(index)
                     if not tests[index](context):
-                        rows &= others[index]
+                        rows = rows & others[index] if index in others else rows ^ lowest
                         break
             else:
                 return row

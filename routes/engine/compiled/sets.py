@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable
 from typing import Any
 
@@ -11,6 +13,8 @@ from routes.engine.meaning import pattern_matches
 
 #: So many model names are remembered where patterns make looking up one dear; names longer than this are not.
 MAX_REMEMBERED, MAX_LENGTH = 4_096, 200
+#: The sets of a fact with an order take about so many bytes: 2,000 rows with a bound each are exact, 10,000 are not.
+MAX_TABLE_BYTES = 512 * 1024
 
 type Literals = list[tuple[int, Literal]]
 
@@ -143,31 +147,56 @@ class Intervals:
 
     For whole numbers, compared by `<` and `>=` alone, a place is what `bisect_right` says. For others it is the sum of
     `bisect_left` and `bisect_right`: even between two bounds, odd on one.
+
+    A set for each of many bounds would take memory by the square of the rows. So of many only some are looked at, and a
+    set has the rows that hold for any value between two of these; `holds` then says it of one row.
     """
 
     def __init__(self, literals: Literals, sets: Sets, *, is_whole: bool) -> None:
         self.is_whole = is_whole
         self.unknown = sets.free_of(literals)
-        self.bounds = sorted({literal.value[1] for _, literal in literals})
-        places = {bound: place for place, bound in enumerate(self.bounds)}
-        count = len(self.bounds) + 1 if is_whole else 2 * len(self.bounds) + 1
+        every = sorted({literal.value[1] for _, literal in literals})
+        number_of = {bound: number for number, bound in enumerate(every)}
+        count = len(every) + 1 if is_whole else 2 * len(every) + 1
         ranges: dict[int, tuple[int, int]] = {}
         for row, literal in literals:
             comparison, bound = literal.value
             first, end = ranges.get(row, (0, count))
             # The first place at which the comparison has changed.
-            change = places[bound] + 1
+            change = number_of[bound] + 1
             if not is_whole:
-                change += places[bound] + (comparison in (">", "<="))
+                change += number_of[bound] + (comparison in (">", "<="))
             ranges[row] = (first, min(end, change)) if comparison[0] == "<" else (max(first, change), end)
+        step = 1 + count * sets.count // (8 * MAX_TABLE_BYTES)
+        self.bounds = every[step - 1 :: step]
+        self.table = self._table(ranges, count, step)
+        self.is_exact = step == 1
+        if not self.is_exact:
+            self._every = every
+            self._first, self._end = array("Q", bytes(8 * sets.count)), array("Q", [count]) * sets.count
+            for row, (first, end) in ranges.items():
+                self._first[row], self._end[row] = first, end
+
+    def _table(self, ranges: dict[int, tuple[int, int]], count: int, step: int) -> list[int]:
+        """The sets for `bounds`, which are every `step`-th of those that make `count` places."""
         changes: list[list[int]] = [[] for _ in range(count + 1)]
         for row, (first, end) in ranges.items():
             if first < end:
                 changes[first].append(row)
                 changes[end].append(row)
+        table = [0] * ((count - 1) // step + 1 if self.is_whole else 2 * len(self.bounds) + 1)
         rows = self.unknown
-        self.table: list[int] = []
         for place in range(count):
             for row in changes[place]:
                 rows ^= 1 << row
-            self.table.append(rows)
+            table[place // step if self.is_whole else place // 2 // step + (place + 1) // 2 // step] |= rows
+        return table
+
+    def holds(self, row: int, value: Any) -> bool:
+        """Whether a row of the value's set holds, where sets are not exact."""
+        if value is None:
+            return True
+        place = bisect_right(self._every, value)
+        if not self.is_whole:
+            place += bisect_left(self._every, value)
+        return self._first[row] <= place < self._end[row]
