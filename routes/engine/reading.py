@@ -236,6 +236,11 @@ def _key_text(key: object) -> str:
     text = key if isinstance(key, str) else shown(key)
     if len(text) > 60:
         text = text[:60] + "…"
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """The text, with what cannot be printed as escapes."""
     return text if text.isprintable() else repr(text)[1:-1]
 
 

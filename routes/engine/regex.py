@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from routes.engine.reading import printable
+
 #: What one compiled pattern may take, in bytes; a pattern that needs more is refused when it is saved.
 _MAX_MEMORY = 8 << 20
 _MISSING = "Patterns are searched by RE2, which is not installed here: install routing-engine[regex]."
@@ -17,7 +19,7 @@ def check_pattern(pattern: str) -> tuple[str, str] | None:
     except ImportError:
         return "needs_extra", _MISSING
     except ValueError as error:
-        return "bad_pattern", f"This is no RE2 pattern: {error}"
+        return "bad_pattern", f"This is no RE2 pattern: {printable(str(error))}"
     return None
 
 

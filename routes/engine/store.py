@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from routes.engine.document import MAX_CONTENT_BYTES, MAX_DEPTH, Document, parse_json
 from routes.engine.errors import DocumentRejected, ManagementUnsupported
+from routes.engine.reading import shown
 from routes.engine.values import NewRoute, Route
 
 EMPTY_CONTENT: dict[str, Any] = {"default": None, "routes": [], "services": []}
@@ -97,7 +98,7 @@ def document_of_row(
     where nothing was published yet. Raises `DocumentRejected`, whatever the row holds."""
     if content is None:
         if version != 0:
-            raise DocumentRejected(f"The content of version {version} is not there.")
+            raise DocumentRejected(f"The content of version {shown(version)} is not there.")
         raw: Any = EMPTY_CONTENT
     elif isinstance(content, bytes):
         raw = parse_json(_decompressed(content), MAX_DEPTH - 1, MAX_CONTENT_BYTES)

@@ -5,6 +5,7 @@ them. So every finding, and every finding that is missing, can be counted out.
 """
 
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from routes.engine.meaning import holds, is_active
 from routes.engine.values import write_route
 from tests.routes.engine.build import route_id
 
-SETS = 60_000
+SETS = 400_000
 MAX_CONTEXTS = 200
 MISSING = object()
 
@@ -28,6 +29,16 @@ MONDAY = datetime(2026, 1, 5, tzinfo=BERLIN)
 #: Windows and active times lie in the second of three weeks, on a grid of six hours; a week on each side is like any.
 MOMENTS = [MONDAY + timedelta(hours=6 * step) for step in range(3 * 28)]
 TEXTS = ["".join(letters) for length in range(5) for letters in product("abz", repeat=length)]
+PATTERNS = ["a", "ab", "^b", "z$", "a.b"]
+
+
+def _told_apart() -> list[str]:
+    """For every set of the patterns that can be found together without the others, the shortest text. To these few
+    patterns Python's `re` says the same as RE2; texts of six letters bring no further set."""
+    shortest: dict[tuple[bool, ...], str] = {}
+    for text in ("".join(letters) for length in range(6) for letters in product("abz", repeat=length)):
+        shortest.setdefault(tuple(re.search(pattern, text) is not None for pattern in PATTERNS), text)
+    return list(shortest.values())
 
 
 def _some(chance: random.Random, members: Sequence[Any], most: int = 2) -> list[Any]:
@@ -118,8 +129,8 @@ FACTS: dict[str, tuple[Callable[[random.Random], dict[str, Any]], list[dict[str,
         [{"prompt": value} for value in (None, *TEXTS)],
     ),
     "patterns": (
-        lambda chance: {"prompt_matches_any_of": _some(chance, ["a", "ab", "^b", "z$", "a.b"])},
-        [{"prompt": value} for value in (None, *TEXTS)],
+        lambda chance: {"prompt_matches_any_of": _some(chance, PATTERNS)},
+        [{"prompt": value} for value in (None, *_told_apart())],
     ),
 }
 
@@ -210,6 +221,8 @@ def faults(
         said = {each.code: each for each in found if each.route_ids[-1] == route.id and each.undecided is None}
         open_ = {each.code for each in found if each.route_ids[-1] == route.id and each.undecided is not None}
         own, before = takes[route.id], asked[:position]
+        if not own and may_be_undecided and "never_matches" not in said:
+            continue  # patterns exclude each other, which nobody can know: what is said of no request is no mistake
         covered = bool(own) and own <= frozenset().union(*(takes[each.id] for each in before))
         tied = [each.id for each in before if each.priority == route.priority and takes[each.id] & own]
         checks = [

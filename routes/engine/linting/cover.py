@@ -152,8 +152,6 @@ def _cut(
 def fewest(regions: Regions, by: frozenset[int], steps: Steps) -> frozenset[int]:
     """Of routes that together cover the regions, as few as can be told with these steps: the first one that does it
     alone, whether it is among them or not, else those of them of which none can be spared."""
-    if len(by) == 1:
-        return by
     try:
         for index in sorted(frozenset.intersection(*(frozenset(box.index for box in boxes) for _, boxes in regions))):
             if all(

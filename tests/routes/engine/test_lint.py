@@ -233,6 +233,11 @@ def test_the_first_that_does_it_alone_is_named_rather_than_several_together() ->
     assert said(*parts, alone, alone, {"input_tokens_gt": 0})[-1] == "shadowed e by c"
 
 
+def test_the_first_is_named_also_where_it_does_it_by_several_alternatives() -> None:
+    pieces = {"any_of": [Conditions(input_tokens_lt=5), Conditions(input_tokens_gt=3)]}
+    assert said(pieces, {}, {"input_tokens_gt": 0})[-1] == "shadowed c by a"
+
+
 def test_of_several_only_those_are_named_that_cannot_be_spared() -> None:
     parts = [{"input_tokens_lt": 10}, {"input_tokens_lt": 20, "has_audio": True}, {"input_tokens_gt": 5}]
     assert said(*parts, {"input_tokens_gt": 0}) == ["shadowed d by ac"]
