@@ -38,6 +38,7 @@ Freshness
     freshness     the thread behind the cache
     notices       the thread that listens for hints, where a store gives them
     disk          snapshots on disk, for a start without the store
+    files         small files, read within a bound and written in one step
     waiting       waiting for a load, in threads and in event loops
 Other routers
     spi           `RoutingSpi`, `SpiDecision`: the protocol behind which routers are exchanged

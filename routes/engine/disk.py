@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from contextlib import suppress
-from stat import S_ISREG
+from functools import partial
 from time import monotonic, time
 from typing import Any
 
@@ -14,6 +14,7 @@ from routes.engine.document import MAX_CONTENT_BYTES, Document
 from routes.engine.engine import Engine
 from routes.engine.entries import Entry, Flight
 from routes.engine.errors import DocumentRejected
+from routes.engine.files import read_file, sync_folder, write_file
 
 GENERATIONS = 3
 #: As much as `Document.from_bytes` parses, and the header.
@@ -49,7 +50,7 @@ class Snapshots:
         _make_folder(self._folder)
         _make_folder(folder)
         if _read(os.path.join(folder, name)) != data:
-            _write(folder, name, data)
+            write_file(folder, name, data, 0o600)
             self._remove_old(folder, name)
 
     def read(self, org_id: str) -> tuple[Engine | None, list[str]]:
@@ -164,13 +165,12 @@ class DiskThread:
                         return
                     left = self._retry_at - monotonic()
                     self._wake.wait(left if self._writes and left > 0 else _MAX_RETRY_SECONDS)
-                flight = next(iter(self._reads.values()), None)
-                document = next(iter(self._writes.values()), None)
+                if self._reads:
+                    work = partial(self._read, next(iter(self._reads.values())))
+                else:
+                    work = partial(self._write, next(iter(self._writes.values())))
             self._busy_since = monotonic()
-            if flight is not None:
-                self._read(flight)
-            elif document is not None:
-                self._write(document)
+            work()
             self._busy_since = None
 
     def _read(self, flight: Flight) -> None:
@@ -260,41 +260,10 @@ def _sha256(data: bytes) -> bytes:
 
 def _read(path: str) -> bytes | None:
     """The bytes of a regular file, of too many not all; None where there is none. Raises `OSError`."""
-    # Not blocking: the name may be that of a pipe.
     try:
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        return read_file(path, _MAX_BYTES)[1]
     except FileNotFoundError:
         return None
-    try:
-        if not S_ISREG(os.fstat(file).st_mode):
-            return None
-        data = bytearray()
-        while len(data) <= _MAX_BYTES and (part := os.read(file, 1 << 20)):
-            data += part
-        return bytes(data)
-    finally:
-        os.close(file)
-
-
-def _write(folder: str, name: str, data: bytes) -> None:
-    """Put a file into a folder in one step that lasts."""
-    unfinished = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
-    try:
-        # By hand: a file object that a fork copies is flushed twice.
-        file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-        try:
-            left = memoryview(data)
-            while left:
-                left = left[os.write(file, left) :]
-            os.fsync(file)
-        finally:
-            os.close(file)
-        os.replace(unfinished, os.path.join(folder, name))
-    except OSError:
-        with suppress(OSError):
-            os.remove(unfinished)
-        raise
-    _sync_folder(folder)
 
 
 def _make_folder(path: str) -> None:
@@ -306,17 +275,7 @@ def _make_folder(path: str) -> None:
         if stat.st_mode & 0o077 and hasattr(os, "geteuid") and stat.st_uid == os.geteuid():
             os.chmod(path, 0o700)
     else:
-        _sync_folder(os.path.dirname(path))
-
-
-def _sync_folder(path: str) -> None:
-    """Make what happened to the names in a folder last, where folders can be opened."""
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(os.path.dirname(path))
 
 
 def _remove(path: str) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import suppress
-from stat import S_ISREG
 from time import time_ns
 from typing import NamedTuple
 
 from routes.engine.document import MAX_CONTENT_BYTES, Document
 from routes.engine.errors import DocumentRejected, StoreUnavailable
+from routes.engine.files import read_file, write_file
 from routes.engine.ids import canonical_uuid
 from routes.engine.store import ReadingStore
 
@@ -114,23 +113,14 @@ class FileStore(ReadingStore):
     def write(self, document: Document) -> None:
         """Put the document into the folder in one step: readers see the old file or the new one, also after a loss of
         power. Raises `StoreUnavailable`, and leaves nothing half-done."""
-        target = self._path(document.org_id)
-        # No id leads to this name, and no other writer has it.
-        unfinished = os.path.join(self._folder, f".{document.org_id}.{os.urandom(8).hex()}.tmp")
+        name = _name(document.org_id)
         try:
-            try:
-                _write(unfinished, document.to_bytes())
-                os.replace(unfinished, target)
-            except OSError:
-                with suppress(OSError):
-                    os.remove(unfinished)
-                raise
-            _sync_folder(self._folder)
+            write_file(self._folder, name, document.to_bytes(), 0o666)
         except OSError as error:
             raise _unavailable(error) from error
 
     def _path(self, org_id: str) -> str:
-        return os.path.join(self._folder, f"{canonical_uuid(org_id)}.json")
+        return os.path.join(self._folder, _name(org_id))
 
     def _version(self, org_id: str) -> int | None:
         state = self._look(org_id)
@@ -170,7 +160,7 @@ class FileStore(ReadingStore):
 
     def _read(self, org_id: str) -> tuple[_State, Document]:
         """Read the file and note what it holds. Raises `DocumentRejected` and `OSError`."""
-        stat, data = _content(self._path(org_id))
+        stat, data = read_file(self._path(org_id), _MAX_BYTES)
         state, before = _State.of(stat), self._seen.get(org_id)
         is_settled = time_ns() - max(state.modified_ns, state.changed_ns) > _UNSETTLED_NS
         try:
@@ -187,42 +177,8 @@ class FileStore(ReadingStore):
         return state, document
 
 
-def _content(path: str) -> tuple[os.stat_result, bytes | None]:
-    """How a file looked before it was read, and its bytes (of too many not all); None for what is no regular file."""
-    # Not blocking: the name may be that of a pipe.
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        stat = os.fstat(file)
-        if not S_ISREG(stat.st_mode):
-            return stat, None
-        data = bytearray()
-        while len(data) <= _MAX_BYTES and (part := os.read(file, 1 << 20)):
-            data += part
-        return stat, bytes(data)
-    finally:
-        os.close(file)
-
-
-def _write(path: str, data: bytes) -> None:
-    # Not through a buffer, which a fork would copy and flush a second time.
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        left = memoryview(data)
-        while left:
-            left = left[os.write(file, left) :]
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _sync_folder(path: str) -> None:
-    """Make a rename last, where folders can be opened."""
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+def _name(org_id: str) -> str:
+    return f"{canonical_uuid(org_id)}.json"
 
 
 def _unavailable(error: OSError) -> StoreUnavailable:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from routes.engine.canonical import NotCanonical, canonical_bytes
+from routes.engine.canonical import MAX_INTEGER, NotCanonical, canonical_bytes
 from routes.engine.frozen import FrozenDict, frozen, thawed
 from routes.engine.reading import Reading, below, shown, unsupported_in
 
@@ -65,15 +66,24 @@ def _is_extension(value: Any, path: str, reading: Reading) -> bool:
         most = MAX_EXTENSION_BYTES * reading.scale
         reading.add(path, "out_of_range", f"At most {most:,} bytes of JSON; this has {len(data):,}.")
         return False
-    if _has_control(value):
-        reading.add(path, "unsupported_value", "Control characters, line separators and lone surrogates are refused.")
-        return False
-    return True
+    before = len(reading.issues)
+    for part in _parts(value):
+        if isinstance(part, str) and unsupported_in(part):
+            refused = "Control characters, line separators and lone surrogates are refused."
+            reading.add(path, "unsupported_value", refused)
+        elif isinstance(part, float) and abs(part) > MAX_INTEGER:
+            # Databases write it as the integer it is equal to, which no reader must be able to hold.
+            reading.add(path, "out_of_range", f"Numbers go to {MAX_INTEGER:,}; this is {shown(part)}.")
+    return len(reading.issues) == before
 
 
-def _has_control(value: Any) -> bool:
-    if isinstance(value, str):
-        return unsupported_in(value)
+def _parts(value: Any) -> Iterator[Any]:
+    """The value, and all keys and members in it."""
+    yield value
     if isinstance(value, dict):
-        return any(_has_control(part) for pair in value.items() for part in pair)
-    return isinstance(value, list | tuple) and any(map(_has_control, value))
+        yield from value
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return
+    for member in value:
+        yield from _parts(member)

@@ -103,10 +103,8 @@ class Models(Texts):
             self.by_text.clear()
             self.by_text[None] = self.free & ~asking
 
-    def of_new(self, model: str | None) -> int:
-        """The rows of a model that is not remembered, or of which none is left."""
-        if model is None:
-            return self.by_text[None]
+    def of_new(self, model: str) -> int:
+        """The rows of a model that is not remembered."""
         rows = self._by_name.get(model, self.otherwise)
         for patterns, want, others in self._patterns:
             if any(pattern_matches(pattern, model) for pattern in patterns) is not want:

@@ -110,8 +110,7 @@ class _Reader:
             if letter == ")":  # flags for what follows
                 return [""]
         texts = self.alternatives(depth + 1)
-        if self.next() != ")":
-            raise _NotUnderstood
+        self.next()  # what ended them: the closing one
         return texts
 
     def escaped(self) -> list[str]:

@@ -119,9 +119,6 @@ class Models:
             for text in ("", "1", "other", letter):
                 if (model := filled(glob, text)) and self._fits(model):
                     return model
-        for glob in self.globs:  # the empty text is a model, too, if there is no better one
-            if self._fits(model := filled(glob, "")):
-                return model
         raise Doubt("pattern")
 
 
@@ -210,14 +207,11 @@ class Line:
         """A round one, near what bounds it."""
         if self.low is None:
             return 0 if self.high is None or self.high > 0 else _last_below(self.high)
-        try:
-            for digits in range(18):
-                scaled: int = ceil(self.low * 10**digits)
-                value: Number = scaled if digits == 0 else scaled / 10**digits
-                if self.low <= value and (self.high is None or value < self.high):
-                    return value
-        except OverflowError:  # beyond what a float can be
-            pass
+        for digits in range(18):  # numbers too large to be a float are integers, and found without digits
+            scaled: int = ceil(self.low * 10**digits)
+            value: Number = scaled if digits == 0 else scaled / 10**digits
+            if self.low <= value and (self.high is None or value < self.high):
+                return value
         return self.low
 
 

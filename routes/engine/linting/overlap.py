@@ -197,9 +197,10 @@ def _contradicted(route: Route) -> Key | None:
     if len(rows) != 1:
         return None
     region: Region = {}
-    for test in tests_of(rows[0]):
+    *others, last = tests_of(rows[0])
+    for test in others:
         fact = fact_of(region, test.key).met(test.literal, steps)
         if fact is None:
             return test.key
         region = {**region, test.key: fact}
-    return None
+    return last.key

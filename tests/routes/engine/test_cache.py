@@ -145,6 +145,7 @@ def test_a_change_through_the_cache_is_seen_by_the_next_call() -> None:
         assert cache.get_route(ORG, created.id) in cache.list_all_for_org(ORG) == cache.list_for_org(ORG)
         engine = cache.engine_for(ORG)
         assert not cache.delete_route(ORG, uuid7())
+        assert cache.update_route(ORG, route("c", id=uuid7())) is None
         assert cache.engine_for(ORG) is engine
         assert cache.delete_route(ORG, created.id)
         assert cache.engine_for(ORG).version == 4

@@ -109,7 +109,7 @@ def test_a_disk_that_takes_nothing_shows_in_the_status_alone_and_is_tried_again(
     monkeypatch.setattr(disk, "_RETRY_SECONDS", 0.01)
     with EngineCache(store, poll_seconds=FAST, snapshot_dir=folder) as cache:
         with monkeypatch.context() as patched:
-            patched.setattr(disk, "_write", fail)
+            patched.setattr(disk, "write_file", fail)
             cache.engine_for(ORG)
             assert eventually(lambda: ORG in (cache.status()["disk"]["last_error"] or ""))
             assert str(error) in cache.status()["disk"]["last_error"]
@@ -285,6 +285,36 @@ def test_a_disk_that_hangs_is_waited_for_no_longer_than_the_store(
         go_on.set()
 
 
+def test_a_disk_that_fails_in_any_way_is_as_good_as_empty(
+    store: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no decompressor")
+
+    monkeypatch.setattr(Snapshots, "read", fail)
+    refuse(store)
+    with EngineCache(store, poll_seconds=NEVER, snapshot_dir=folder) as cache:
+        with pytest.raises(StoreUnavailable):
+            cache.engine_for(ORG)
+        assert eventually(lambda: "RuntimeError: no decompressor" in cache.status()["disk"]["last_error"])
+        assert cache.status()["disk"]["alive"]
+
+
+def test_so_many_errors_of_the_disk_are_remembered_the_latest_first(
+    store: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routes.engine.disk._MAX_ERRORS", 2)
+    for version, org_id in enumerate(orgs := [ORG, OTHER_ORG, uuid7()], 1):
+        put(folder, version, org_id=org_id)
+        spoil(folder, version, org_id)
+    refuse(store)
+    with EngineCache(store, poll_seconds=NEVER, snapshot_dir=folder) as cache:
+        for org_id in orgs:
+            with pytest.raises(StoreUnavailable):
+                cache.engine_for(org_id)
+        assert eventually(lambda: list(cache._disk._errors) == orgs[1:])  # type: ignore[union-attr]
+
+
 def version_or_none(cache: EngineCache) -> int | None:
     try:
         return cache.engine_for(ORG).version
@@ -391,7 +421,7 @@ def test_what_is_not_written_yet_is_found_as_if_it_were(
     def fail(*_: object) -> None:
         raise OSError("read-only")
 
-    monkeypatch.setattr(disk, "_write", fail)
+    monkeypatch.setattr(disk, "write_file", fail)
     store.publish(2)
     with EngineCache(store, poll_seconds=NEVER, snapshot_dir=folder, max_orgs=1) as cache:
         assert cache.engine_for(ORG).version == 2

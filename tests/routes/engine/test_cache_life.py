@@ -110,6 +110,7 @@ def test_no_reader_ever_sees_a_version_go_down(tmp_path: Path, max_orgs: int) ->
                 reader.join()
         assert faults == []
         for org_id in orgs:
+            store.announce(org_id)  # while it listens, what nobody announced is looked for every 30 s only
             assert eventually(lambda org_id=org_id: current(cache, org_id) == store.documents[org_id].version)  # type: ignore[misc]
 
 

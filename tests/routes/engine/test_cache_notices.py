@@ -9,6 +9,7 @@ import pytest
 
 from routes.engine import EngineCache, freshness, notices
 from routes.engine.errors import StoreUnavailable
+from routes.engine.ids import uuid7
 from tests.routes.engine.build import ORG, OTHER_ORG, document, eventually, raw_route
 from tests.routes.engine.watched import FAST, NEVER, Announcing, Watched
 
@@ -179,6 +180,34 @@ def test_a_line_that_breaks_soon_again_is_tried_less_and_less_often(
             store.lines[-1].said.put(OSError("cut"))
         assert eventually(lambda: len(counted) == 3)
         assert counted == failures
+
+
+def test_a_hint_about_an_organisation_that_is_not_there_after_all_changes_nothing(store: Announcing) -> None:
+    nobody = uuid7()
+    with EngineCache(store, poll_seconds=NEVER) as cache:
+        engine = cache.engine_for(nobody)
+        assert eventually(lambda: cache.status()["listener"]["listening"])
+        for times in (1, 2):  # with the second one the first is dealt with
+            store.announce(nobody)
+            assert eventually(lambda times=times: store.polled.count([nobody]) == times)  # type: ignore[misc]
+        assert cache.engine_for(nobody) is engine
+        assert cache.status()["orgs"][nobody]["last_error"] is None
+
+
+def test_without_a_thread_to_be_had_there_is_polling_alone(store: Announcing, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refuse_listener(thread: threading.Thread) -> None:
+        if thread.name == "routes-engine-listener":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse_listener)
+    with EngineCache(store, poll_seconds=FAST) as cache:
+        cache.engine_for(ORG)
+        store.publish(2)
+        assert eventually(lambda: cache.engine_for(ORG).version == 2)
+        assert store.lines == []
 
 
 def test_a_store_that_announces_nothing_has_no_listener() -> None:

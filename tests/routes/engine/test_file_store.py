@@ -39,13 +39,13 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     from routes.engine import filestore
 
     seen: list[str] = []
-    content = filestore._content
+    content = filestore.read_file
 
-    def counting(path: str) -> object:
+    def counting(path: str, most: int) -> object:
         seen.append(os.path.basename(path))
-        return content(path)
+        return content(path, most)
 
-    monkeypatch.setattr(filestore, "_content", counting)
+    monkeypatch.setattr(filestore, "read_file", counting)
     return seen
 
 
@@ -273,19 +273,42 @@ def test_a_file_that_cannot_be_read_holds_up_nobody_else(
     from routes.engine import filestore
 
     store.versions([ORG, OTHER_ORG])
-    content = filestore._content
+    content = filestore.read_file
 
-    def failing(path: str) -> object:
+    def failing(path: str, most: int) -> object:
         if ORG in path:
             raise OSError(errno.EIO, "Input/output error", path)
-        return content(path)
+        return content(path, most)
 
-    monkeypatch.setattr(filestore, "_content", failing)
+    monkeypatch.setattr(filestore, "read_file", failing)
     assert store.versions([ORG, OTHER_ORG]) == {ORG: 2, OTHER_ORG: 7}
     with pytest.raises(StoreUnavailable, match="Input/output"):
         store.fetch(ORG)
     with pytest.raises(StoreUnavailable, match="Input/output"):  # nobody is left who could be served
         store.versions([ORG])
+
+
+def test_a_file_that_goes_between_a_look_and_the_reading_is_not_there(
+    folder: Path, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from routes.engine import filestore
+
+    def gone(path: str, most: int) -> object:
+        os.remove(path)
+        return os.stat(path)
+
+    monkeypatch.setattr(filestore, "read_file", gone)
+    assert store.versions([ORG]) == {}
+    assert store.fetch(OTHER_ORG) is None
+    assert list(folder.iterdir()) == []
+
+
+def test_where_folders_cannot_be_opened_files_are_written_all_the_same(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    store.write(TWO)
+    assert store.fetch(ORG) == TWO
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(

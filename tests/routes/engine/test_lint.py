@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from routes.engine import Action, Conditions, Engine, Route, TimeWindow
-from routes.engine.linting import Finding, context_of, lint
+from routes.engine.frozen import thawed
+from routes.engine.linting import Finding, context_of, lint, overlap
 from tests.paths import ROOT
 from tests.routes.engine.build import route_id
 
@@ -304,6 +305,7 @@ def test_the_witness_is_a_short_request_that_the_earlier_route_takes(
 def test_patterns_that_no_text_tells_apart_leave_it_open() -> None:
     assert said({"prompt_matches_any_of": ["a|b"]}, {"prompt_matches_any_of": ["a"]}) == ["shadowed b ?regex"]
     assert said({"prompt_matches_any_of": [r"a\bb"]}) == ["never_matches a ?regex"]
+    assert said({"not_": Conditions(prompt_matches_any_of=["^$", "(?s)."])}) == ["never_matches a ?regex"]
     (finding,) = found({"prompt_matches_any_of": [r"a\bb"]})
     assert (finding.severity, finding.witness, finding.by) == ("info", None, ())
 
@@ -364,6 +366,97 @@ def test_what_takes_too_many_steps_is_undecided_and_not_guessed() -> None:
     assert (last.code, last.undecided, last.by, last.witness) == ("shadowed", "budget", (), None)
     # Fewer are worked out.
     assert lint(named(riddle(variables=12, clauses=100)))[-1].undecided is None
+
+
+def test_with_any_budget_what_is_said_for_certain_is_what_is_said_with_all_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    same = {"priority": 7}
+    choices = [Conditions(metadata={f"k{n}": ["1"]}, headers={f"h{n}": ["1"]}) for n in range(12)]
+    given = [
+        {"not_": Conditions(any_of=choices), "prompt_matches_any_of": ["d"]} | same,
+        {"model_matches": ["gpt-*", "*4o*"], "prompt_matches_any_of": ["a+b", "c"]} | same,
+        {"model_matches": ["*4o", "gpt*mini*"], "any_of": [Conditions(tag_equals=tag) for tag in "pqr"]} | same,
+        {"prompt_contains_any_of": ["salary"], "not_": Conditions(prompt_matches_any_of=["^x", "sal"])} | same,
+        {"input_tokens_gt": 5, "model_matches": ["gpt-4o*"]} | same,
+        {"input_tokens_lt": 9, "prompt_matches_any_of": ["a+b"], "model_matches": ["*mini"], "tag_equals": "p"} | same,
+        {"input_tokens_lt": 3, "time_window": FRIDAY_NIGHT} | same,
+        {"model_matches": ["gpt-4o-*"]} | same,
+        {"model_matches": ["gpt-4o-mini"], "input_tokens_gt": 0} | same,
+    ]
+    certain = set(said(*given))
+    assert any("shadowed" in each for each in certain)
+    monkeypatch.setattr(overlap, "STEPS_AFTER", 0)
+    for budget in range(200):
+        monkeypatch.setattr(overlap, "STEPS_PER_ROUTE", budget)
+        for each in said(*given):
+            # A tie of many may name fewer, and a shadow more than it needs.
+            assert each in certain or "?" in each or each.split()[0] in ("tie", "shadowed")
+    assert set(said(*given)) == certain
+
+
+def test_all_routes_together_have_a_budget_and_each_has_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = named(riddle(variables=20, clauses=60))
+    everything = lint(given)
+    monkeypatch.setattr(overlap, "STEPS_IN_ALL", 1_000)
+    monkeypatch.setattr(overlap, "STEPS_AFTER", 10)
+    assert any(each.undecided == "budget" for each in lint(given))
+    assert not any(each.undecided == "budget" for each in everything)
+    # What takes few steps is said for all that.
+    more = named([*riddle(variables=20, clauses=60), {"model_in": ["m"], "input_tokens_lt": 1, "input_tokens_gt": 1}])
+    assert lint(more)[-1].code == "never_matches"
+
+
+def test_patterns_too_long_to_be_compared_are_open() -> None:
+    long = [{"model_matches": [f"{'a' * 250}*{letter * 250}"]} for letter in "bc"]
+    both = {"any_of": [Conditions(**long[0])], **long[1]}
+    assert said(both) == ["never_matches a ?pattern"]
+    assert said(both | {"model_in": ["a" * 250 + "c" * 250]}) == ["never_matches a"]
+    many = [{"model_matches": ["*a*b" * 12 + "*"]}, {"model_matches": ["*c*d" * 12 + "*"]}]
+    assert said({"any_of": [Conditions(**many[0])], **many[1]}) == ["never_matches a ?pattern"]
+
+
+def test_numbers_of_any_size_are_compared() -> None:
+    huge = 10**400
+    assert said({"numbers": {"n": {"gt": huge, "lt": huge + 1}}}) == ["never_matches a"]
+    assert said({"numbers": {"n": {"gt": 2**53 + 3, "lt": 2**53 + 4}}}) == ["never_matches a"]
+    (shadow,) = found({"numbers": {"n": {"gt": 1e-300}}}, {"numbers": {"n": {"gt": 1e-300, "lt": 2e-300}}})
+    assert 1e-300 < thawed(shadow.witness)["numbers"]["n"] < 2e-300
+    assert found({"numbers": {"n": {"gt": huge}}}, {"numbers": {"n": {"gt": huge}}})[0].witness is not None
+
+
+def test_what_is_not_known_here_leaves_conditions_of_many_alternatives_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    choices = [Conditions(metadata={f"k{n}": ["1"]}, headers={f"h{n}": ["1"]}) for n in range(12)]
+    many = Conditions(any_of=[*choices, Conditions(prompt_matches_any_of=["a"])])
+    monkeypatch.setitem(sys.modules, "re2", None)
+    assert said({"not_": many, "prompt_contains_any_of": ["b"]}) == ["never_matches a ?budget"]
+
+
+def test_texts_hold_words_apart_with_whatever_is_not_refused() -> None:
+    two = {"prompt_contains_any_of": ["aa"], "any_of": [Conditions(prompt_contains_any_of=["bb"])]}
+    refused = {"not_": Conditions(prompt_contains_any_of=[" ", ",", "\n", "aabb", "bbaa"])}
+    same = {"priority": 1}
+    (tie,) = found(two | same, refused | same)
+    text = thawed(tie.witness)["prompt"]
+    assert "aa" in text
+    assert "bb" in text
+    assert not any(word in text for word in (" ", ",", "\n", "aabb", "bbaa"))
+    (tie,) = found({"not_": Conditions(prompt_matches_any_of=["^$", "x"])} | same, {"tag_equals": "t"} | same)
+    assert thawed(tie.witness) == {"prompt": "hello", "tag": "t"}
+
+
+def test_a_pattern_that_is_refused_twice_is_refused_once() -> None:
+    no_gpt = Conditions(model_matches=["gpt-*"])
+    assert said({"not_": Conditions(any_of=[no_gpt, no_gpt])}, {"not_": no_gpt, "tag_equals": "t"}) == [
+        "shadowed b by a"
+    ]
+
+
+def test_a_change_of_the_clock_at_the_very_end_is_none() -> None:
+    # At 01:00 UTC of that day Berlin goes from 02:00 to 03:00.
+    until = {"active_from": at("2026-03-28"), "active_until": datetime(2026, 3, 29, 1, tzinfo=UTC)}
+    assert said({"time_window": hours("03:00", "04:00", days="sun"), **until}) == ["never_matches a"]
+    assert said({"time_window": hours("01:59", "04:00", days="sun"), **until}) == []
 
 
 def test_conditions_of_too_many_alternatives_are_not_guessed_either() -> None:

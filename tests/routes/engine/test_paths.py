@@ -370,3 +370,7 @@ def test_a_mapping_reports_all_that_is_wrong_with_the_pattern_that_has_it() -> N
         ("/c/*/d", "unsupported_value"),
         ("5", "wrong_type"),
     ]
+
+
+def test_a_table_says_how_many_paths_it_has() -> None:
+    assert repr(table("/a", "/b/:id")) == "<PathTable paths=2>"

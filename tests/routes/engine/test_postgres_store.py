@@ -4,6 +4,7 @@ import gc
 import math
 import os
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -392,3 +393,9 @@ def test_a_forked_child_listens_on_its_own_line_and_leaves_the_parents_alone(dsn
         announce(connection)
         assert eventually(lambda: cache.engine_for(ORG).version == 4)
         assert cache.status()["listener"]["last_error"] is None
+
+
+def test_without_psycopg_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ImportError, match=r"routing-engine\[postgres\]"):
+        PostgresStore("postgresql://nowhere").versions([ORG])

@@ -113,6 +113,16 @@ def test_an_organisation_has_at_most_a_thousand_routes() -> None:
     assert caught.value.issues[0]["code"] == "too_many"
 
 
+def test_ids_and_names_are_there_once() -> None:
+    store = MemoryStore()
+    with pytest.raises(InvalidRoute) as caught:
+        store.set_routes(ORG, [route("a", id=ORG), route("a", id=ORG)])
+    assert [(issue["path"], issue["code"]) for issue in caught.value.issues] == [
+        ("id", "duplicate_value"),
+        ("name", "duplicate_value"),
+    ]
+
+
 def test_concurrent_writers_lose_nothing() -> None:
     store = MemoryStore()
 

@@ -113,6 +113,14 @@ def test_meta_is_written_with_its_known_keys_first_and_names_in_their_order() ->
     assert route.to_dict() == raw
 
 
+@pytest.mark.parametrize("large", [1e16, -(2.0**53), 1e22, 1e300])
+def test_meta_has_no_number_that_a_database_would_write_as_an_integer_too_large(large: float) -> None:
+    with pytest.raises(InvalidRoute) as caught:
+        Route.from_dict(raw_route(meta={"x-a": {"b": [large]}}))
+    assert [(issue["path"], issue["code"]) for issue in caught.value.issues] == [("meta.x-a", "out_of_range")]
+    Route.from_dict(raw_route(meta={"x-a": {"b": [2.0**53 - 1, 1e-300]}}))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"model_in": "gpt-4o"}, {"model_in": [1]}, {"input_tokens_lt": "5"}, {"input_tokens_lt": True}, {"has_images": 1},
