@@ -5,7 +5,7 @@ from typing import Any
 
 from routes import engine
 from routes.orgs.models import Organization
-from routes.rules.models import Route, as_written
+from routes.rules.models import Route
 from routes.versions.models import RouteSetVersion
 
 EMPTY_CONTENT: dict[str, Any] = {"default": None, "routes": [], "services": []}
@@ -32,7 +32,7 @@ def live_routes(org: Organization) -> list[dict[str, Any]]:
 
 def default_of(org: Organization) -> dict[str, Any] | None:
     """The action for requests that no route takes, as the row says: in the document's keys, None for unchanged."""
-    raw: dict[str, Any] | None = as_written(org.default_action)
+    raw: dict[str, Any] | None = org.default_action
     try:
         return None if raw is None else engine.Action.from_dict(raw).to_dict()
     except engine.errors.InvalidRoute:

@@ -131,13 +131,18 @@ def _published(org: Organization, version: int) -> tuple[str, dict[str, Any]]:
     return row.digest, row.unpacked() or EMPTY_CONTENT
 
 
-def _accept(org: Organization, content: dict[str, Any], base_content: dict[str, Any], *, size: int) -> None:
-    """Refuse what the engine refuses. A row that was bad before and did not change does not block."""
-    routes = content["routes"]
-    if len(routes) > MAX_ROUTES:
-        raise TooManyRoutes(f"An organisation may have {MAX_ROUTES:,} routes; this would make {len(routes):,}.")
+def check_limits(content: dict[str, Any], *, size: int) -> None:
+    """Raises `TooManyRoutes` and `DocumentTooLarge`; `size` is that of the content's canonical bytes."""
+    if (count := len(content["routes"])) > MAX_ROUTES:
+        raise TooManyRoutes(f"An organisation may have {MAX_ROUTES:,} routes; this would make {count:,}.")
     if size > MAX_BYTES:
         raise DocumentTooLarge(f"The routes may take {MAX_BYTES:,} bytes together; these take {size:,}.")
+
+
+def _accept(org: Organization, content: dict[str, Any], base_content: dict[str, Any], *, size: int) -> None:
+    """Refuse what the engine refuses. A row that was bad before and did not change does not block."""
+    check_limits(content, size=size)
+    routes = content["routes"]
     # Version, status and time do not matter here: the engine is asked about the content.
     document = engine.Document.build(content, org_id=str(org.id), org_slug=org.slug, version=org.version)
     before = base_content["routes"]

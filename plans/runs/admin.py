@@ -18,6 +18,7 @@ from plans.runs.answer import answer
 from plans.runs.change import would_be_live
 from plans.runs.forms import PlanForm
 from plans.runs.models import PlanRun, State
+from routes import engine
 from routes.catalog.services import prices_for
 from routes.document import document_of
 from routes.errors import NotFound, RoutesError
@@ -53,6 +54,8 @@ def plan_new(request: HttpRequest) -> HttpResponse:
             services.project(plan, by=request.actor)
         except services.InvalidPlan as error:
             form.add_issues(error.issues)
+        except (engine.errors.RoutingError, RoutesError) as error:
+            form.add_error(None, str(error))
         else:
             return redirect("admin:plan", request.org.slug, plan.pk)
     return render(
@@ -136,7 +139,7 @@ def plan_step(request: HttpRequest, id: str, step: str) -> HttpResponse:
         return redirect("admin:plan", request.org.slug, run.pk)
     try:
         messages.success(request, STEPS[step](run, request))
-    except (PlansError, RoutesError) as error:
+    except (engine.errors.RoutingError, PlansError, RoutesError) as error:
         messages.error(request, str(error))
     return redirect("admin:plan", request.org.slug, run.pk)
 

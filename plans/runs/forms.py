@@ -1,6 +1,5 @@
 """Making a plan: one proposed route on top of today's, and the traffic to replay."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,15 +7,7 @@ from django import forms
 from django.utils import timezone
 
 from plans.runs.models import Mode
-
-
-class Routes(forms.JSONField):
-    """A list of routes, shown indented."""
-
-    def prepare_value(self, value: Any) -> Any:
-        return (
-            json.dumps(value, indent=2, ensure_ascii=False) if isinstance(value, list) else super().prepare_value(value)
-        )
+from routes.rules.forms.fields import Json, UtcTime
 
 
 class PlanForm(forms.Form):
@@ -24,7 +15,8 @@ class PlanForm(forms.Form):
 
     name = forms.CharField(max_length=200, help_text="What people will see in lists, approvals and the log.")
     mode = forms.ChoiceField(choices=Mode.choices, initial=Mode.MERGE, label="What the routes below do")
-    routes = Routes(
+    routes = Json(
+        required=True,
         label="Proposed routes (JSON list)",
         widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false"}),
         help_text=(
@@ -32,14 +24,8 @@ class PlanForm(forms.Form):
             " With the id of a live route it replaces that route."
         ),
     )
-    window_start = forms.DateTimeField(
-        label="Replay requests from (UTC)",
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-    )
-    window_end = forms.DateTimeField(
-        label="until (UTC, not included)",
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-    )
+    window_start = UtcTime(required=True, label="Replay requests from (UTC)")
+    window_end = UtcTime(required=True, label="until (UTC, not included)")
     note = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 2}), help_text="Why. Optional.")
 
     def __init__(self, *args: Any, first: datetime | None = None, last: datetime | None = None, **kwargs: Any) -> None:

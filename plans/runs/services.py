@@ -24,7 +24,7 @@ from routes.engine.canonical import canonical_bytes
 from routes.engine.document import digest_of
 from routes.errors import NotFound
 from routes.orgs.models import Organization, new_id
-from routes.publish import Change, publish
+from routes.publish import Change, check_limits, publish
 
 
 class InvalidPlan(PlansError):
@@ -93,7 +93,8 @@ def propose(
 ) -> PlanRun:
     """A draft on today's routes. Routes without an id are new ones and get theirs here.
 
-    Raises `InvalidPlan` for the plan's own fields and for routes that the engine would not load.
+    Raises `InvalidPlan` for the plan's own fields and for routes that the engine would not load, `TooManyRoutes` and
+    `DocumentTooLarge` for what could not be published.
     """
     actor = as_actor(by)
     document = document_of(org)
@@ -151,7 +152,9 @@ def _read(routes: Sequence[dict[str, Any]], today: dict[str, Any], mode: str) ->
             issues += [{**issue, "path": f"routes[{index}].{issue['path']}".rstrip(".")} for issue in error.issues]
     if not issues:
         live = would_be_live(today["routes"], read, mode)
-        document = engine.Document.build(content_with(live, default=today["default"]), org_id=str(new_id()))
+        content = content_with(live, default=today["default"])
+        check_limits(content, size=len(canonical_bytes(content)))
+        document = engine.Document.build(content, org_id=str(new_id()))
         bad_today = [route for route in today["routes"] if route not in read]
         for skipped in engine.Engine.from_document(document).skipped:
             if live[skipped.index] not in bad_today:

@@ -15,8 +15,9 @@ from routes import engine
 from routes.catalog.services import prices_for
 from routes.document import canonical_route, default_of, document_of
 from routes.errors import NotFound, RoutesError
+from routes.orgs.models import Organization
 from routes.rules.explained import conditions_as_tree, verdict
-from routes.rules.findings import findings_about, findings_of, in_words
+from routes.rules.findings import Finding, findings_of, in_words
 from routes.rules.forms import DefaultForm, RouteForm, TryForm
 from routes.rules.models import Route
 from routes.rules.requests import InvalidRequest, read_request
@@ -29,7 +30,7 @@ def routes(request: HttpRequest) -> HttpResponse:
     # At the route that comes last of those that a finding names: it is the one to change. What may be meant so, or is not
     # certain, is told in the editor.
     findings: dict[str, list[dict[str, str]]] = {}
-    for finding in findings_of(request.org):
+    for finding in _findings(request.org):
         if finding["severity"] != "info":
             findings.setdefault(finding["route_ids"][-1], []).append(in_words(finding))
     rows = []
@@ -53,6 +54,13 @@ def routes(request: HttpRequest) -> HttpResponse:
         "routes/list.html",
         {"title": "Routes", "rows": rows, "default": default_effect(default_of(request.org))},
     )
+
+
+def _findings(org: Organization) -> list[Finding]:
+    try:
+        return findings_of(org)
+    except engine.errors.DocumentRejected:
+        return []  # a route that this machine cannot serve says so itself, and must be there to be mended
 
 
 def _state(row: Route) -> str:
@@ -113,7 +121,7 @@ def route_edit(request: HttpRequest, id: str) -> HttpResponse:
             return redirect("admin:routes", request.org.slug)
     more = {
         "row": row,
-        "findings": [in_words(finding) for finding in findings_about(request.org, row)],
+        "findings": [in_words(finding) for finding in _findings(request.org) if str(row.uid) in finding["route_ids"]],
         "problem": _loaded(document)[1],
         "sentence": sentence(document),
     }
@@ -150,22 +158,28 @@ def _zones() -> list[str]:
 def default(request: HttpRequest) -> HttpResponse:
     """What happens to requests that no route takes."""
     was = default_of(request.org)
+    live = json.dumps(was)
     form = DefaultForm(request.POST if request.method == "POST" else None, default=was)
-    if request.method == "POST" and form.is_valid():
+    is_valid = request.method == "POST" and form.is_valid()
+    if is_valid and request.POST.get("opened_with", live) != live:
+        text = f"Somebody changed this after you opened it. It now reads: {default_effect(was)}."
+        form.add_error(None, f"{text} Your input is still below; save again to keep it.")
+    elif is_valid:
         document = form.document()
         action = None if document is None else engine.Action.from_dict(document)
         try:
-            change = set_default(request.org, action, by=request.actor)
+            change = set_default(request.org, action, by=request.actor, expected=request.org.version)
         except (engine.errors.RoutingError, RoutesError) as error:
             _show(form, error)
         else:
-            live = f"Live as version {change.version}." if change.changed else "Nothing was different."
-            messages.success(request, live)
+            text = f"Live as version {change.version}." if change.changed else "Nothing was different."
+            messages.success(request, text)
             return redirect("admin:routes", request.org.slug)
     context = {
         "title": "Requests that no route takes",
         "form": form,
         "effect": default_effect(was),
+        "opened_with": live,
         **_completions(request),
     }
     return render(request, "routes/default.html", context, status=422 if form.errors else 200)
@@ -178,7 +192,7 @@ def route_delete(request: HttpRequest, id: str) -> HttpResponse:
             change = delete_route(
                 request.org, id, by=request.actor, expected_revision=int(request.POST.get("revision", row.revision))
             )
-        except (RoutesError, ValueError) as error:
+        except (engine.errors.RoutingError, RoutesError, ValueError) as error:
             messages.error(request, str(error))
             return redirect(reverse("admin:route_edit", args=[request.org.slug, row.uid]))
         messages.success(request, f"“{row.name}” was deleted in version {change.version}.")
@@ -192,7 +206,11 @@ def route_delete(request: HttpRequest, id: str) -> HttpResponse:
 
 def try_request(request: HttpRequest) -> HttpResponse:
     """One request against the live routes: the winner, and for every rule what was seen and expected."""
-    live = engine.Engine.from_document(document_of(request.org))
+    try:
+        live = engine.Engine.from_document(document_of(request.org))
+    except engine.errors.DocumentRejected as error:
+        messages.error(request, f"Nothing can be tried here. {error}")
+        return redirect("admin:routes", request.org.slug)
     names = [route.name for route in live.routes if route.enabled]
     form = TryForm(request.POST if request.method == "POST" else None, routes=names)
     context: dict[str, Any] = {"title": "Try a request", "form": form, "explanation": None, **_completions(request)}

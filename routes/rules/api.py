@@ -70,7 +70,8 @@ class RouteDetail(APIView):
         return Response(route_json(get_route(request.org, id)))
 
     def put(self, request: Request, id: str, **_: Any) -> Response:
-        return self._write(request, id, {"id": id, **_body(request)})
+        row = get_route(request.org, id)  # an unknown id is a 404 before the body is looked at
+        return self._write(request, row, _body(request))
 
     def patch(self, request: Request, id: str, **_: Any) -> Response:
         row = get_route(request.org, id)
@@ -79,19 +80,21 @@ class RouteDetail(APIView):
         for key in KEYS:
             if merged.get(key, ...) is None:
                 del merged[key]  # the engine knows its default, or says that it is missing
-        return self._write(request, id, merged, expected_revision=row.revision)
+        return self._write(request, row, merged, expected_revision=row.revision)
 
     def delete(self, request: Request, id: str, **_: Any) -> Response:
-        return Response(change_json(delete_route(request.org, id, by=request.actor)))
+        row = get_route(request.org, id)
+        return Response(change_json(delete_route(request.org, row.uid, by=request.actor)))
 
-    def _write(self, request: Request, id: str, document: dict[str, Any], **expected: int) -> Response:
-        get_route(request.org, id)  # an unknown id is a 404 before the body is looked at
-        route = engine.Route.from_dict(document)
-        if route.id != id.lower():
+    def _write(self, request: Request, row: Route, document: dict[str, Any], **expected: int) -> Response:
+        # The row's own id: a URL may write it in other ways, with capitals or without hyphens.
+        uid = str(row.uid)
+        route = engine.Route.from_dict({"id": uid, **document})
+        if route.id != uid:
             raise engine.errors.InvalidRoute(
                 [{"path": "id", "code": "conflict", "message": "The id in the body is not the one in the URL."}]
             )
-        row, change = update_route(request.org, id, route, by=request.actor, **expected)
+        row, change = update_route(request.org, row.uid, route, by=request.actor, **expected)
         return Response(_written(request, row, change))
 
 

@@ -43,11 +43,14 @@ def verdict(decision: dict[str, Any], requested: str | None) -> dict[str, Any]:
     if decision["provider"]:
         sent += f" at {decision['provider']}"
     refusal = decision["refusal"]
+    share = f"“{name}” takes it, but it is outside its share of the requests"
+    if name is None:
+        share = "No route takes it, and it is outside the share of what is set for such requests"
     headlines = {
         "matched": f"“{name}” takes it{sent or ' and leaves its model as it is'}",
         "forced": f"“{name}” was asked for by name{sent or ' and leaves its model as it is'}",
         "paused": f"“{name}” takes it, but is paused: it passes unchanged{sent}",
-        "control": f"“{name}” takes it, but it is outside its share of the requests: it passes unchanged{sent}",
+        "control": f"{share}: it passes unchanged{sent}",
         "default": f"No route takes it: what is set for such requests happens{sent}",
         "no_match": f"No route takes it: it passes unchanged{sent}",
         "forced_not_found": f"No route of that name is on: it passes unchanged{sent}",

@@ -1,6 +1,5 @@
 """Routes: the rules of an organisation, one row each."""
 
-import sys
 from typing import Any
 from uuid import UUID
 
@@ -8,23 +7,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from routes.engine.canonical import MAX_INTEGER
 from routes.orgs.models import Organization, new_id
 from routes.times import rfc3339
-
-_LARGEST = int(sys.float_info.max)
-
-
-def as_written(stored: Any) -> Any:
-    """The JSON value that was stored. PostgreSQL's `jsonb` writes 1e22 as the integer it is equal to, which no document
-    may hold: an integer beyond 2^53 - 1 was a double."""
-    if isinstance(stored, dict):
-        return {key: as_written(member) for key, member in stored.items()}
-    if isinstance(stored, list):
-        return [as_written(member) for member in stored]
-    if isinstance(stored, int) and MAX_INTEGER < abs(stored) <= _LARGEST:
-        return float(stored)
-    return stored
 
 
 class RouteQuerySet(models.QuerySet["Route"]):
@@ -92,7 +76,7 @@ class Route(models.Model):
         for key, time in (("active_from", self.active_from), ("active_until", self.active_until)):
             if time is not None:
                 document[key] = rfc3339(time)
-        document |= {"when": as_written(self.conditions), "then": as_written(self.target)}
+        document |= {"when": self.conditions, "then": self.target}
         if self.meta:
-            document["meta"] = as_written(self.meta)
+            document["meta"] = self.meta
         return document

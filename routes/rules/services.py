@@ -7,6 +7,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from routes import engine
+from routes.engine.canonical import canonical_bytes
 from routes.engine.times import read_time
 from routes.errors import NameTaken, NotFound, RoutesError
 from routes.orgs.models import Organization, new_id
@@ -108,7 +109,8 @@ def insert_route(org: Organization, document: dict[str, Any], *, revision: int) 
 def write_route(row: Route, document: dict[str, Any], *, revision: int) -> dict[str, Any] | None:
     """Write the document's values to the row where they differ; answers what the row was, or None where nothing did."""
     was = row.as_document()
-    if was == document:
+    # The bytes too: to Python 1 and True are equal, to whoever reads the document they are not.
+    if was == document and canonical_bytes(was) == canonical_bytes(document):
         return None
     for column, value in _columns(document).items():
         setattr(row, column, value)

@@ -44,5 +44,9 @@
     });
   }
   form.elements.kind?.addEventListener("change", refresh);
+  // The server takes a thousand fields, and a route's groups have more; what is empty says nothing.
+  form.addEventListener("formdata", ({ formData }) => {
+    for (const [name, value] of [...formData]) if (value === "") formData.delete(name);
+  });
   refresh();
 })();

@@ -1,13 +1,15 @@
 """All keys of a route over HTTP, the default, lint, and every fact of `decide/`."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from audit.models import AuditEntry
 from routes import engine
 from routes.document import document_of
-from routes.orgs.models import Organization
+from routes.orgs.models import Organization, new_id
 from tests.api.conftest import Caller
 from tests.api.test_routes import problem
 from tests.build import a_route, an_org, usual_prices
@@ -110,6 +112,38 @@ def test_a_patch_that_the_engine_refuses_changes_nothing(
     body = problem(editor("patch", f"routes/{id}/", change), 422, "invalid_route")
     assert [(error["pointer"], error["code"]) for error in body["errors"]] == [(pointer, code)]
     assert document_of(org).version == 1
+
+
+@pytest.mark.parametrize("write", [str.upper, lambda id: id.replace("-", ""), "{{{}}}".format, "urn:uuid:{}".format])
+def test_an_id_in_a_url_may_be_written_in_any_way_that_is_read(
+    editor: Caller, org: Organization, write: Callable[[str], str]
+) -> None:
+    id = editor("post", "routes/", FULL).json()["route"]["id"]
+    path = f"routes/{write(id)}/"
+    for answer in (
+        editor("put", path, {**FULL, "priority": 1}),
+        editor("put", path, {**FULL, "id": id.upper(), "priority": 2}),
+        editor("patch", path, {"priority": 3}),
+        editor("patch", path, {"id": None, "priority": 4}),
+    ):
+        assert (answer.status_code, answer.json().get("changed")) == (200, True), answer.json()
+        assert answer.json()["route"]["id"] == id
+    assert editor("delete", path).status_code == 200
+    targets = AuditEntry.objects.filter(target_type="route").values_list("target_id", flat=True)
+    assert set(targets) == {id}, "the log names it in one way"
+
+
+def test_an_unknown_route_is_told_before_the_body_is_looked_at(editor: Caller) -> None:
+    problem(editor("put", f"routes/{new_id()}/", [5]), 404, "not_found")
+
+
+def test_true_and_one_are_two_values(editor: Caller, org: Organization) -> None:
+    id = editor("post", "routes/", {**FULL, "meta": {"x-a": 1, "x-b": [0]}}).json()["route"]["id"]
+    meta = {"x-a": True, "x-b": [False]}
+    assert editor("patch", f"routes/{id}/", {"meta": meta}).json()["changed"] is True
+    answered = editor("get", f"routes/{id}/").json()["meta"]
+    assert json.dumps(answered) == json.dumps(meta) == json.dumps(document_of(org).content["routes"][0]["meta"])
+    assert editor("patch", f"routes/{id}/", {"meta": {"x-a": True, "x-b": [False]}}).json()["changed"] is False
 
 
 def test_a_write_answers_the_findings_that_name_its_route(editor: Caller) -> None:

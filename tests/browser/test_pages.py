@@ -10,10 +10,12 @@ import pytest
 from django.test import Client
 
 from plans.runs.worker import run_next
+from routes.engine import Action
 from routes.orgs.models import Organization
 from routes.rules.models import Route
+from routes.rules.services import set_default
 from tests.browser.conftest import Visitor
-from tests.build import a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
+from tests.build import BY, a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
@@ -74,7 +76,7 @@ RICH: dict[str, Any] = {
         "owner": "platform",
         "labels": {"stage": "trial"},
         "link": "https://issues.example/7",
-        "x-budget": {"monthly": 1e22, "by": ["a", None]},
+        "x-budget": {"monthly": 2.5e-7, "by": ["a", None]},
     },
 }
 
@@ -125,6 +127,24 @@ def test_every_page_is_clean_light_dark_and_on_a_phone(org: Organization, visito
         someone.check()
         shot(page, f"{name}-phone")
         page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_long_words_make_no_page_wider_than_the_window(org: Organization, visitor: Callable[[Any], Visitor]) -> None:
+    long = "m" * 512
+    when = {"tag_equals": long, "metadata": {long: [long]}, "any_of": [{"model_in": [long]}]}
+    meta = {"owner": long, "labels": {long: long}}
+    row = a_route(org, "n" * 200, when=when, then={"target_model": long, "fallbacks": ["f" * 512]}, meta=meta)
+    set_default(org, Action(long), by=BY)
+    edda = visitor(a_person("edda", org, "editor"))
+    for width in (1280, 390):
+        for path in ("routes/", f"routes/{row.uid}/", f"routes/{row.uid}/delete/", "routes/default/", "try/"):
+            page = edda.visit(f"/admin/o/{org.slug}/{path}")
+            page.set_viewport_size({"width": width, "height": 800})
+            edda.check()
+        page.get_by_label("Requested model").fill(long)
+        page.get_by_role("button", name="Try").click()
+        page.get_by_role("region", name="What every route saw").wait_for()
+        edda.check()
 
 
 def test_from_the_first_route_to_a_reverted_plan(org: Organization, visitor: Callable[[Any], Visitor]) -> None:
@@ -235,6 +255,20 @@ def test_groups_are_added_and_removed_and_an_action_shows_what_belongs_to_it(
     text = page.inner_text("main")
     assert "(tag is a or fewer than 9 input tokens) and not (model is gpt-4o)" in text
     assert "→ refused with 403 not_allowed: “Ask your admin.”" in text
+    edda.check()
+
+
+def test_a_route_with_as_many_alternatives_as_it_may_have_can_be_edited(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    row = a_route(org, "many", when={"any_of": [{"tag_equals": str(number)} for number in range(64)]})
+    edda = visitor(a_person("edda", org, "editor"))
+    page = edda.visit(f"/admin/o/{org.slug}/routes/{row.uid}/")
+    page.get_by_label("Priority").fill("7")
+    page.get_by_role("button", name="Save and publish").click()
+    assert "“many” is live as version 4." in page.inner_text("main")
+    row.refresh_from_db()
+    assert (row.priority, [group["tag_equals"] for group in row.conditions["any_of"]]) == (7, [*map(str, range(64))])
     edda.check()
 
 

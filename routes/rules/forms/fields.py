@@ -3,7 +3,7 @@ the engine accepts is changed by being shown and sent again."""
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
@@ -16,12 +16,16 @@ from routes.rules.forms import lines
 
 
 class Text(forms.CharField):
-    """One line, with its inner and outer spaces; empty for nothing."""
+    """Text with its inner and outer spaces; empty for nothing."""
 
     def __init__(self, *, completes_from: str = "", **kwargs: Any) -> None:
         if completes_from:
             kwargs["widget"] = forms.TextInput(attrs={"list": completes_from, "autocomplete": "off"})
         super().__init__(**{"required": False, "strip": False, **kwargs})
+
+    def to_python(self, value: Any) -> str:
+        # Browsers send every line break as two characters.
+        return (super().to_python(value) or "").replace("\r\n", "\n")
 
 
 class Paragraph(Text):
@@ -30,7 +34,7 @@ class Paragraph(Text):
     widget = forms.Textarea(attrs={"rows": 2})
 
     def to_python(self, value: Any) -> str:
-        return " ".join((super().to_python(value) or "").replace("\r\n", "\n").split("\n"))
+        return super().to_python(value).replace("\n", " ")
 
 
 class Lines(Text):
@@ -39,7 +43,7 @@ class Lines(Text):
     widget = forms.Textarea(attrs={"rows": 3})
 
     def to_python(self, value: Any) -> list[str]:  # type: ignore[override]
-        return [line for line in (value or "").replace("\r\n", "\n").split("\n") if line.strip()]
+        return [line for line in super().to_python(value).split("\n") if line.strip()]
 
     def prepare_value(self, value: Any) -> Any:
         return "\n".join(value) if isinstance(value, list) else value
@@ -116,13 +120,20 @@ class UtcTime(forms.DateTimeField):
     widget = _UtcInput(attrs={"step": "any"})
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(required=False, **kwargs)
+        super().__init__(**{"required": False, **kwargs})
 
     def prepare_value(self, value: Any) -> Any:
         if not isinstance(value, datetime):
             return value
         text = value.replace(tzinfo=None).isoformat()  # strftime writes early years with fewer digits
         return text.removesuffix("000") if "." in text else text.removesuffix(":00")
+
+    def clean(self, value: Any) -> datetime | None:
+        at = super().clean(value)
+        try:
+            return None if at is None else at.astimezone(UTC)
+        except OverflowError:  # a text may carry an offset, which can lead out of the calendar
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
 
 
 class Days(forms.MultipleChoiceField):

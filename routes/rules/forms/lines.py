@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from routes.engine.reading import without_surrogates
+
 Number = int | float
 
 
@@ -146,6 +148,8 @@ class _Words:
                 word, self._at = _QUOTED.raw_decode(line, self._at)
             except ValueError:
                 raise ValueError('A quote is not closed; write \\" for a quote inside.') from None
+            if word != without_surrogates(word):
+                raise ValueError("A lone surrogate is no character.")  # no page could show it
             while self._at < len(line) and line[self._at].isspace():
                 self._at += 1
             if self._at < len(line) and line[self._at] not in signs:

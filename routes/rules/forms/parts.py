@@ -12,10 +12,13 @@ from routes.rules.forms.fields import Days, Json, Lines, Notation, Paragraph, Te
 from routes.rules.sentences import condition
 from routes.times import rfc3339
 
+#: The steps from an object to a value within it: keys, and of lists the index.
+Steps = list[str | int]
+
 
 def is_given(value: Any) -> bool:
     """Whether a field says something: 0 does."""
-    return value is True or (value is not False and value not in (None, "") and value not in ([], {}))
+    return value is not False and value not in (None, "", [], {})
 
 
 def _given(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -38,7 +41,7 @@ class Part(forms.Form):
         self.is_valid()
         self.own_mistakes = frozenset(self.errors)
 
-    def add_issue(self, path: list[str], message: str) -> bool:
+    def add_issue(self, path: Steps, message: str) -> bool:
         """Show an issue at the field that it is about, unless that has a mistake of its own; False where no field is
         about it. `path` leads from this part's object to the value."""
         name, within = self.field_of(path)
@@ -46,13 +49,13 @@ class Part(forms.Form):
             return False
         if name not in self.own_mistakes:
             # Of a list or an object the message says which member.
-            steps = [f"no. {int(step) + 1}" if step.isdigit() else step for step in within]
+            steps = [f"no. {step + 1}" if isinstance(step, int) else step for step in within]
             self.add_error(name, ": ".join([*steps, message]))
         return True
 
-    def field_of(self, path: list[str]) -> tuple[str, list[str]]:
+    def field_of(self, path: Steps) -> tuple[str, Steps]:
         """The field for the value at this path, and the rest of the path within it."""
-        return (path[0], path[1:]) if path else ("", [])
+        return (str(path[0]), path[1:]) if path else ("", [])
 
     def shown(self, names: Iterable[str]) -> list[Any]:
         return [self[name] for name in names]
@@ -119,8 +122,8 @@ class AboutPart(Part):
             raise forms.ValidationError(f"{', '.join(known)} has a field of its own.")
         return value
 
-    def field_of(self, path: list[str]) -> tuple[str, list[str]]:
-        return (path[0], path[1:]) if path and path[0] in self.KEYS else ("extensions", path)
+    def field_of(self, path: Steps) -> tuple[str, Steps]:
+        return (str(path[0]), path[1:]) if path and path[0] in self.KEYS else ("extensions", path)
 
     def visible(self) -> list[Any]:
         has_extensions = self.is_used(["extensions"])
@@ -217,7 +220,7 @@ class ConditionsPart(Part):
             raise forms.ValidationError('Write an object with "any_of", "not" or both.')
         return value
 
-    def field_of(self, path: list[str]) -> tuple[str, list[str]]:
+    def field_of(self, path: Steps) -> tuple[str, Steps]:
         if path and path[0] in ("any_of", "not"):
             return "nested", path
         if path and path[0] == "time_window":
@@ -350,11 +353,11 @@ class ActionPart(Part):
                     self.add_error(name, f"This does not belong to “{dict(self.KINDS)[kind]}”: empty it.")
         return data
 
-    def add_issue(self, path: list[str], message: str) -> bool:
+    def add_issue(self, path: Steps, message: str) -> bool:
         # Where a field has a mistake, the rest of the action lacks its value, which is no second mistake.
         return bool(self.own_mistakes) or super().add_issue(path, message)
 
-    def field_of(self, path: list[str]) -> tuple[str, list[str]]:
+    def field_of(self, path: Steps) -> tuple[str, Steps]:
         if path and path[0] == "refuse":
             return (f"refuse_{path[1]}", path[2:]) if len(path) > 1 else ("refuse_status", [])
         return super().field_of(path)

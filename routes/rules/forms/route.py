@@ -12,10 +12,10 @@ from routes import engine
 from routes.engine.action import KEYS as ACTION_KEYS
 from routes.engine.action import read_action
 from routes.engine.conditions import KEYS as CONDITION_KEYS
-from routes.engine.conditions import read_conditions
+from routes.engine.conditions import MAX_ATOMS, read_conditions
 from routes.engine.reading import UNLIMITED, Reading
 from routes.engine.times import read_time
-from routes.rules.forms.parts import AboutPart, ActionPart, ConditionsPart, IdentityPart, Part
+from routes.rules.forms.parts import AboutPart, ActionPart, ConditionsPart, IdentityPart, Part, Steps
 
 Issue = Mapping[str, str]
 
@@ -57,7 +57,7 @@ class WholeForm:
             if part is None or not part.add_issue(path, issue["message"]):
                 self._other.append(f"{issue['path']}: {issue['message']}" if issue["path"] else issue["message"])
 
-    def place(self, steps: list[str]) -> tuple[Part | None, list[str]]:
+    def place(self, steps: Steps) -> tuple[Part | None, Steps]:
         """The part that an issue is about, and the path within it."""
         raise NotImplementedError
 
@@ -80,7 +80,8 @@ class RouteForm(WholeForm):
     """The whole route. Groups of conditions are named by hidden fields: `any_of` with a number for each alternative,
     `not` for the exception; the fields of a group carry its name in front."""
 
-    MAX_GROUPS = 64
+    #: As many as a stored route may have, and more than may be saved: the engine refuses them, nothing is cut in silence.
+    MAX_GROUPS = 2 * MAX_ATOMS
 
     def __init__(
         self, data: QueryDict | None = None, *, route: Mapping[str, Any] | None = None, revision: int | None = None
@@ -117,7 +118,6 @@ class RouteForm(WholeForm):
 
     def document(self) -> dict[str, Any]:
         when = self.when.document()
-        when.pop("nested", None)
         if self.any_of:
             when["any_of"] = [group.document() for group in self.any_of]
         if self.not_ is not None:
@@ -129,13 +129,15 @@ class RouteForm(WholeForm):
     def judge(self) -> None:
         engine.NewRoute.from_dict(self.document())
 
-    def place(self, steps: list[str]) -> tuple[Part | None, list[str]]:
+    def place(self, steps: Steps) -> tuple[Part | None, Steps]:
         part: Part | None = None
         match steps:
-            case ["when", "any_of", index, *rest] if index.isdigit() and int(index) < len(self.any_of) and rest:
-                part, steps = self.any_of[int(index)], rest
+            case ["when", "any_of", int(index), *rest] if index < len(self.any_of) and rest:
+                part, steps = self.any_of[index], rest
             case ["when", "not", *rest] if rest:
                 part, steps = self.not_, rest
+            case ["when", "any_of" | "not", *_]:
+                pass  # about the groups as such
             case ["when", *rest]:
                 part, steps = self.when, rest
             case ["then", *rest]:
@@ -204,7 +206,7 @@ class DefaultForm(WholeForm):
         if document is not None:
             engine.Action.from_dict(document)
 
-    def place(self, steps: list[str]) -> tuple[Part | None, list[str]]:
+    def place(self, steps: Steps) -> tuple[Part | None, Steps]:
         return self.then, steps
 
 
@@ -243,6 +245,7 @@ def _readable_action(then: Any) -> dict[str, Any]:
     return found
 
 
-def _steps(path: str) -> list[str]:
+def _steps(path: str) -> Steps:
     """`when.any_of[0].tag_equals` as its steps; a name in the middle may hold dots, which nobody looks at."""
-    return [step for step in re.split(r"\.|\[(\d+)\]\.?", path) if step]
+    names_and_indexes = enumerate(re.split(r"\.|\[([0-9]+)\]\.?", path))
+    return [int(step) if place % 2 else step for place, step in names_and_indexes if step]

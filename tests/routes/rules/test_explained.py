@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 
 from routes.engine import Action, Conditions, Engine, NewRoute, RequestContext, Route
 from routes.engine.ids import uuid7
-from routes.rules.explained import conditions_as_tree
+from routes.rules.explained import conditions_as_tree, verdict
 from tests.routes.rules.generate import NEW_ROUTES
 
 
@@ -63,6 +63,13 @@ def test_what_is_not_known_is_unknown_and_not_absent() -> None:
         "unknown: Has tools yes, seen unknown",
         "unknown: Figure n between 1 and 2 (both excluded), seen unknown",
     ]
+
+
+def test_a_default_that_takes_only_a_share_is_not_told_as_a_route() -> None:
+    decision = Engine([], default=Action("m", traffic_pct=0)).explain(RequestContext("big")).to_dict()["decision"]
+    assert verdict(decision, "big")["headline"] == (
+        "No route takes it, and it is outside the share of what is set for such requests: it passes unchanged → big"
+    )
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])

@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.test import Client
@@ -12,7 +13,7 @@ from routes import engine
 from routes.document import document_of
 from routes.orgs.models import Organization
 from routes.rules.models import Route
-from routes.rules.services import update_route
+from routes.rules.services import set_default, update_route
 from tests.build import BY, a_person, a_route, usual_prices
 from tests.paths import shared
 from tests.routes.rules.test_route_form import NEW, Controls
@@ -108,6 +109,19 @@ def test_a_row_that_no_engine_loads_is_reported_and_can_be_mended_or_deleted(
     assert "not loaded" not in text_of(client.get(url(org, "routes/")))
 
 
+def test_routes_that_this_machine_cannot_serve_are_listed_and_can_be_mended(client: Client, org: Organization) -> None:
+    row = a_route(org, "hours", when={"time_window": {"from": "08:00", "to": "09:00", "tz": "Europe/Berlin"}})
+    edit = url(org, f"routes/{row.uid}/")
+    with patch("routes.engine.times.zone_named", side_effect=LookupError):
+        assert "not loaded" in text_of(client.get(url(org, "routes/")))
+        page = text_of(client.get(edit))
+        assert "There is no time zone" in page
+        assert "Nothing can be tried here. The route at [0]" in text_of(client.get(url(org, "try/"), follow=True))
+        assert client.post(edit, {**NEW, "revision": Controls(page).sent["revision"]}).status_code == 302
+        assert "not loaded" not in text_of(client.get(url(org, "routes/")))
+    assert document_of(org).content["routes"][0]["name"] == NEW["name"]
+
+
 def test_nothing_that_is_sent_breaks_the_forms(client: Client, org: Organization) -> None:
     row = a_route(org, "there")
     fields = (
@@ -129,6 +143,9 @@ def test_nothing_that_is_sent_breaks_the_forms(client: Client, org: Organization
         "<",
         "a = \\",
         "9999-12-31T23:59",
+        "9999-12-31T23:59-05:00",
+        "² = a, a",
+        '"\\ud800" x = 1',
     ]
     nasty += json.loads(shared("vectors/naughty-strings.json").read_text(encoding="utf-8"))[::40]
     for text in nasty:
@@ -144,6 +161,53 @@ def test_a_lone_surrogate_in_a_chat_body_is_shown_as_a_replacement(client: Clien
     a_route(org, when={"model_in": ["a"]})
     page = text_of(client.post(url(org, "try/"), {"chat": '{"model": "x\\ud800"}'}))
     assert "x\ufffd" in page
+
+
+def test_a_text_of_several_lines_is_tried_with_the_line_breaks_that_clients_send(
+    client: Client, org: Organization
+) -> None:
+    a_route(org, "stop", when={"prompt_matches_any_of": ["(?m)^stop$"]})
+    page = text_of(client.post(url(org, "try/"), {"prompt": "please\r\nstop\r\nnow"}))
+    assert "“stop” takes it" in page
+
+
+def test_a_time_beyond_the_calendar_is_refused_where_a_request_is_tried(client: Client, org: Organization) -> None:
+    page = text_of(client.post(url(org, "try/"), {"at": "9999-12-31T23:59-05:00"}), 422)
+    assert "Enter a valid date/time." in page
+    assert "Not tried." in page
+
+
+def test_the_second_of_two_editors_of_the_default_is_told_what_it_reads_now(client: Client, org: Organization) -> None:
+    page = url(org, "routes/default/")
+    opened = Controls(text_of(client.get(page))).sent
+    set_default(org, engine.Action("colleague"), by=BY)
+    a_route(org, "elsewhere")
+    mine = {**opened.dict(), "kind": "send", "target_model": "mine"}
+    refused = text_of(client.post(page, mine), 422)
+    assert "Somebody changed this after you opened it. It now reads: colleague." in refused
+    assert document_of(org).content["default"] == {"target_model": "colleague"}
+    again = Controls(refused).sent
+    assert again["target_model"] == "mine"
+    assert client.post(page, again).status_code == 302
+    assert document_of(org).content["default"] == {"target_model": "mine"}
+
+
+def test_a_default_that_changes_while_the_form_is_checked_is_not_overwritten(client: Client, org: Organization) -> None:
+    def read_too_early(read: Organization) -> None:
+        set_default(org, engine.Action("colleague"), by=BY)
+
+    with patch("routes.rules.admin.default_of", side_effect=read_too_early):
+        page = text_of(client.post(url(org, "routes/default/"), {"kind": "send", "target_model": "mine"}), 422)
+    assert "The routes changed since version 0" in page
+    assert document_of(org).content["default"] == {"target_model": "colleague"}
+
+
+def test_a_delete_that_no_gateway_would_load_is_told_not_an_error(client: Client, org: Organization) -> None:
+    row = a_route(org)
+    Organization.objects.filter(pk=org.pk).update(default_action={"unheard_of": 1})
+    page = text_of(client.post(url(org, f"routes/{row.uid}/delete/"), follow=True))
+    assert "unheard_of" in page
+    assert Route.objects.filter(pk=row.pk).exists()
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,8 @@ def mistakes(form: RouteForm | DefaultForm) -> dict[str, list[str]]:
         ({"priority": "1.5"}, "priority", "whole number"),
         ({"active_from": "2026-05-02T00:00", "active_until": "2026-05-01T00:00"}, "active_until", "after active_from"),
         ({"active_from": "9999-12-31T23:59"}, "active_from", "between the years"),
+        ({"active_from": "0001-01-01T00:00+05:00"}, "active_from", "valid date/time"),
+        ({"active_until": "9999-12-31T23:59-05:00"}, "active_until", "valid date/time"),
         ({"link": "javascript:alert(1)"}, "link", "https://"),
         ({"labels": "stage"}, "labels", "There is no = in it"),
         ({"extensions": '{"y-a": 1}'}, "extensions", "no key 'y-a'"),
@@ -130,6 +132,9 @@ def mistakes(form: RouteForm | DefaultForm) -> dict[str, list[str]]:
         ({"headers": "X-Team = a"}, "headers", "lower case"),
         ({"metadata": "team = a, a"}, "metadata", "team: no. 2: "),
         ({"metadata": "team = a\nteam = b"}, "metadata", "there twice"),
+        ({"metadata": "5 = a, a"}, "metadata", "5: no. 2: "),
+        ({"metadata": "² = a, a"}, "metadata", "²: no. 2: "),
+        ({"metadata": '"\\ud800" x = a'}, "metadata", "A lone surrogate"),
         ({"numbers": "x >= 3"}, "numbers", "strict"),
         ({"numbers": "x > 1e999"}, "numbers", "x: gt: A number is finite"),
         ({"window_days": ["mon"]}, "window_tz", "missing"),
@@ -190,6 +195,11 @@ def test_too_many_conditions_are_told_above_the_form() -> None:
     groups = [str(number) for number in range(40)]
     many = {f"any_of-{number}-{field}": "5" for number in groups for field in ("input_tokens_gt", "input_tokens_lt")}
     assert "At most 64 conditions" in mistakes(filled(any_of=groups, **many))[""][0]
+
+
+def test_too_many_alternatives_are_refused_and_none_is_left_out_in_silence() -> None:
+    groups = [str(number) for number in range(65)]
+    assert mistakes(filled(any_of=groups)) == {"": ["when.any_of: At most 64 alternatives; this list has 65."]}
 
 
 def test_groups_are_added_by_number_and_removed_by_their_checkbox() -> None:

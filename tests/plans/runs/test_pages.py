@@ -1,0 +1,89 @@
+"""The pages about plans, as they answer: nothing that is sent to them is an error of the server."""
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from plans.runs.models import PlanRun, State
+from plans.runs.services import propose
+from routes.errors import TooManyRoutes
+from routes.orgs.models import Organization
+from tests.build import BY, START, a_person, a_plan, projected, traffic, usual_prices
+
+pytestmark = pytest.mark.django_db
+ROUTE: dict[str, Any] = {"name": "all", "then": {"target_model": "m"}}
+FIELDS = {
+    "name": "cheaper",
+    "mode": "merge",
+    "routes": json.dumps([ROUTE]),
+    "window_start": "2026-05-01T00:00",
+    "window_end": "2026-05-02T00:00",
+}
+TOO_MANY = [{**ROUTE, "name": str(number)} for number in range(1_001)]
+
+
+@pytest.fixture
+def client(org: Organization) -> Client:
+    client = Client()
+    client.force_login(a_person("ada", org, "admin"))
+    return client
+
+
+def url(org: Organization, path: str) -> str:
+    return f"/admin/o/{org.slug}/plans/{path}"
+
+
+def test_a_plan_is_made_of_what_the_form_says(client: Client, org: Organization) -> None:
+    assert client.post(url(org, "new/"), FIELDS).status_code == 302
+    plan = PlanRun.objects.get(org=org)
+    assert (plan.state, plan.name, plan.window_start) == (State.QUEUED, "cheaper", START)
+    assert [route["name"] for route in plan.proposed_routes] == ["all"]
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "message"),
+    [
+        ("routes", "[" * 100_000, "nested deeper than"),
+        ("routes", f"[{'1' * 5000}]", "is not JSON"),
+        ("routes", '[{"name": "a", "name": "b", "then": {"target_model": "m"}}]', "same key twice"),
+        ("routes", '[{"name": "\\ud800", "then": {"target_model": "m"}}]', "lone surrogates are refused"),
+        ("routes", '[{"name": "a", "\\ud800": 1, "then": {"target_model": "m"}}]', "There is no key"),
+        ("routes", "[NaN]", "NaN is not a JSON number"),
+        ("routes", "[]", "required"),
+        ("routes", '{"name": "a"}', "Write a list"),
+        ("routes", '[{"name": "a"}]', "routes[0].then: then is missing"),
+        ("window_start", "0001-01-01T00:00+05:00", "valid date/time"),
+        ("window_end", "9999-12-31T23:59-05:00", "valid date/time"),
+        ("window_end", "", "required"),
+        ("window_end", "2026-04-01T00:00", "ends before it begins"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_mistake_in_a_plan_is_told_in_the_form(
+    client: Client, org: Organization, field: str, text: str, message: str
+) -> None:
+    response = client.post(url(org, "new/"), {**FIELDS, field: text})
+    assert response.status_code == 422
+    assert message in response.content.decode()
+    assert not PlanRun.objects.exists()
+
+
+def test_a_plan_that_could_never_be_applied_is_refused_when_it_is_made(client: Client, org: Organization) -> None:
+    with pytest.raises(TooManyRoutes):
+        propose(org, name="a", routes=TOO_MANY, window_start=START, window_end=START.replace(day=2), by=BY)
+    response = client.post(url(org, "new/"), {**FIELDS, "mode": "replace", "routes": json.dumps(TOO_MANY)})
+    assert response.status_code == 422
+    assert "An organisation may have 1,000 routes" in response.content.decode()
+
+
+def test_routes_that_no_gateway_would_load_are_told_when_the_plan_is_applied(client: Client, org: Organization) -> None:
+    usual_prices()
+    traffic(org)
+    plan = projected(a_plan(org))
+    Organization.objects.filter(pk=org.pk).update(default_action={"unheard_of": 1})
+    page = client.post(url(org, f"{plan.pk}/apply/"), follow=True).content.decode()
+    assert "unheard_of" in page
+    plan.refresh_from_db()
+    assert plan.state == State.PROJECTED
