@@ -4,7 +4,7 @@
 # make bench   what the README's figures come from
 # make campaign PART=name   the long searches for faults, of which the suite runs a share
 
-.PHONY: run test test-sqlite test-postgres check bench campaign wheel clean
+.PHONY: run test test-rest test-sqlite test-postgres check bench campaign wheel clean
 .DEFAULT_GOAL := help
 
 UV := $(or $(shell command -v uv),.tools/bin/uv)
@@ -29,12 +29,17 @@ run: .venv/synced
 	@test -e .env || $(MAKE) -s .env
 	@exec $(PY) manage.py serve
 
+# Three at a time also on two cores: much of a test is waiting.
 test: .venv/synced
-	@$(MAKE) -s -j2 --output-sync=target test-sqlite test-postgres
+	@$(MAKE) -s -j3 --output-sync=target test-rest test-postgres test-sqlite
+
+test-rest: .venv/synced
+	@echo "== Pure rooms, processes, browser"
+	@TEST_DATABASE=none $(PY) -m pytest -q $(ARGS)
 
 test-sqlite: .venv/synced
-	@echo "== SQLite, pure rooms, browser"
-	@$(PY) -m pytest -q $(ARGS)
+	@echo "== SQLite"
+	@TEST_DATABASE=sqlite $(PY) -m pytest -q $(ARGS)
 
 test-postgres: .venv/synced
 	@echo "== PostgreSQL"

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from audit.database import drop_triggers
-from tests.databases import ON_POSTGRES
+from tests.databases import SHARE
 
 _teardown: Callable[..., None] = TransactionTestCase._fixture_teardown
 
@@ -24,14 +24,15 @@ TransactionTestCase._fixture_teardown = _teardown_without_triggers
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The PostgreSQL run repeats only what touches the database, and leaves the browser to the SQLite run."""
-    if not ON_POSTGRES:
+    """TEST_DATABASE names a share: `postgres` and `sqlite` what touches the database, `none` the rest, and the browser."""
+    if SHARE is None:
         return
     keep, drop = [], []
     for item in items:
         fixtures: Any = getattr(item, "fixturenames", ())
-        wanted = item.get_closest_marker("django_db") or item.get_closest_marker("both_databases")
-        (keep if wanted and "browser" not in fixtures else drop).append(item)
+        asks_database = item.get_closest_marker("django_db") or item.get_closest_marker("both_databases")
+        share = "database" if asks_database and "browser" not in fixtures else "none"
+        (keep if (share == "none") == (SHARE == "none") else drop).append(item)
     items[:] = keep
     config.hook.pytest_deselected(items=drop)
 

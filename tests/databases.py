@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-ON_POSTGRES = os.environ.get("TEST_DATABASE") == "postgres"
+SHARE = os.environ.get("TEST_DATABASE")
+ON_POSTGRES = SHARE == "postgres"
 
 _folder = Path(tempfile.mkdtemp(prefix="ra-"))
 os.environ |= {

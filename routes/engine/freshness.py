@@ -170,7 +170,7 @@ class Poller:
         self._next_poll = math.inf  # until this one is done
         watched = {}
         for org_id, entry in entries.items():
-            if entry.engine is not None and not entry.is_known:
+            if entry.engine is not None and not entry.is_known and org_id not in announced:
                 continue
             if entry.is_watched(now):
                 watched[org_id] = entry
@@ -269,8 +269,9 @@ class Poller:
         with self._lock:
             is_in_use = entry.install(engine, document is not None, monotonic())
             entry.tried_mark = flight.mark
-        if is_in_use and document is not None and self._loaded is not None:
-            self._loaded(document)
+            if is_in_use and document is not None and self._loaded is not None:
+                # Before anybody can drop the entry: what was served once is found from then on.
+                self._loaded(document)
         return None
 
     def _read(self, org_id: str) -> tuple[Document | None, Engine]:

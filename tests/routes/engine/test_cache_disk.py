@@ -430,6 +430,41 @@ def test_what_is_not_written_yet_is_found_as_if_it_were(
         assert cache.engine_for(ORG).version == 2
 
 
+def test_what_was_served_is_found_also_by_whoever_drops_it_at_once(
+    store: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, saving, go_on = disk.DiskThread.save, threading.Event(), threading.Event()
+
+    def slow(self: disk.DiskThread, document: Document) -> None:
+        saving.set()
+        go_on.wait(20)
+        save(self, document)
+
+    monkeypatch.setattr("routes.engine.cache.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(disk.DiskThread, "save", slow)
+    for org_id in (ORG, OTHER_ORG):
+        put(folder, 1, org_id=org_id)
+    store.publish(2)
+    seen: list[int] = []
+
+    def see() -> None:
+        saving.wait(20)
+        seen.append(cache.engine_for(ORG).version)
+        store.error = OSError("refused")
+        cache.engine_for(OTHER_ORG)  # there is room for one only
+        seen.append(cache.engine_for(ORG).version)
+
+    with EngineCache(store, poll_seconds=NEVER, max_orgs=1, snapshot_dir=folder) as cache:
+        threads = [threading.Thread(target=call) for call in (lambda: cache.engine_for(ORG), see)]
+        for thread in threads:
+            thread.start()
+        threads[1].join(2)
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        assert seen == [2, 2]
+
+
 def test_a_read_that_ends_late_brings_nothing_old_back(
     store: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

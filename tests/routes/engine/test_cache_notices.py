@@ -194,6 +194,19 @@ def test_a_hint_about_an_organisation_that_is_not_there_after_all_changes_nothin
         assert cache.status()["orgs"][nobody]["last_error"] is None
 
 
+def test_a_hint_that_comes_with_a_full_poll_counts_for_what_was_unknown_too(store: Announcing) -> None:
+    nobody = uuid7()
+    with EngineCache(store, poll_seconds=NEVER) as cache:
+        assert cache.engine_for(nobody).version == 0
+        settled(cache, store)
+        store.publish(1, org_id=nobody)
+        with cache._poller._lock:
+            cache._poller._is_all_announced = True
+            cache._poller._announced.add(nobody)
+            cache._poller._wake.notify()
+        assert eventually(lambda: cache.engine_for(nobody).version == 1, 2)
+
+
 def test_without_a_thread_to_be_had_there_is_polling_alone(store: Announcing, monkeypatch: pytest.MonkeyPatch) -> None:
     start = threading.Thread.start
 
