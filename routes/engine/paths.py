@@ -37,12 +37,13 @@ class PathMatch(NamedTuple):
     """The path route that a request goes to: its pattern and target, what the parameters took (percent-decoded once, as
     UTF-8, U+FFFD for what is none), and what the star took, raw: empty where it took nothing, None without a star.
 
-    A tuple, because one is made per request and no other immutable value costs so little.
+    A tuple, because one is made per request and no other immutable value costs so little. What parameters took is a dict
+    of this match alone; where there are none, one that cannot be changed.
     """
 
     pattern: str
     target_url: str
-    params: FrozenDict[str, str]
+    params: Mapping[str, str]
     remainder: str | None
 
     def url(self, query: str = "") -> str:
@@ -149,7 +150,7 @@ class PathTable:
             return None
         entry = fitting[0]
         if entry.is_simple and is_plain:  # the usual case, answered without another call
-            taken = FrozenDict({name: segments[index] for name, index in entry.parameters})
+            taken = {name: segments[index] for name, index in entry.parameters}
             return _new_tuple(PathMatch, (entry.pattern, entry.target_url, taken, None))
         chosen = _chosen(fitting, method, headers) if entry.asks else entry
         return None if chosen is None else chosen.matched(path, segments)
@@ -202,9 +203,9 @@ class _Entry:
         if not parameters:
             return _new_tuple(PathMatch, (self.pattern, self.target_url, _NO_PARAMETERS, path[self.offset :]))
         if "%" in path:
-            taken = FrozenDict({name: unquote(segments[index]) for name, index in parameters})
+            taken = {name: unquote(segments[index]) for name, index in parameters}
         else:
-            taken = FrozenDict({name: segments[index] for name, index in parameters})
+            taken = {name: segments[index] for name, index in parameters}
         remainder = "/".join(segments[self.depth :]) if self.star else None
         return _new_tuple(PathMatch, (self.pattern, self.target_url, taken, remainder))
 

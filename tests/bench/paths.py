@@ -222,7 +222,7 @@ def main() -> None:
     for name, goal in GOALS_US.items():
         large, small = took[1_000, name], took[100, name]["ours"]
         figure = microseconds(large["ours"])
-        beside = ", ".join(f"{times(large[peer] / large['ours'])} {peer}" for peer in list(large)[1:])
+        beside = ", ".join(f"{times(large[peer] / large['ours'])} faster than {peer}" for peer in list(large)[1:])
         is_held = large["ours"] <= goal * 1e-6
         tell(Row(f"path match, 1,000 patterns, {name}", f"<= {goal} us", figure, beside or "-", held(is_held)))
         flat = large["ours"] / small
