@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
 from routes.engine.compiled.chain import DECIDE_HEAD, Decide, Forced
-from routes.engine.compiled.dear import Dear, RowTest
+from routes.engine.compiled.dear import Dear
 from routes.engine.compiled.rows import Literal, Row
-from routes.engine.compiled.sets import Flags, Intervals, Models, Sets, Texts
+from routes.engine.compiled.sets import Flags, Intervals, Models, RowTest, Sets, Texts
+from routes.engine.context import RequestContext
 from routes.engine.decision import RouteDecision
 from routes.engine.outcomes import Outcome
 
@@ -138,7 +139,7 @@ def _lookups(
         elif kind == "headers":
             keep(f"{bind(Texts(literals, sets).of_header)}(context.headers.get({bind(name)}))")
         elif kind != "flag":
-            intervals = Intervals(literals, sets, is_whole=kind == "whole")
+            intervals = Intervals(literals, sets, _value_of(kind, name), is_whole=kind == "whole")
             fact = f"context.numbers.get({bind(name)})" if kind == "named_number" else f"context.{name}"
             bounds, table, unknown = bind(intervals.bounds), bind(intervals.table), bind(intervals.unknown)
             place = f"bisect_right({bounds}, value)"
@@ -146,8 +147,8 @@ def _lookups(
                 place += f" + bisect_left({bounds}, value)"
             lines.append(f" value = {fact}")
             keep(f"{unknown} if value is None else {table}[{place}]")
-            if not intervals.is_exact:
-                blurred.append(_row_test(intervals, kind, name))
+            if intervals.row_test is not None:
+                blurred.append(intervals.row_test)
     for start in range(0, len(flags), 3):
         group = list(flags)[start : start + 3]
         table = bind(Flags([flags[name] for name in group], sets).table)
@@ -157,11 +158,8 @@ def _lookups(
     return lines, blurred
 
 
-def _row_test(intervals: Intervals, kind: str, name: str) -> RowTest:
-    if kind == "named_number":
-        return lambda row, context: intervals.holds(row, context.numbers.get(name))
-    fact = attrgetter(name)
-    return lambda row, context: intervals.holds(row, fact(context))
+def _value_of(kind: str, name: str) -> Callable[[RequestContext], Any]:
+    return (lambda context: context.numbers.get(name)) if kind == "named_number" else attrgetter(name)
 
 
 _ORDER = {

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 
 from routes.engine.compiled.keywords import FEW, Search, search_many
 from routes.engine.compiled.literals import Test, test_of
 from routes.engine.compiled.rows import Literal
-from routes.engine.compiled.sets import Sets
+from routes.engine.compiled.sets import RowTest, Sets
 from routes.engine.context import RequestContext
-
-#: Whether one row, by its number, holds for a request.
-type RowTest = Callable[[int, RequestContext], bool]
 
 
 class Dear:
@@ -64,21 +60,23 @@ class Dear:
         while rows:
             lowest = rows & -rows
             row = lowest.bit_length() - 1
-            if blurred and not all(holds(row, context) for holds in blurred):
-                rows ^= lowest
-                continue
-            if searched & lowest:
-                rows &= self._not_searched | self._found(context)
-                searched = 0
-                continue
-            for index in needs[row]:
-                if index not in asked:
-                    asked.add(index)
-                    if not tests[index](context):
-                        rows = rows & others[index] if index in others else rows ^ lowest
-                        break
+            for holds in blurred:
+                if not holds(row, context):
+                    rows ^= lowest
+                    break
             else:
-                return row
+                if searched & lowest:
+                    rows &= self._not_searched | self._found(context)
+                    searched = 0
+                    continue
+                for index in needs[row]:
+                    if index not in asked:
+                        asked.add(index)
+                        if not tests[index](context):
+                            rows = rows & others[index] if index in others else rows ^ lowest
+                            break
+                else:
+                    return row
         return -1
 
     def _found(self, context: RequestContext) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from routes.engine.compiled.rows import Literal
-from routes.engine.context import UNKNOWN
+from routes.engine.context import UNKNOWN, RequestContext
 from routes.engine.meaning import pattern_matches
 
 #: So many model names are remembered where patterns make looking up one dear; names longer than this are not.
@@ -17,6 +17,8 @@ MAX_REMEMBERED, MAX_LENGTH = 4_096, 200
 MAX_TABLE_BYTES = 512 * 1024
 
 type Literals = list[tuple[int, Literal]]
+#: Whether one row, by its number, holds for a request.
+type RowTest = Callable[[int, RequestContext], bool]
 
 
 class Sets:
@@ -147,10 +149,12 @@ class Intervals:
     `bisect_left` and `bisect_right`: even between two bounds, odd on one.
 
     A set for each of many bounds would take memory by the square of the rows. So of many only some are looked at, and a
-    set has the rows that hold for any value between two of these; `holds` then says it of one row.
+    set has the rows that hold for any value between two of these; `row_test` then says it of one row.
     """
 
-    def __init__(self, literals: Literals, sets: Sets, *, is_whole: bool) -> None:
+    def __init__(
+        self, literals: Literals, sets: Sets, value_of: Callable[[RequestContext], Any], *, is_whole: bool
+    ) -> None:
         self.is_whole = is_whole
         self.unknown = sets.free_of(literals)
         every = sorted({literal.value[1] for _, literal in literals})
@@ -168,12 +172,8 @@ class Intervals:
         step = 1 + count * sets.count // (8 * MAX_TABLE_BYTES)
         self.bounds = every[step - 1 :: step]
         self.table = self._table(ranges, count, step)
-        self.is_exact = step == 1
-        if not self.is_exact:
-            self._every = every
-            self._first, self._end = array("Q", bytes(8 * sets.count)), array("Q", [count]) * sets.count
-            for row, (first, end) in ranges.items():
-                self._first[row], self._end[row] = first, end
+        #: What is to be asked of a row of the value's set; None where sets are exact.
+        self.row_test = None if step == 1 else _row_test(every, ranges, sets.count, value_of, is_whole)
 
     def _table(self, ranges: dict[int, tuple[int, int]], count: int, step: int) -> list[int]:
         """The sets for `bounds`, which are every `step`-th of those that make `count` places."""
@@ -190,11 +190,24 @@ class Intervals:
             table[place // step if self.is_whole else place // 2 // step + (place + 1) // 2 // step] |= rows
         return table
 
-    def holds(self, row: int, value: Any) -> bool:
-        """Whether a row of the value's set holds, where sets are not exact."""
+
+def _row_test(
+    every: list[Any],
+    ranges: dict[int, tuple[int, int]],
+    rows: int,
+    value_of: Callable[[RequestContext], Any],
+    is_whole: bool,
+) -> RowTest:
+    """Whether one row is within its own of these bounds."""
+    first, end = array("Q", bytes(8 * rows)), array("Q", [2 * len(every) + 1]) * rows
+    for row, (own_first, own_end) in ranges.items():
+        first[row], end[row] = own_first, own_end
+
+    def holds(row: int, context: RequestContext) -> bool:
+        value = value_of(context)
         if value is None:
-            return True
-        place = bisect_right(self._every, value)
-        if not self.is_whole:
-            place += bisect_left(self._every, value)
-        return self._first[row] <= place < self._end[row]
+            return True  # the set of the unknown is exact
+        place = bisect_right(every, value) if is_whole else bisect_right(every, value) + bisect_left(every, value)
+        return first[row] <= place < end[row]
+
+    return holds
