@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import OperationalError
 from django.http import Http404
 from rest_framework import exceptions
@@ -51,6 +52,7 @@ TITLES = {
     406: "Not available in this form",
     409: "In conflict with the present state",
     412: "Changed in the meantime",
+    413: "Too large",
     415: "Unsupported media type",
     422: "Not acceptable",
     429: "Too many requests",
@@ -81,6 +83,8 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
         error = NotFound("There is nothing here.")
     if isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
+    if isinstance(error, RequestDataTooBig):
+        error = engine.errors.PayloadTooLarge(f"A body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes.")
 
     if isinstance(error, exceptions.ValidationError):
         code, http_status, detail = "invalid", 422, "Some fields are not acceptable; see errors."

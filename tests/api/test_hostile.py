@@ -97,3 +97,12 @@ def test_hostile_strings_are_stored_as_they_are_or_refused_and_every_list_still_
     assert editor("get", "audit/?limit=500").status_code == 200
     explained = editor("post", "decide/", {"context": {"model": "x", "tag": "<script>"}})
     assert explained.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["routes/", "decide/", "plans/"])
+def test_a_body_that_is_too_large_is_a_problem_like_any_other(editor: Caller, settings: Any, path: str) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100_000
+    answer = editor("post", path, json.dumps({"name": "x" * 100_000}))
+    assert (answer.status_code, answer["Content-Type"]) == (413, "application/problem+json")
+    assert (answer.json()["code"], answer.json()["detail"]) == ("payload_too_large", "A body may have 100,000 bytes.")
+    assert editor("post", path, json.dumps({"name": "x" * 90_000})).status_code == 422
