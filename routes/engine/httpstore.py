@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Iterable
 from time import monotonic
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from routes.engine.document import MAX_CONTENT_BYTES, Document
 from routes.engine.errors import DocumentRejected, StoreUnavailable
 from routes.engine.ids import canonical_uuid
-from routes.engine.store import ReadingStore
+from routes.engine.store import ConnectedStore
 
 #: As much as `Document.from_bytes` parses.
 _MAX_BYTES = 2 * MAX_CONTENT_BYTES
@@ -48,7 +47,7 @@ class _Seen(NamedTuple):
         return self.good_version + self.is_bad
 
 
-class HttpStore(ReadingStore):
+class HttpStore(ConnectedStore):
     """A reading store on the application's API. `base_url` is where the application is served (`https://host` and a
     path, if it has one), `key` an API key that may read snapshots of the organisations asked for.
 
@@ -66,12 +65,6 @@ class HttpStore(ReadingStore):
     verified, against `ca_file` where one is given; over `http://` the key travels in clear. Connections are kept, shared
     by threads, and made anew in a forked child.
     """
-
-    _lock: threading.Lock
-    #: A `httpx.Client`; the name is not imported here, not even for the type.
-    _client: Any
-    #: The process that made the client.
-    _pid: int
 
     def __init__(
         self,
@@ -99,7 +92,7 @@ class HttpStore(ReadingStore):
         self._seen: dict[str, _Seen] = {}
         #: What `versions` downloaded and nobody fetched yet, with its ETag.
         self._kept: dict[str, tuple[str | None, Document]] = {}
-        self._forget()
+        super().__init__()
 
     def versions(self, org_ids: Iterable[str]) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -140,24 +133,6 @@ class HttpStore(ReadingStore):
             return kept
         return self._take(key, answer)
 
-    def close(self) -> None:
-        """Close the connections; the next read makes others."""
-        with self._lock:
-            if self._client is not None and self._pid == os.getpid():
-                self._client.close()
-            self._client = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _forget(self) -> None:
-        self._lock = threading.Lock()
-        self._client = None
-        self._pid = os.getpid()
-
     def _take(self, org_id: str, answer: _Answer) -> Document | None:
         """What an answer says, noted. Raises `DocumentRejected` and `StoreUnavailable`."""
         if answer.status == 404 and answer.media_type == "application/problem+json":
@@ -194,17 +169,14 @@ class HttpStore(ReadingStore):
             raise StoreUnavailable(f"HTTP: {str(error) or type(error).__name__}") from error
 
     def _connected(self) -> Any:
-        if self._pid != os.getpid():
-            # Its connections are the parent's: what is written here would be read there.
-            _left_behind.append(self._client)
-            self._forget()
+        self._leave_to_parent()
         with self._lock:
-            if self._client is None:
+            if self._connection is None:
                 import ssl
 
                 import httpx
 
-                self._client = httpx.Client(
+                self._connection = httpx.Client(
                     headers={
                         "Authorization": f"Bearer {self._key}",
                         "Accept": "application/json",
@@ -216,7 +188,7 @@ class HttpStore(ReadingStore):
                     follow_redirects=False,
                     trust_env=False,
                 )
-            return self._client
+            return self._connection
 
 
 def _body(response: Any, until: float) -> bytes:
@@ -239,6 +211,3 @@ def _meaning(status: int) -> str:
     if status == 404:
         return ", and not from the application: is base_url right?"
     return ": redirects are not followed" if 300 <= status < 400 else ""
-
-
-_left_behind: list[Any] = []

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Generator, Iterable
 from functools import cache
 from time import monotonic
-from typing import Any, Self
+from typing import Any
 
 from routes.engine.document import Document
 from routes.engine.errors import StoreUnavailable
 from routes.engine.ids import canonical_uuid
-from routes.engine.store import ReadingStore, document_of_row
+from routes.engine.store import ConnectedStore, document_of_row
 
 #: On which every publication announces its organisation, once it is committed.
 CHANNEL = "routing_versions"
@@ -30,7 +28,7 @@ _FETCH = """
 """
 
 
-class PostgresStore(ReadingStore):
+class PostgresStore(ConnectedStore):
     """A reading store on PostgreSQL. `dsn` is a libpq connection string or URI.
 
     One connection in autocommit, used under a lock, made at the first read and anew after an error and in a forked
@@ -41,15 +39,9 @@ class PostgresStore(ReadingStore):
     pooler that lends server connections out (PgBouncer) it is refused, and `EngineCache` polls.
     """
 
-    _lock: threading.Lock
-    #: A `psycopg.Connection`; the name is not imported here, not even for the type.
-    _connection: Any
-    #: The process that made the connection.
-    _pid: int
-
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._forget()
+        super().__init__()
 
     def versions(self, org_ids: Iterable[str]) -> dict[str, int]:
         return dict(self._rows(_VERSIONS, [canonical_uuid(org_id) for org_id in org_ids]))
@@ -72,33 +64,9 @@ class PostgresStore(ReadingStore):
         except psycopg.Error as error:
             raise StoreUnavailable(f"PostgreSQL: {error}") from error
 
-    def close(self) -> None:
-        """Close the connection; the next read makes another one."""
-        with self._lock:
-            self._drop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _forget(self) -> None:
-        self._lock = threading.Lock()
-        self._connection = None
-        self._pid = os.getpid()
-
-    def _drop(self) -> None:
-        if self._connection is not None and self._pid == os.getpid():
-            self._connection.close()
-        self._connection = None
-
     def _rows(self, query: str, parameter: object) -> list[Any]:
         psycopg = _psycopg()
-        if self._pid != os.getpid():
-            # Closing it here would end the parent's session: both processes hold the same socket.
-            _left_behind.append(self._connection)
-            self._forget()
+        self._leave_to_parent()
         with self._lock:
             try:
                 if self._connection is not None:
@@ -197,6 +165,5 @@ def _bounded(generator: Any, error: type[Exception]) -> Generator[Any, Any, Any]
 
 
 #: Connections of a parent: dropping them here, which closes them, would end the parent's sessions.
-_left_behind: list[Any] = []
 #: Of this process, and in a forked child of its parent.
 _listening: set[Any] = set()

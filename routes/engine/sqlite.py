@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from routes.engine.document import Document
 from routes.engine.errors import DocumentRejected, StoreUnavailable
 from routes.engine.ids import canonical_uuid
-from routes.engine.store import ReadingStore, document_of_row
+from routes.engine.store import ConnectedStore, document_of_row
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,7 +22,7 @@ _VERSIONS = "SELECT org_id, version FROM gateway_versions WHERE org_id IN (SELEC
 _FETCH = "SELECT org_slug, status, version, published_at, digest, content FROM gateway_documents WHERE org_id = ?"
 
 
-class SQLiteStore(ReadingStore):
+class SQLiteStore(ConnectedStore):
     """A reading store on a SQLite file, opened read-only.
 
     One connection, used under a lock and opened anew after an error and in a forked child. Ids are looked up in the
@@ -31,14 +30,9 @@ class SQLiteStore(ReadingStore):
     with its cause.
     """
 
-    _lock: threading.Lock
-    _connection: sqlite3.Connection | None
-    #: The process that opened the connection.
-    _pid: int
-
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.path.abspath(os.fspath(path))
-        self._forget()
+        super().__init__()
 
     def versions(self, org_ids: Iterable[str]) -> dict[str, int]:
         rows = self._rows(_VERSIONS, json.dumps([_native(org_id) for org_id in org_ids]))
@@ -52,40 +46,18 @@ class SQLiteStore(ReadingStore):
         slug, status, version, published_at, digest, content = rows[0]
         return document_of_row(key, slug, status, version, _read_time(published_at), digest, content)
 
-    def close(self) -> None:
-        """Close the connection; the next read opens another one."""
-        with self._lock:
-            if self._connection is not None and self._pid == os.getpid():
-                self._connection.close()
-            self._connection = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _forget(self) -> None:
-        self._lock = threading.Lock()
-        self._connection = None
-        self._pid = os.getpid()
-
     def _rows(self, query: str, parameter: str) -> list[Any]:
         import sqlite3
 
-        if self._pid != os.getpid():
-            # A connection must not be used, nor even closed, on the other side of a fork; it is left to itself.
-            _left_behind.append(self._connection)
-            self._forget()
+        self._leave_to_parent()
         with self._lock:
             try:
                 if self._connection is None:
                     self._connection = self._connect()
-                return self._connection.execute(query, (parameter,)).fetchall()
+                rows: list[Any] = self._connection.execute(query, (parameter,)).fetchall()
+                return rows
             except sqlite3.Error as error:
-                if self._connection is not None:
-                    self._connection.close()
-                    self._connection = None
+                self._drop()
                 raise StoreUnavailable(f"SQLite: {error}") from error
 
     def _connect(self) -> sqlite3.Connection:
@@ -99,9 +71,6 @@ class SQLiteStore(ReadingStore):
             isolation_level=None,
             check_same_thread=False,
         )
-
-
-_left_behind: list[Any] = []
 
 
 def _native(org_id: str) -> str:

@@ -1,11 +1,13 @@
-"""What a store offers (`Store`, `ManagedStore`), and what stores that read the application's SQL views share."""
+"""What a store offers (`Store`, `ManagedStore`), and what reading stores share."""
 
 from __future__ import annotations
 
+import os
+import threading
 import zlib
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from routes.engine.document import MAX_CONTENT_BYTES, MAX_DEPTH, Document, parse_json
 from routes.engine.errors import DocumentRejected, ManagementUnsupported
@@ -79,6 +81,48 @@ class ReadingStore:
 
     def delete_route(self, org_id: str, route_id: str, *, by: object = None, expected: int | None = None) -> bool:
         raise _unsupported(self)
+
+
+class ConnectedStore(ReadingStore):
+    """Base of reading stores that keep a connection: made at the first read, used under a lock, and made anew in a forked
+    child. `close` closes it, and the next read makes another one."""
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def close(self) -> None:
+        """Close the connection; the next read makes another one."""
+        with self._lock:
+            self._drop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        #: Of whatever kind the store has; drivers are not imported here, not even for the type.
+        self._connection: Any = None
+        #: The process that made the connection.
+        self._pid = os.getpid()
+
+    def _drop(self) -> None:
+        if self._connection is not None and self._pid == os.getpid():
+            self._connection.close()
+        self._connection = None
+
+    def _leave_to_parent(self) -> None:
+        """To be called before each use. After a fork both processes hold the same socket or file: to use the connection
+        in the child, and even to close it there, would disturb the parent."""
+        if self._pid != os.getpid():
+            _left_behind.append(self._connection)
+            self._forget()
+
+
+#: Connections of a parent: kept, because to collect one would close it.
+_left_behind: list[object] = []
 
 
 def _unsupported(store: object) -> ManagementUnsupported:

@@ -242,7 +242,7 @@ def test_an_answer_that_is_none_is_store_unavailable_with_its_cause(
             assert caught.value.__cause__ is not None
             assert KEY not in str(caught.value)
             assert time.monotonic() - began < 10
-        store._client.timeout = 5  # only to wait less for what never comes
+        store._connection.timeout = 5  # only to wait less for what never comes
         assert store.fetch(OTHER_ORG) is not None  # and what is left of the connection disturbs nobody
 
 
@@ -482,19 +482,19 @@ def test_many_threads_share_a_store(application: Application) -> None:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
 def test_a_forked_child_makes_its_own_connections(application: Application, store: HttpStore) -> None:
     store.versions([ORG])
-    before = store._client
+    before = store._connection
     store._lock.acquire()  # as another thread may hold it at the moment of the fork
     child = os.fork()
     if child == 0:
         good = False
         try:
-            good = store.versions([ORG]) == {ORG: 3} and store._client is not before
+            good = store.versions([ORG]) == {ORG: 3} and store._connection is not before
         finally:
             os._exit(0 if good else 1)
     store._lock.release()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert store.versions([ORG]) == {ORG: 3}
-    assert store._client is before
+    assert store._connection is before
 
 
 # --- The application itself -------------------------------------------------------------------------------------------
