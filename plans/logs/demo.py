@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from plans.logs.formats import Row, cost_usd, invented_latency_ms, priced_model
 from plans.logs.services import ImportReport, import_rows
-from plans.prices import price_list
-from plans.replay.prices import PriceList
+from routes.catalog.services import price_table
+from routes.engine.prices import PriceTable
 from routes.orgs.models import Organization
 
 #: The levels of the quantiles, in percent. A quantile is an element: of n in order the one at index
@@ -78,7 +78,7 @@ WEEKEND = 0.4
 
 
 def demo_rows(
-    *, prices: PriceList, end: datetime, days: int = 14, rows: int = 20_000, seed: int = 1
+    *, prices: PriceTable, end: datetime, days: int = 14, rows: int = 20_000, seed: int = 1
 ) -> Iterator[dict[str, Any]]:
     """`rows` request logs of the `days` before `end`, in order of time: columns of `RequestLog`.
 
@@ -102,7 +102,7 @@ def demo_rows(
         input_tokens = _tokens(shape.context_tokens, draws["input"][n])
         output_tokens = _tokens(shape.generated_tokens, draws["output"][n])
         latency_ms = invented_latency_ms(input_tokens, output_tokens) * LATENCY_PERMILLE[model] // 1000
-        price = prices.find(providers[model], model, times[n])
+        price = prices.price(providers[model], model, times[n])
         cost = cost_usd(price, input_tokens, output_tokens) if price else None
         status = 200
         if draws["failed"][n] < FAILED_SHARE:
@@ -137,7 +137,7 @@ def demo_rows(
 
 def install(org: Organization, *, end: datetime, by: Any, rows: int = 20_000) -> ImportReport:
     """Give the organisation demo traffic of the two weeks before `end`. Needs the prices of `MODELS`."""
-    prices = price_list(org)
+    prices = price_table(org)
     return import_rows(
         org,
         lambda: (Row(n, values) for n, values in enumerate(demo_rows(prices=prices, end=end, rows=rows), start=1)),

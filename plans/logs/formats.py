@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from plans.errors import PlansError
 from plans.logs import cells
-from plans.replay.prices import Price, PriceList
+from routes.engine.prices import Price, PriceTable
 
 AZURE_COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 #: The columns of a row that the Azure traces do not have.
@@ -47,7 +47,7 @@ class UnpricedModel(PlansError):
     code = "unpriced_model"
 
 
-def priced_model(prices: PriceList, name: str) -> tuple[str, str]:
+def priced_model(prices: PriceTable, name: str) -> tuple[str, str]:
     """(provider, model) of `gpt-4o`, or of `openai/gpt-4o` where several providers list it. Raises `UnpricedModel`."""
     listed = sorted({(price.provider, price.model) for price in prices.prices})
     found = [pair for pair in listed if name in (pair[1], "/".join(pair))]
@@ -78,7 +78,7 @@ def invented_latency_ms(input_tokens: int, output_tokens: int) -> int:
 
 
 def read_azure_trace(
-    stream: IO[bytes], *, file_name: str, provider: str, model: str, prices: PriceList
+    stream: IO[bytes], *, file_name: str, provider: str, model: str, prices: PriceTable
 ) -> Iterator[Item]:
     """The rows of an Azure LLM inference trace of 2023: `TIMESTAMP,ContextTokens,GeneratedTokens`, times in UTC.
 
@@ -101,7 +101,7 @@ def read_azure_trace(
             ts = cells.read("TIMESTAMP", cells.trace_time, at)
             input_tokens = cells.read("ContextTokens", cells.tokens, context)
             output_tokens = cells.read("GeneratedTokens", cells.tokens, generated)
-            price = prices.find(provider, model, ts)
+            price = prices.price(provider, model, ts)
             if price is None:
                 raise cells.Refused(f"TIMESTAMP: {cells.shown(at)} is before any price of {model}")
             cost = cost_usd(price, input_tokens, output_tokens)

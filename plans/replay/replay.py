@@ -13,10 +13,10 @@ from hashlib import sha256
 from typing import Any
 
 from plans.replay.intervals import Clusters, Interval, Unit, effective_units, interval
-from plans.replay.prices import PriceList, half_even
 from plans.replay.values import LogRow
 from routes.engine import UNKNOWN, Engine, RequestContext, RouteDecision
 from routes.engine.canonical import canonical_bytes
+from routes.engine.prices import PriceTable, half_even
 
 #: Of the replay: changes when the same input may give another result.
 ENGINE_VERSION = "2"
@@ -69,7 +69,7 @@ def replay(
     *,
     current: Engine,
     proposed: Engine,
-    prices: PriceList,
+    prices: PriceTable,
     seed: int,
     iterations: int = 10_000,
     window: tuple[datetime, datetime] | None = None,
@@ -175,7 +175,7 @@ def context_of(row: LogRow) -> RequestContext:
     )
 
 
-def _take(row: LogRow, totals: _Totals, current: Engine, proposed: Engine, prices: PriceList) -> tuple[int, int]:
+def _take(row: LogRow, totals: _Totals, current: Engine, proposed: Engine, prices: PriceTable) -> tuple[int, int]:
     """Add the row to the totals; answers (saved, current cost)."""
     assert row.cost_nano is not None
     context = context_of(row)
@@ -217,7 +217,7 @@ def _take(row: LogRow, totals: _Totals, current: Engine, proposed: Engine, price
     return cost_now - cost_then, cost_now
 
 
-def _cost(row: LogRow, decision: RouteDecision, prices: PriceList) -> tuple[int, tuple[str, str]]:
+def _cost(row: LogRow, decision: RouteDecision, prices: PriceTable) -> tuple[int, tuple[str, str]]:
     """What the row costs under a decision, in nano-dollars, and (why it keeps the paid cost, the decided model).
 
     The reason is "" for a cost that is known.
@@ -230,7 +230,7 @@ def _cost(row: LogRow, decision: RouteDecision, prices: PriceList) -> tuple[int,
     # Where nobody logged who served the row, no provider is known to be another one.
     if model == row.model and row.provider in ("", provider):
         return row.cost_nano, ("", model)
-    price = prices.find(provider, model, row.ts)
+    price = prices.price(provider, model, row.ts)
     if price is None:
         return row.cost_nano, ("unknown_price", model)
     cost = price.cost_nano(row.input_tokens, row.output_tokens, row.cached_tokens)

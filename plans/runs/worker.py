@@ -20,12 +20,12 @@ from audit.actors import system
 from audit.services import record
 from plans.errors import PlansError
 from plans.logs.models import RequestLog
-from plans.prices import price_list
 from plans.replay import LogRow, replay
 from plans.runs.change import would_be_live
 from plans.runs.models import PlanRun, State
 from plans.runs.states import InvalidState, move
 from routes import engine
+from routes.catalog.services import price_table
 from routes.document import EMPTY_CONTENT, content_with
 from routes.engine.canonical import canonical_bytes
 from routes.times import rfc3339
@@ -97,7 +97,7 @@ def _replay(plan: PlanRun) -> str:
         log_rows(rows),
         current=_engine(plan, today),
         proposed=_engine(plan, content_with(live, default=today["default"])),
-        prices=price_list(plan.org),
+        prices=price_table(plan.org),
         seed=plan.seed,
         iterations=plan.iterations,
         window=(plan.window_start, plan.window_end),

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from audit.actors import system
 from plans.logs.formats import AZURE_SYNTHETIC, Item, UnpricedModel, priced_model, read_azure_trace, read_csv
 from plans.logs.services import ImportRefused, ImportReport, import_rows
-from plans.prices import price_list
+from routes.catalog.services import price_table
 from routes.orgs.models import Organization
 
 
@@ -84,7 +84,7 @@ class Command(BaseCommand):
             return read_csv
         if model is None:
             raise CommandError("A trace does not say which model served it. Say it: --model gpt-4o")
-        prices = price_list(org)
+        prices = price_table(org)
         try:
             provider, name = priced_model(prices, model)
         except UnpricedModel as error:

@@ -10,14 +10,14 @@ import pytest
 from plans.logs import demo
 from plans.logs.formats import UnpricedModel
 from plans.logs.models import RequestLog
-from plans.replay.prices import Price, PriceList
 from routes.catalog.services import install_shipped_prices
+from routes.engine.prices import Price, PriceTable
 from routes.orgs.models import Organization
 from tests.build import BY
 from tests.paths import shared
 
 END = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
-PRICES = PriceList(
+PRICES = PriceTable(
     Price(provider=f"of-{model}", model=model, input_nano_per_million=2 * 10**9, output_nano_per_million=8 * 10**9)
     for model in demo.MODELS
 )
@@ -100,7 +100,7 @@ def test_a_row_costs_its_tokens_and_everything_about_it_is_marked(rows: list[dic
 
 def test_without_a_price_there_is_no_demo() -> None:
     with pytest.raises(UnpricedModel):
-        list(demo.demo_rows(prices=PriceList([]), end=END))
+        list(demo.demo_rows(prices=PriceTable([]), end=END))
 
 
 @pytest.mark.django_db

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from plans.logs import cells, formats
 from plans.logs.formats import Item, Refusal, Row
 from plans.logs.models import RequestLog
-from plans.replay.prices import Price, PriceList
+from routes.engine.prices import Price, PriceTable
 
 GPT_4O = Price(
     provider="openai", model="gpt-4o", input_nano_per_million=2_500_000_000, output_nano_per_million=10_000_000_000
 )
-PRICES = PriceList([GPT_4O])
+PRICES = PriceTable([GPT_4O])
 MINIMUM = {"request_id": "r1", "ts": "2026-05-01T12:00:00Z", "model": "m", "input_tokens": "1", "output_tokens": "2"}
 
 
@@ -115,7 +115,7 @@ def test_a_row_from_before_any_price_is_refused() -> None:
         since=datetime(2024, 1, 1, tzinfo=UTC),
     )  # fmt: skip
     data = b"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-12-31 23:59:59.9999999,1,1\n2024-01-01 00:00:00.0,1,1\n"
-    early, late = trace(data, prices=PriceList([later]))
+    early, late = trace(data, prices=PriceTable([later]))
     assert early == Refusal(2, 'TIMESTAMP: "2023-12-31 23:59:59.9999999" is before any price of gpt-4o')
     assert isinstance(late, Row)
 
@@ -314,7 +314,7 @@ def a_price(provider: str, model: str) -> Price:
 
 
 def test_a_model_is_found_by_its_name_or_with_its_provider() -> None:
-    prices = PriceList([GPT_4O, a_price("azure", "gpt-4.1"), a_price("openai", "gpt-4.1")])
+    prices = PriceTable([GPT_4O, a_price("azure", "gpt-4.1"), a_price("openai", "gpt-4.1")])
     assert formats.priced_model(prices, "gpt-4o") == ("openai", "gpt-4o")
     assert formats.priced_model(prices, "azure/gpt-4.1") == ("azure", "gpt-4.1")
     with pytest.raises(formats.UnpricedModel, match=r"write azure/gpt-4\.1 or openai/gpt-4\.1"):
@@ -325,4 +325,4 @@ def test_an_unpriced_model_is_refused_with_similar_names() -> None:
     with pytest.raises(formats.UnpricedModel, match=r"gpt-40 has no price.*: gpt-4o"):
         formats.priced_model(PRICES, "gpt-40")
     with pytest.raises(formats.UnpricedModel, match="install_prices"):
-        formats.priced_model(PriceList([]), "gpt-4o")
+        formats.priced_model(PriceTable([]), "gpt-4o")

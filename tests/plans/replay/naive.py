@@ -12,8 +12,9 @@ from fractions import Fraction
 from hashlib import sha256
 from itertools import cycle, product
 
-from plans.replay import LogRow, Price
+from plans.replay import LogRow
 from routes.engine import UNKNOWN, Engine, RequestContext, RouteDecision
+from routes.engine.prices import Price
 
 WORD = 2**64
 NANO = 10**9

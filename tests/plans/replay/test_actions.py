@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from plans.replay import Price, PriceList
 from plans.replay.replay import context_of, usd
 from routes.engine import UNKNOWN
+from routes.engine.prices import Price, PriceTable
 from tests.plans.replay.worlds import NOTHING, START, caveats, routes, row, run, to
 
 REFUSE = {"then": {"refuse": {"status": 403, "code": "no", "message": "No."}}}
@@ -73,7 +73,7 @@ def test_the_provider_that_a_route_names_is_asked_for_its_price_first() -> None:
 
 
 def test_another_provider_of_the_same_model_is_priced_and_counts_as_rerouted() -> None:
-    prices = PriceList([Price(provider="azure", model="big", input_nano_per_million=10**6, output_nano_per_million=0)])
+    prices = PriceTable([Price(provider="azure", model="big", input_nano_per_million=10**6, output_nano_per_million=0)])
     elsewhere = routes({"then": {"target_model": "big", "provider": "azure"}})
     result = run([row()], elsewhere, prices=prices)
     assert result["aggregates"]["total_projected_cost_usd"] == usd(100)

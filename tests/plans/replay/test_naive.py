@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plans.replay import LogRow, Price, PriceList
+from plans.replay import LogRow
+from routes.engine.prices import Price, PriceTable
 from tests.plans.replay import naive
 from tests.plans.replay.worlds import PRICE_LISTS, RULES, WINDOW, caveats, logs, routes, run
 
@@ -43,7 +44,7 @@ def test_a_second_implementation_agrees_on_every_figure(
 ) -> None:
     logged: list[LogRow] = data.draw(logs(keys))
     current, proposed = routes(*now), routes(*then)
-    result = run(logged, proposed, current, prices=PriceList(prices), seed=seed, iterations=120, window=WINDOW)
+    result = run(logged, proposed, current, prices=PriceTable(prices), seed=seed, iterations=120, window=WINDOW)
     rows, left_out = naive.replayed(logged, current, proposed, prices)
 
     assert result["sample_size"] == len(rows)

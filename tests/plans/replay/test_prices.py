@@ -4,9 +4,7 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
-import plans.replay
-from plans.replay.prices import Price, PriceList, half_even
-from routes.engine import prices as engine_prices
+from routes.engine.prices import Price, PriceTable
 from tests.paths import shared
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -44,22 +42,14 @@ def test_more_cached_tokens_than_input_cost_as_much_as_all_of_it() -> None:
     assert own.cost_nano(10, 0, 11) == own.cost_nano(10, 0, 10) == 10_000
 
 
-def test_there_is_one_implementation_of_a_price_and_of_its_lookup() -> None:
-    assert plans.replay.Price is Price is engine_prices.Price
-    assert half_even is engine_prices.half_even
-    assert plans.replay.PriceList is PriceList
-    assert PriceList.find is engine_prices.PriceTable.price
-    assert PriceList.digest is engine_prices.PriceTable.digest
-
-
 def test_the_lookup_tries_the_row_s_own_provider_first() -> None:
-    table = PriceList([price("a"), price("b")])
-    assert table.find("b", "m", NOW) == price("b")
-    assert table.find("", "m", NOW) == price("a")
-    assert table.find("a", "unknown", NOW) is None
+    table = PriceTable([price("a"), price("b")])
+    assert table.price("b", "m", NOW) == price("b")
+    assert table.price("", "m", NOW) == price("a")
+    assert table.price("a", "unknown", NOW) is None
 
 
 def test_the_digest_names_the_prices_whatever_their_order() -> None:
     one, two = price("a"), price("b")
-    assert PriceList([one, two]).digest() == PriceList([two, one]).digest()
-    assert PriceList([one]).digest() != PriceList([two]).digest()
+    assert PriceTable([one, two]).digest() == PriceTable([two, one]).digest()
+    assert PriceTable([one]).digest() != PriceTable([two]).digest()

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from plans.replay import Price, PriceList
 from plans.replay.replay import usd
 from routes.engine.canonical import canonical_bytes
+from routes.engine.prices import Price, PriceTable
 from tests.plans.replay.worlds import NOTHING, START, caveats, routes, row, run, to
 
 
@@ -185,7 +185,7 @@ def test_a_fact_as_decided_on_is_stronger_than_the_bill(
 
 
 def test_a_price_counts_from_its_beginning_on() -> None:
-    cheaper = PriceList(
+    cheaper = PriceTable(
         [
             Price(provider="openai", model="small", input_nano_per_million=2 * 10**6, output_nano_per_million=0),
             Price(
@@ -210,7 +210,7 @@ def test_too_few_units_give_no_interval_and_no_verdict() -> None:
 
 def test_savings_that_cancel_out_are_not_a_plan_equal_to_what_is_live() -> None:
     """One request saves what the other one costs more, both of one user: the sum is zero, the certainty is not."""
-    even = PriceList(
+    even = PriceTable(
         Price(provider="p", model=model, input_nano_per_million=10**6, output_nano_per_million=0) for model in "ab"
     )
     rows = [

@@ -5,13 +5,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from plans.replay import LogRow, Price, PriceList, replay
+from plans.replay import LogRow, replay
 from routes.engine import Engine, Route
 from routes.engine.ids import uuid7
+from routes.engine.prices import Price, PriceTable
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 WINDOW = (START, START + timedelta(days=10))
-PRICES = PriceList(
+PRICES = PriceTable(
     [
         Price(
             provider="openai", model="big", input_nano_per_million=2_500_000_000, output_nano_per_million=10_000_000_000

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from audit.models import AuditEntry
-from plans.prices import price_list
 from routes.catalog.models import ModelPrice
 from routes.catalog.services import install_shipped_prices, price_document, price_table, prices_for
 from routes.engine.canonical import canonical_bytes
@@ -44,7 +43,7 @@ def test_negotiated_prices_are_only_for_their_organisation(org: Organization) ->
     ModelPrice.objects.create(input_usd_per_million=Decimal("0.01"), org=org, **fields)
     assert prices_for(other).count() == 1
     assert prices_for(org).count() == 2
-    nano = [price.input_nano_per_million for price in price_list(other).prices]
+    nano = [price.input_nano_per_million for price in price_table(other).prices]
     assert nano == [37_500_000]
 
 
@@ -74,7 +73,7 @@ def test_a_gateway_loads_the_prices_as_the_rows_have_them(org: Organization) -> 
     )  # fmt: skip
     a_price("plain", "8.2", "10")
     table = loaded(org)
-    assert table.prices == price_table(org).prices == price_list(org).prices
+    assert table.prices == price_table(org).prices
     full, plain = table.prices
     assert (full.input_nano_per_million, full.output_nano_per_million) == (37_500_000, 999_999_999_999_999)
     assert full.cached_input_nano_per_million == 1
@@ -82,7 +81,7 @@ def test_a_gateway_loads_the_prices_as_the_rows_have_them(org: Organization) -> 
     assert (full.since, full.negotiated) == (NOW + timedelta(microseconds=1), True)
     assert (plain.input_nano_per_million, plain.since, plain.negotiated) == (8_200_000_000, None, False)
     assert (plain.cached_input_nano_per_million, plain.max_input_tokens, plain.retires_on) == (None, None, None)
-    assert table.digest() == price_list(org).digest()
+    assert table.digest() == price_table(org).digest()
 
 
 def test_the_shipped_prices_are_a_document(org: Organization) -> None:
