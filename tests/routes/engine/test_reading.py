@@ -9,9 +9,20 @@ from hypothesis import given
 from routes.engine import Conditions, NewRoute, Route, TimeWindow
 from routes.engine.conditions import count_atoms
 from routes.engine.errors import InvalidRoute
-from routes.engine.reading import ON_LOAD
+from routes.engine.reading import ON_LOAD, shown
 from routes.engine.values import read_route
 from tests.routes.engine.build import json_values, raw_route, raw_routes, route_id, unhurried
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a\nb", r"'a\nb'"), ("x" * 70, f"'{'x' * 60}'…"), (True, "true"), (None, "null"), (0.5, "0.5"), (7, "7"),
+        (-(10**70), "an integer of 233 bits"), ({"a": 1}, "an object"), ([], "a list"), ((), "a list"), (b"", "bytes"),
+    ],
+)  # fmt: skip
+def test_values_are_told_in_the_words_of_json_on_one_line(value: object, text: str) -> None:
+    assert shown(value) == text
 
 
 def issues_of(raw: Any) -> list[tuple[str, str]]:
