@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from routes.engine.document import Document
 from routes.engine.engine import Engine
-from routes.engine.entries import Entries, Entry, Flight
+from routes.engine.entries import LOOKS, Entries, Entry, Flight
 from routes.engine.errors import DocumentRejected, ManagementUnsupported, StoreUnavailable
 from routes.engine.freshness import HURRY_SECONDS, Poller, Shared
 from routes.engine.ids import canonical_uuid
@@ -63,6 +63,10 @@ class EngineCache:
         max_orgs: int = 5000,
         snapshot_dir: str | os.PathLike[str] | None = None,
     ) -> None:
+        if isinstance(store, type) or not all(callable(getattr(store, name, None)) for name in ("versions", "fetch")):
+            raise TypeError(
+                f"store is an object like PostgresStore(dsn), with `versions` and `fetch`; not {store!r:.200}."
+            )
         if not poll_seconds > 0 or max_orgs < 1:
             raise ValueError("poll_seconds is above 0 and max_orgs at least 1.")
         self._store = store
@@ -160,7 +164,8 @@ class EngineCache:
 
     def close(self) -> None:
         """Stop the threads, once the disk has what it takes, and close the store, where it has a `close`. Waits 2 s at
-        most. Engines handed out, and those at hand, remain usable."""
+        most; a store that hangs for longer is closed when it answers. Engines handed out, and those at hand, remain
+        usable."""
         until = monotonic() + PATIENCE_SECONDS
         with self._lock:
             self._closed = True
@@ -171,8 +176,8 @@ class EngineCache:
         for thread in threads:
             thread.join(max(0.0, until - monotonic()))
         close = getattr(self._store, "close", None)
-        if close is not None and not self._poller.is_alive():
-            close()
+        if close is not None:
+            self._poller.end_with(close)
 
     def __enter__(self) -> Self:
         return self
@@ -225,7 +230,8 @@ class EngineCache:
 
     def _begin(self) -> None:
         """What belongs to one process: its lock, its threads, and what is known to be fresh."""
-        self._lock = threading.Lock()
+        # One that is taken again by a signal handler which calls `invalidate` or `status`.
+        self._lock = threading.RLock()
         self._warm = {}
         self._disk: DiskThread | None = None
         self._listener: Listener | None = None
@@ -262,7 +268,7 @@ class EngineCache:
             flight = None
             if self._poller.is_stuck(PATIENCE_SECONDS):
                 self._poller.hasten()  # nothing is queued behind a call that hangs: the queue would only grow
-            elif not entry.is_resting(began):
+            elif not self._poller.is_resting(entry, began):
                 flight = self._poller.request(org_id, entry)
         if entry.engine is not None:
             yield from self._wait_for_store(flight, began, PATIENCE_SECONDS, gives_up=True)
@@ -271,6 +277,8 @@ class EngineCache:
         with self._lock:
             if entry.engine is not None:
                 self._keep_warm(org_id, entry)
+                while len(self._entries) > self._max_orgs:
+                    self._drop_one()
                 return entry.engine
             refusal = entry.refusal()
         error = flight.error if flight is not None and flight.done.is_set() else None
@@ -314,13 +322,18 @@ class EngineCache:
             entry = Entry()
             if self._closed:
                 return entry
-            while len(self._entries) >= self._max_orgs:
-                self._warm.pop(self._entries.evict(), None)
+            # It takes a good engine's place once it has one itself: where the store is down, most never do.
+            if len(self._entries) >= self._max_orgs + LOOKS:
+                self._drop_one()
             self._entries[org_id] = entry
             entry.used = entry.placed = next(self._uses)
         else:
             entry.used = next(self._uses)
         return entry
+
+    def _drop_one(self) -> None:
+        if not self._poller.is_down or self._entries.evict_cold() is None:
+            self._warm.pop(self._entries.evict(), None)
 
     def _keep_warm(self, org_id: str, entry: Entry) -> None:
         # Not an organisation that is unknown (that is remembered for seconds only), nor one evicted while it was

@@ -94,7 +94,7 @@ class DiskThread:
     organisation takes its place; until then the document at hand is what a read finds.
     """
 
-    def __init__(self, snapshots: Snapshots, cache_lock: threading.Lock) -> None:
+    def __init__(self, snapshots: Snapshots, cache_lock: threading.RLock) -> None:
         self._snapshots = snapshots
         self._cache_lock = cache_lock
         self._wake = threading.Condition()

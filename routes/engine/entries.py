@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from routes.engine.engine import Engine
@@ -17,10 +18,12 @@ from routes.engine.errors import DocumentRejected, RoutingError, StoreUnavailabl
 WATCHED_SECONDS = 600.0
 #: How long an organisation that the store does not know is answered with an empty engine.
 UNKNOWN_SECONDS = 5.0
-#: For so long a failed load of an organisation that has no engine answers its callers, before one of them tries again.
-REST_SECONDS = 0.25
-#: How many entries at most are looked at to find one that was not used for long.
-_LOOKS = 16
+#: For so long at least, and with every failure for longer, a failed load of an organisation that has no engine answers
+#: its callers, before one of them tries again; at most for so long.
+REST_SECONDS, MAX_REST_SECONDS = 0.25, 5.0
+#: How many entries at most are looked at to find one that may go, and how many more than the bound there may be while
+#: the store is down.
+LOOKS = 16
 
 
 class Rejected(NamedTuple):
@@ -123,12 +126,13 @@ class Entry:
         return now >= self.retry_at
 
     def is_resting(self, now: float) -> bool:
-        """Whether the last load failed so recently that callers without an engine are told so, and no other begins."""
-        if self.engine is not None or self._failed_at is None or self.is_marked:
+        """Whether the last load failed so recently that callers without a good engine are told so, and no other
+        begins."""
+        if self.is_known or self._failed_at is None or self.is_marked:
             return False
         if self.rejected is not None:
             return not self.may_retry(now)
-        return now - self._failed_at < REST_SECONDS
+        return now - self._failed_at < min(REST_SECONDS * 2.0 ** min(self.failures - 1, 30), MAX_REST_SECONDS)
 
     def may_be_on_disk(self, now: float) -> bool:
         return self._not_on_disk_at is None or now - self._not_on_disk_at >= UNKNOWN_SECONDS
@@ -141,6 +145,11 @@ class Entry:
         if self.rejected is not None:
             return DocumentRejected(self.rejected.detail)
         return StoreUnavailable(self.last_error or "The store does not answer.")
+
+    def note_older(self, version: int) -> None:
+        """Note that a load brought less than the store had said there is: it lags behind itself."""
+        self.is_behind = True
+        self.last_error = f"The store said version {version:,}, and answered with an older one."
 
     def note_version(self, version: int | None, now: float) -> bool:
         """Take in what the store says is the newest version; whether that has to be loaded."""
@@ -228,7 +237,7 @@ class Entries(OrderedDict[str, Entry]):
     def evict(self) -> str:
         """Take out one that was not used for long, and say whose it was."""
         seen: list[tuple[int, str]] = []
-        while len(seen) < min(_LOOKS, len(self)):
+        while len(seen) < min(LOOKS, len(self)):
             org_id, entry = next(iter(self.items()))
             used = entry.used
             if used == entry.placed:
@@ -240,6 +249,14 @@ class Entries(OrderedDict[str, Entry]):
         org_id = min(seen)[1]
         del self[org_id]
         return org_id
+
+    def evict_cold(self) -> str | None:
+        """Take out one of the latest that has no good engine, and say whose it was; None where there is none."""
+        for org_id in islice(reversed(self), LOOKS):
+            if not self[org_id].is_known:
+                del self[org_id]
+                return org_id
+        return None
 
 
 class Flight:
@@ -261,7 +278,7 @@ class Flight:
     def finish(self, error: Exception | None = None) -> None:
         self.error = error
         self.done.set()
-        for callback in self._callbacks:
+        for callback in list(self._callbacks):
             callback()
 
     def when_done(self, callback: Callable[[], None]) -> None:
@@ -269,3 +286,7 @@ class Flight:
         self._callbacks.append(callback)
         if self.done.is_set():
             callback()
+
+    def forget(self, callback: Callable[[], None]) -> None:
+        """Nobody waits for this any more."""
+        self._callbacks.remove(callback)

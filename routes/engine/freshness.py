@@ -22,6 +22,8 @@ LISTENING_POLL_SECONDS = 30.0
 HURRY_SECONDS = 0.25
 #: As many calls must fail at once, one after the other, before that is the store and not one organisation.
 _FAILURES_OF_ALL = 3
+#: A document that was rejected may be mended at any time, and to look costs little.
+_REJECTED_SECONDS = 5.0
 #: So many organisations are asked for in one call, so that a cold caller waits for no more than that.
 _POLLED_AT_ONCE = 500
 
@@ -29,7 +31,8 @@ _POLLED_AT_ONCE = 500
 class Shared(NamedTuple):
     """What the cache and its threads have in common."""
 
-    lock: threading.Lock
+    #: One that a signal handler may take while its thread holds it.
+    lock: threading.RLock
     #: All of this under the lock, save for looking something up in `warm`, a subset of `entries`.
     entries: Entries
     warm: dict[str, Entry]
@@ -54,6 +57,8 @@ class Poller:
         self._wake = threading.Condition(shared.lock)
         self._thread: threading.Thread | None = None
         self._stopped = False
+        self._has_ended = False
+        self._last: Callable[[], object] | None = None
         self._queue: dict[Entry, Flight] = {}
         self._current: Flight | None = None
         self._next_poll = 0.0
@@ -91,9 +96,17 @@ class Poller:
         """Start the thread where there is none: at first, in a forked child, or after it died. Under the lock."""
         if not self.is_alive():
             self._current = self._busy_since = None  # of a thread that died
+            self._has_ended = False
             self._thread = threading.Thread(target=self._run, name="routes-engine-poller", daemon=True)
             with suppress(RuntimeError):  # no thread is to be had: the next miss tries again
                 self._thread.start()
+
+    def is_resting(self, entry: Entry, now: float) -> bool:
+        """Whether callers without a good engine are told at once that there is none: the store is down, and the next
+        poll tells whether it still is; or the organisation's last load failed just now. Under the lock."""
+        if entry.is_known or entry.is_marked:
+            return False
+        return (self.is_down and entry.failures > 0 and now < self._next_poll) or entry.is_resting(now)
 
     def request(self, org_id: str, entry: Entry) -> Flight:
         """The load to wait for; one that began before the organisation's last mark does not count. Under the lock."""
@@ -140,7 +153,27 @@ class Poller:
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             thread.join(seconds)
 
+    def end_with(self, last: Callable[[], object]) -> None:
+        """Have this called by the thread when it ends, or now where it has ended."""
+        with self._lock:
+            if self.is_alive() and not self._has_ended:
+                self._last = last
+                return
+        last()
+
     def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            with self._lock:
+                self._has_ended = True
+                last = self._last
+                # Where it died: the next call of each organisation is not warm, and starts another one.
+                self._shared.warm.clear()
+            if last is not None:
+                last()
+
+    def _serve(self) -> None:
         with self._lock:
             self._next_poll = monotonic() + self._pause_seconds(is_settled=False)
         while True:
@@ -161,6 +194,11 @@ class Poller:
         """What to ask the versions of now: all that is watched, what was announced of it, or None."""
         now, entries, warm = monotonic(), self._shared.entries, self._shared.warm
         announced, self._announced = self._announced, set()
+        for org_id in announced:
+            if (entry := entries.get(org_id)) and not entry.is_watched(now):
+                # It is not looked at now; its next call does.
+                entry.mark(0)
+                warm.pop(org_id, None)
         if not self._is_all_announced and now < self._next_poll:
             # Also what was unknown so far: it may be new.
             return {
@@ -170,7 +208,7 @@ class Poller:
         self._next_poll = math.inf  # until this one is done
         watched = {}
         for org_id, entry in entries.items():
-            if entry.engine is not None and not entry.is_known and org_id not in announced:
+            if entry.engine is not None and not entry.is_known and org_id not in announced and not self.is_down:
                 continue
             if entry.is_watched(now):
                 watched[org_id] = entry
@@ -210,7 +248,8 @@ class Poller:
                 self._next_poll = now + self.backoff_seconds(self._failures)
                 return
             # What was unknown seconds ago needs no memory; but while the store is down, it is the last that is known.
-            for org_id, entry in list(self._shared.entries.items()):
+            # Where nothing was asked for just now, nobody knows whether it is.
+            for org_id, entry in list(self._shared.entries.items()) if watched else ():
                 if entry.engine is not None and not entry.is_known and entry.is_due(now, self._poll_seconds):
                     del self._shared.entries[org_id]
             if self._next_poll == math.inf:
@@ -262,13 +301,18 @@ class Poller:
         try:
             document, engine = self._read(flight.org_id)
         except Exception as error:
+            seconds = self.backoff_seconds(entry.failures + 1)
+            if isinstance(error, DocumentRejected):
+                seconds = min(seconds, _REJECTED_SECONDS)
             with self._lock:
-                entry.fail(error, version, self.backoff_seconds(entry.failures + 1), monotonic())
+                entry.fail(error, version, seconds, monotonic())
                 entry.tried_mark = flight.mark
             return error
         with self._lock:
             is_in_use = entry.install(engine, document is not None, monotonic())
             entry.tried_mark = flight.mark
+            if version is not None and engine.version < version and not entry.has(version):
+                entry.note_older(version)
             if is_in_use and document is not None and self._loaded is not None:
                 # Before anybody can drop the entry: what was served once is found from then on.
                 self._loaded(document)
@@ -279,6 +323,8 @@ class Poller:
         if document is None:
             return None, Engine((), org_id=org_id)
         try:
+            if not isinstance(document, Document) or type(document.version) is not int or document.version < 0:
+                raise DocumentRejected("The store answered with something that is no document.")
             if document.org_id != org_id:
                 raise DocumentRejected("The store answered with the document of another organisation.")
             return document, Engine.from_document(document)
@@ -294,14 +340,15 @@ class Poller:
         return versions
 
     def _call[A, T](self, call: Callable[[A], T], argument: A) -> T:
-        """Call the store. Whatever else it raises is a `StoreUnavailable`: this thread must live on."""
+        """Call the store. Whatever else it raises, also to end a program, is a `StoreUnavailable`: this thread must live
+        on."""
         self._busy_since = began = monotonic()
         try:
             answer = call(argument)
         except DocumentRejected:
             self.is_down, self._failed_calls = False, 0
             raise
-        except Exception as error:
+        except BaseException as error:
             self._failed_calls += 1
             is_slow = monotonic() - began > HURRY_SECONDS
             self.is_down = self.is_down or is_slow or self._failed_calls >= _FAILURES_OF_ALL

@@ -18,5 +18,8 @@ async def wait(flight: Flight, seconds: float) -> None:
             loop.call_soon_threadsafe(landed.set)
 
     flight.when_done(tell)
-    with suppress(TimeoutError):
-        await asyncio.wait_for(landed.wait(), seconds)
+    try:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(landed.wait(), seconds)
+    finally:
+        flight.forget(tell)

@@ -128,3 +128,16 @@ def test_a_load_that_ended_a_moment_before_is_noticed_too() -> None:
     flight = Flight(ORG, Entry())
     flight.finish()
     asyncio.run(asyncio.wait_for(wait(flight, 3600), 5))
+
+
+async def _waiting(flight: Flight) -> int:
+    """How many are to be told when it is done, after a few looks."""
+    waiters = [asyncio.create_task(wait(flight, 0.01)) for _ in range(20)]
+    await asyncio.gather(*waiters)
+    again = [asyncio.create_task(wait(flight, 0.01)) for _ in range(20)]
+    await asyncio.gather(*again)
+    return len(flight._callbacks)
+
+
+def test_who_waits_no_longer_is_not_told() -> None:
+    assert asyncio.run(_waiting(Flight(ORG, Entry()))) == 0

@@ -28,7 +28,10 @@ def store() -> Watched:
 # --- Versions never go down -------------------------------------------------------------------------------------------
 
 
-def test_a_slow_load_of_an_evicted_organisation_brings_no_old_rules_back(store: Watched) -> None:
+def test_a_slow_load_of_an_evicted_organisation_brings_no_old_rules_back(
+    store: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routes.engine.cache.LOOKS", 0)  # no more than max_orgs, not even while they are loaded
     reading, go_on = threading.Event(), threading.Event()
 
     def slow() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from routes.engine import EngineCache, freshness, notices
+from routes.engine import EngineCache, entries, freshness, notices
 from routes.engine.errors import StoreUnavailable
 from routes.engine.ids import uuid7
 from tests.routes.engine.build import ORG, OTHER_ORG, document, eventually, raw_route
@@ -180,6 +180,20 @@ def test_a_line_that_breaks_soon_again_is_tried_less_and_less_often(
             store.lines[-1].said.put(OSError("cut"))
         assert eventually(lambda: len(counted) == 3)
         assert counted == failures
+
+
+def test_a_hint_about_an_organisation_that_nobody_asked_for_lately_makes_its_next_call_look(
+    store: Announcing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EngineCache(store, poll_seconds=NEVER) as cache:
+        cache.engine_for(ORG)
+        settled(cache, store)
+        monkeypatch.setattr(entries, "WATCHED_SECONDS", -1.0)
+        store.publish(2)
+        store.announce()
+        assert eventually(lambda: cache.status()["orgs"][ORG]["marked"])
+        assert store.fetched == [ORG]
+        assert cache.engine_for(ORG).version == 2
 
 
 def test_a_hint_about_an_organisation_that_is_not_there_after_all_changes_nothing(store: Announcing) -> None:

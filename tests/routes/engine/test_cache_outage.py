@@ -2,12 +2,13 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from routes.engine import EngineCache, entries
+from routes.engine import EngineCache, entries, freshness
 from routes.engine.errors import DocumentRejected, StoreUnavailable
 from routes.engine.ids import uuid7
 from tests.routes.engine.build import ORG, OTHER_ORG, document, eventually, raw_route
@@ -361,3 +362,156 @@ def test_without_another_thread_what_is_at_hand_serves(
         patched.setattr(threading.Thread, "start", refuse)
         with EngineCache(store, poll_seconds=FAST, snapshot_dir=tmp_path) as cache, pytest.raises(StoreUnavailable):
             cache.engine_for(ORG)
+
+
+def test_an_organisation_that_is_unknown_is_not_looked_for_at_every_call_while_the_store_is_down(
+    store: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "UNKNOWN_SECONDS", 0.05)
+    nobody = uuid7()
+    with EngineCache(store, poll_seconds=0.2) as cache:
+        assert cache.engine_for(nobody).version == 0
+        store.error = OSError("refused")
+        time.sleep(0.1)
+        store.fetched.clear()
+        until = time.monotonic() + 0.6
+        while time.monotonic() < until:
+            assert cache.engine_for(nobody).version == 0
+        assert 1 <= len(store.fetched) <= 5
+        store.error = None
+        store.publish(1, org_id=nobody)
+        assert eventually(lambda: cache.engine_for(nobody).version == 1)
+
+
+def test_many_cold_organisations_wait_for_one_poll_while_the_store_is_down(store: Watched) -> None:
+    orgs = [uuid7() for _ in range(50)]
+    store.error = OSError("refused")
+    with EngineCache(store, poll_seconds=0.3) as cache:
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            for org_id in orgs:
+                with pytest.raises(StoreUnavailable, match="refused"):
+                    cache.engine_for(org_id)
+        assert len(store.fetched) < 3 * len(orgs)
+        for org_id in orgs:
+            store.publish(1, org_id=org_id)
+        store.error = None
+        assert eventually(lambda: all(version_of(cache, org_id) == 1 for org_id in orgs))
+
+
+def version_of(cache: EngineCache, org_id: str) -> int | None:
+    try:
+        return cache.engine_for(org_id).version
+    except StoreUnavailable:
+        return None
+
+
+def test_good_engines_are_not_given_up_for_what_cannot_be_had(store: Watched) -> None:
+    store.publish(1, org_id=OTHER_ORG)
+    with EngineCache(store, poll_seconds=NEVER, max_orgs=2) as cache:
+        good = [cache.engine_for(org_id) for org_id in (ORG, OTHER_ORG)]
+        store.error = OSError("refused")
+        for _ in range(60):
+            with pytest.raises(StoreUnavailable):
+                cache.engine_for(uuid7())
+        assert [cache.engine_for(org_id) for org_id in (ORG, OTHER_ORG)] == good
+        assert len(cache._entries) <= 2 + entries.LOOKS
+        store.error = None
+        new = uuid7()
+        store.publish(1, org_id=new)
+        cache.invalidate(ORG)
+        assert cache.engine_for(ORG).version == 1  # so it is seen that the store is back
+        assert eventually(lambda: version_of(cache, new) == 1)
+        assert len(cache._entries) <= 2
+
+
+def test_a_store_that_lags_behind_what_it_said_is_asked_again(store: Watched) -> None:
+    with EngineCache(store, poll_seconds=FAST) as cache:
+        assert cache.engine_for(ORG).version == 1
+        store.publish(3)
+        newest, store.fetch = store.fetch, lambda org_id: document(raw_route(2), version=2)  # type: ignore[method-assign]
+        assert eventually(lambda: cache.engine_for(ORG).version == 2)
+        assert eventually(lambda: "said version 3" in (cache.status()["orgs"][ORG]["last_error"] or ""))
+        store.fetch = newest  # type: ignore[method-assign]
+        assert eventually(lambda: cache.engine_for(ORG).version == 3)
+        assert cache.status()["orgs"][ORG]["last_error"] is None
+
+
+@pytest.mark.parametrize("version", ["2", True, -1, 2.0, float("nan"), None])
+def test_a_document_of_another_kind_is_rejected_and_the_poller_lives(store: Watched, version: object) -> None:
+    with EngineCache(store, poll_seconds=FAST) as cache:
+        engine = cache.engine_for(ORG)
+        store.documents[ORG] = replace(document(raw_route(2), version=2), version=version)
+        cache.invalidate(ORG)
+        assert cache.engine_for(ORG) is engine
+        assert (
+            cache.status()["orgs"][ORG]["rejected"]["detail"]
+            == "The store answered with something that is no document."
+        )
+        store.publish(3)
+        assert eventually(lambda: cache.engine_for(ORG).version == 3)
+        assert cache.status()["poller"]["alive"]
+
+
+@pytest.mark.parametrize("error", [SystemExit(), KeyboardInterrupt(), GeneratorExit("x")])
+def test_whatever_a_store_raises_the_poller_lives(store: Watched, error: BaseException) -> None:
+    with EngineCache(store, poll_seconds=FAST) as cache:
+        cache.engine_for(ORG)
+        store.error = error  # type: ignore[assignment]
+        assert eventually(lambda: cache.status()["poller"]["last_error"] is not None)
+        store.error = None
+        store.publish(2)
+        assert eventually(lambda: cache.engine_for(ORG).version == 2)
+
+
+def test_a_poller_that_died_is_noticed_by_the_next_call(store: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    with EngineCache(store, poll_seconds=FAST) as cache:
+        cache.engine_for(ORG)
+        with monkeypatch.context() as patched:
+            patched.setattr(cache._poller, "_look", None)
+            assert eventually(lambda: not cache._poller.is_alive())
+        store.publish(2)
+        assert eventually(lambda: cache.engine_for(ORG).version == 2)
+
+
+def test_a_rejected_document_that_is_mended_is_used_within_seconds(
+    store: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freshness, "_chance", lambda low, high: high)
+    with EngineCache(store, poll_seconds=FAST) as cache:
+        monkeypatch.setattr(cache._poller, "backoff_seconds", lambda failures: 60.0)
+        monkeypatch.setattr(freshness, "_REJECTED_SECONDS", 0.1)
+        cache.engine_for(ORG)
+        store.documents[ORG] = replace(document(raw_route(2), version=2), org_id=OTHER_ORG)
+        assert eventually(lambda: cache.status()["orgs"][ORG]["rejected"] is not None)
+        store.publish(2)
+        assert eventually(lambda: cache.engine_for(ORG).version == 2, 2)
+
+
+def test_a_signal_handler_may_invalidate_and_ask_for_the_status(store: Watched) -> None:
+    with EngineCache(store, poll_seconds=NEVER) as cache:
+        cache.engine_for(ORG)
+        with cache._lock:  # where the signal finds the thread
+            cache.invalidate(ORG)
+            assert cache.status()["orgs"][ORG]["marked"]
+
+
+def test_a_store_that_hangs_while_the_cache_is_closed_is_closed_when_it_answers(
+    store: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routes.engine.cache.PATIENCE_SECONDS", 0.1)
+    cache = EngineCache(store, poll_seconds=FAST)
+    cache.engine_for(ORG)
+    store.gate.clear()
+    assert eventually(lambda: cache._poller.is_stuck(0.01))
+    cache.close()
+    assert not store.is_closed
+    store.gate.set()
+    assert eventually(lambda: store.is_closed)
+
+
+@pytest.mark.parametrize("wrong", [None, "postgresql://host", Watched, object()])
+def test_what_is_no_store_is_a_type_error(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"PostgresStore\(dsn\)"):
+        EngineCache(wrong)
