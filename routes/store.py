@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, ProgrammingError, connection
+from django.db import Error, connection
 
 from routes import engine
 from routes.document import document_of
 from routes.engine.ids import canonical_uuid
 from routes.engine.reading import ON_LOAD
+from routes.engine.store import check_write
 from routes.engine.values import read_route
 from routes.errors import DocumentTooLarge, NameTaken, NotFound, StaleVersion, TooManyRoutes
 from routes.orgs.models import Organization
@@ -31,12 +32,13 @@ class DjangoStore:
 
     Every write is a service, so it is published, recorded and announced like one from any other door. `by` is who acts,
     as the services take it: a user, a key or an `audit.actors.Actor`; a write without one is by the `by` of the store,
-    and a `TypeError` where that has none either. Foreign ids, and text that is no id, read as absent.
+    and a `TypeError` where that has none either, as is what is no route or no version at all. Foreign ids read as
+    absent, and so does a route's id that is none; an organisation's id that is none is a `ValueError`.
 
     What the services refuse is `InvalidRoute` with the issue at fault: a name that is taken (`name`, `duplicate_value`),
     an `expected` that is not the present version (`expected`, `conflict`), too many routes (`routes`, `too_many`) or
-    bytes (`routes`, `out_of_range`), an unknown organisation in `create_route` (`org_id`, `unsupported_value`). A
-    database that does not answer is `StoreUnavailable`, with its cause.
+    bytes (`routes`, `out_of_range`), an unknown organisation in `create_route` (`org_id`, `unsupported_value`). Every
+    other error of the database is `StoreUnavailable`, with its cause.
 
     Threads may share a store. Calls run on the thread's connection, and inside its transaction where there is one; a
     connection that a call had to open is closed after it, since the thread behind a cache has no request to end it.
@@ -87,6 +89,7 @@ class DjangoStore:
     def create_route(
         self, org_id: str | UUID, new: engine.NewRoute, *, by: object = None, expected: int | None = None
     ) -> engine.Route:
+        check_write(expected, new, engine.NewRoute)
         # Written and read again: what no document should hold is refused with all its issues, limits of length included.
         new = engine.NewRoute.from_dict(new.to_dict())
         with _database(), _refusals():
@@ -99,6 +102,7 @@ class DjangoStore:
     def update_route(
         self, org_id: str | UUID, route: engine.Route, *, by: object = None, expected: int | None = None
     ) -> engine.Route | None:
+        check_write(expected, route, engine.Route)
         route = engine.Route.from_dict(route.to_dict())
         with _database(), _refusals():
             org = _org(org_id)
@@ -113,6 +117,7 @@ class DjangoStore:
     def delete_route(
         self, org_id: str | UUID, route_id: str | UUID, *, by: object = None, expected: int | None = None
     ) -> bool:
+        check_write(expected)
         with _database(), _refusals():
             org = _org(org_id)
             try:
@@ -154,7 +159,7 @@ def _database() -> Iterator[None]:
     was_closed = connection.connection is None
     try:
         yield
-    except (InterfaceError, OperationalError, ProgrammingError) as error:
+    except Error as error:
         if not connection.in_atomic_block:
             connection.close()  # the next call makes a new one
         raise engine.errors.StoreUnavailable(f"Database: {error}") from error

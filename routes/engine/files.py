@@ -1,4 +1,4 @@
-"""Small files: read within a bound, written in one step that lasts. Everything raises `OSError`."""
+"""Small files: read within a bound, written in one step that lasts. Reading and writing raise `OSError`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from contextlib import suppress
 from stat import S_ISREG
 
 _BINARY = getattr(os, "O_BINARY", 0)
+
+
+def absolute_path(path: str | os.PathLike[str]) -> str:
+    """The path from the root, so that it stays the same file when the process changes folders. Raises `ValueError` for
+    what can be the name of none."""
+    absolute = os.path.abspath(os.fspath(path))
+    if "\0" in absolute:
+        raise ValueError("A path holds no NUL character.")
+    return absolute
 
 
 def read_file(path: str, most: int) -> tuple[os.stat_result, bytes | None]:

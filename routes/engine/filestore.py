@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from routes.engine.document import MAX_CONTENT_BYTES, Document
 from routes.engine.errors import DocumentRejected, StoreUnavailable
-from routes.engine.files import read_file, write_file
+from routes.engine.files import absolute_path, read_file, write_file
 from routes.engine.ids import canonical_uuid
 from routes.engine.store import ReadingStore
 
@@ -66,7 +66,8 @@ class FileStore(ReadingStore):
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self._folder = os.path.abspath(os.fspath(folder))
+        """Raises `ValueError` for what can be no folder's name."""
+        self._folder = absolute_path(folder)
         # Every access is one operation on a dict, which threads may share and a fork copies whole: no lock is needed.
         self._seen: dict[str, _Seen] = {}
         #: What `versions` read and nobody fetched yet.

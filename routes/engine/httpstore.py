@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from math import inf
 from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -21,11 +22,14 @@ _ANSWER_TIMEOUTS = 5
 #: How many documents are kept between `versions` and the `fetch` that follows; beyond, they are downloaded twice.
 _MAX_KEPT = 100
 #: Refusals that concern every organisation alike; asking for the next one would only add to the load.
-_OF_ALL = frozenset({401, 403, 408, 429, 502, 503, 504})
+_OF_ALL = frozenset({401, 403, 408, 429})
+#: So many failures, and no answer before them, and the others are not asked: the application is down, or on its way there.
+_ENOUGH_FAILURES = 3
 
 
 class _Answer(NamedTuple):
     status: int
+    #: None also where it could not be sent back.
     etag: str | None
     media_type: str
     #: Empty unless the status is 200.
@@ -58,8 +62,12 @@ class HttpStore(ConnectedStore):
     An answer that cannot be loaded is `DocumentRejected`, for its own organisation; that one counts as the version
     after the last good one, so that whoever polls fetches it and learns what is wrong. An unknown organisation is the
     application's own 404 (a problem document); any other one comes from something in between. That, every other status,
-    redirects and errors of the connection are `StoreUnavailable`. `timeout_seconds` bounds connecting and each wait for
-    bytes, five times as much the whole answer.
+    redirects and errors of the connection are `StoreUnavailable`; one organisation's do not keep `versions` from
+    answering for the others, and count as the version after its last good one. Where nobody is answered, where three
+    fail before anybody is, and for what concerns all (401, 403, 408, 429) `versions` raises.
+
+    `timeout_seconds` bounds connecting and each wait for bytes, five times as much the time until a body is read.
+    Headers that keep coming, a few bytes within each wait, are bounded by their size alone.
 
     Redirects are not followed, and proxies, certificates and passwords of the environment not used. Certificates are
     verified, against `ca_file` where one is given; over `http://` the key travels in clear. Connections are kept, shared
@@ -74,7 +82,9 @@ class HttpStore(ConnectedStore):
         timeout_seconds: float = 2.0,
         ca_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        """Raises `ValueError` for what is no such URL or key."""
+        """Raises `ValueError` for what is no such URL, key or time."""
+        if not base_url.isprintable() or " " in base_url:
+            raise ValueError("base_url is without spaces, line ends and control characters.")
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise ValueError("base_url is http:// or https:// and a host, without a password.")
@@ -82,8 +92,8 @@ class HttpStore(ConnectedStore):
             raise ValueError("base_url has a port from 1, where it has one, and neither a query nor a fragment.")
         if not re.fullmatch(r"[!-~]+", key, re.ASCII):
             raise ValueError("A key is ASCII text without spaces.")
-        if timeout_seconds <= 0:
-            raise ValueError("timeout_seconds is above 0.")
+        if not 0 < timeout_seconds < inf:
+            raise ValueError("timeout_seconds is finite and above 0.")
         self._url = base_url.rstrip("/").replace("{", "%7B").replace("}", "%7D") + "/api/v1/orgs/{}/snapshot/"
         self._key = key
         self._timeout_seconds = timeout_seconds
@@ -97,27 +107,23 @@ class HttpStore(ConnectedStore):
     def versions(self, org_ids: Iterable[str]) -> dict[str, int]:
         found: dict[str, int] = {}
         failed: dict[str, StoreUnavailable] = {}
-        for org_id in map(canonical_uuid, org_ids):
-            seen = self._seen.get(org_id)
-            answer = self._ask(org_id, seen.etag if seen else None)
-            if seen is not None and answer.status == 304:
-                found[org_id] = seen.version
-                continue
+        asked = 0
+        for asked, org_id in enumerate(dict.fromkeys(map(canonical_uuid, org_ids)), 1):
+            answer = None
             try:
-                document = self._take(org_id, answer)
-            except DocumentRejected:
-                found[org_id] = self._seen[org_id].version
+                seen = self._seen.get(org_id)
+                answer = self._ask(org_id, seen.etag if seen else None)
+                version = self._version(org_id, answer)
             except StoreUnavailable as error:
-                if answer.status in _OF_ALL:
+                if answer is not None and answer.status in _OF_ALL:
                     raise
                 failed[org_id] = error
+                if len(failed) == asked == _ENOUGH_FAILURES:
+                    break
             else:
-                if document is not None:
-                    if len(self._kept) >= _MAX_KEPT:
-                        self._kept.clear()
-                    self._kept[org_id] = answer.etag, document
-                    found[org_id] = document.version
-        if failed and not found:
+                if version is not None:
+                    found[org_id] = version
+        if failed and len(failed) == asked:
             raise next(iter(failed.values()))
         for org_id in failed:
             # Its fetch says why; those that are answered are not held up by those that are not.
@@ -133,13 +139,29 @@ class HttpStore(ConnectedStore):
             return kept
         return self._take(key, answer)
 
+    def _version(self, org_id: str, answer: _Answer) -> int | None:
+        """The version of which an answer tells; a new document is kept for `fetch`. Raises `StoreUnavailable`."""
+        seen = self._seen.get(org_id)
+        if seen is not None and answer.status == 304:
+            return seen.version
+        try:
+            document = self._take(org_id, answer)
+        except DocumentRejected:
+            return self._seen[org_id].version
+        if document is None:
+            return None
+        if len(self._kept) >= _MAX_KEPT:
+            self._kept.clear()
+        self._kept[org_id] = answer.etag, document
+        return document.version
+
     def _take(self, org_id: str, answer: _Answer) -> Document | None:
         """What an answer says, noted. Raises `DocumentRejected` and `StoreUnavailable`."""
         if answer.status == 404 and answer.media_type == "application/problem+json":
             self._seen.pop(org_id, None)
             return None
         if answer.status != 200:
-            raise StoreUnavailable(f"HTTP: the answer was {answer.status}{_meaning(answer.status)}.")
+            raise StoreUnavailable(f"HTTP: the answer for {org_id} was {answer.status}{_meaning(answer.status)}.")
         before = self._seen.get(org_id)
         try:
             document = Document.from_bytes(answer.body)
@@ -164,9 +186,12 @@ class HttpStore(ConnectedStore):
             with self._connected().stream("GET", self._url.format(org_id), headers=headers) as response:
                 body = _body(response, until) if response.status_code == 200 else b""
                 media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-                return _Answer(response.status_code, response.headers.get("ETag"), media_type, body)
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
-            raise StoreUnavailable(f"HTTP: {str(error) or type(error).__name__}") from error
+                etag = response.headers.get("ETag", "")
+                return _Answer(response.status_code, etag if etag and etag.isascii() else None, media_type, body)
+        # RuntimeError: another thread closed the client meanwhile.
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError, RuntimeError) as error:
+            reason = str(error) or type(error).__name__
+            raise StoreUnavailable(f"HTTP: no answer for {org_id}: {reason}") from error
 
     def _connected(self) -> Any:
         self._leave_to_parent()

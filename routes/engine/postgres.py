@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterable
 from functools import cache
 from time import monotonic
@@ -33,7 +34,8 @@ class PostgresStore(ConnectedStore):
 
     One connection in autocommit, used under a lock, made at the first read and anew after an error and in a forked
     child; a connection that died while idle costs no failed read. Every error of the driver is a `StoreUnavailable`
-    with its cause. A read is given up when the server says nothing for 3 s, or after 15 s.
+    with its cause. A read is given up when the server says nothing for 3 s, or after 15 s. A `dsn` that libpq cannot
+    read is noticed at the first read, as `StoreUnavailable` without a cause: libpq's own words repeat parts of it.
 
     `listen` opens another connection, on which changes are announced. It has to lead to the server itself: behind a
     pooler that lends server connections out (PgBouncer) it is refused, and `EngineCache` polls.
@@ -81,6 +83,7 @@ class PostgresStore(ConnectedStore):
                 raise StoreUnavailable(f"PostgreSQL: {error}") from error
 
     def _connected(self) -> Any:
+        _check_dsn(self._dsn)
         return _bounded_connection().connect(
             self._dsn,
             autocommit=True,
@@ -132,6 +135,21 @@ def _psycopg() -> Any:
     except ImportError as error:
         raise ImportError("PostgresStore needs psycopg: install routing-engine[postgres].") from error
     return psycopg
+
+
+def _check_dsn(dsn: str) -> None:
+    """Raises `StoreUnavailable` for a DSN that would show a part of its password in the driver's errors."""
+    psycopg = _psycopg()
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(dsn)
+    except (psycopg.Error, ValueError):
+        raise StoreUnavailable("PostgreSQL: dsn is no connection string that libpq can read.") from None
+    # After a password with a bare "@" or "/", the rest of it is read as the host or the port. A leading "@" is a socket's.
+    hosts, ports = str(parts.get("host", "")).split(","), str(parts.get("port", "")).split(",")
+    if any("@" in host[1:] for host in hosts) or not all(re.fullmatch(r"\s*[0-9]*\s*", port) for port in ports):
+        raise StoreUnavailable(
+            "PostgreSQL: dsn has no such host or port; in a URI, a password has to be percent-encoded."
+        )
 
 
 @cache

@@ -7,6 +7,7 @@ placement and refuses what was decided before a step of a migration (`StaleEpoch
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Protocol, get_args
@@ -232,15 +233,30 @@ async def resolve[Context](spi: RoutingSpi[Context], ctx: Context) -> SpiDecisio
     """The router's decision. Whatever the router does, raises `RoutingError` and nothing else.
 
     An exception from outside that tree becomes `Internal`, which has it as its cause, and so does an answer that is no
-    `SpiDecision`. What ends the task or the process is no answer and passes: `CancelledError`, `KeyboardInterrupt`,
-    `SystemExit`. The message names types alone, because it may reach a client.
+    `SpiDecision`. What ends the task or the process is no answer and passes: `KeyboardInterrupt`, `SystemExit`, and
+    `CancelledError` where it is this task that was cancelled; from something the router waited for it is `Internal` too.
+    The message names types alone, because it may reach a client.
     """
     try:
         decision: object = await spi.route(ctx)
     except RoutingError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not _is_of_another_task(error):
+            raise
         raise Internal(f"{type(spi).__name__} failed with {type(error).__name__}.") from error
     if not isinstance(decision, SpiDecision):
         raise Internal(f"{type(spi).__name__} answered {type(decision).__name__} instead of a decision.")
     return decision
+
+
+def _is_of_another_task(error: BaseException) -> bool:
+    """Whether this says that a task was cancelled, though nobody cancelled the one that runs."""
+    asyncio = sys.modules.get("asyncio")  # programs without it have no tasks, and need not import it
+    if asyncio is None or not isinstance(error, asyncio.CancelledError):
+        return False
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return False  # no event loop of asyncio runs; whoever does run this knows what was cancelled
+    return task is not None and task.cancelling() == 0

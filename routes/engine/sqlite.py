@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from routes.engine.document import Document
 from routes.engine.errors import DocumentRejected, StoreUnavailable
+from routes.engine.files import absolute_path
 from routes.engine.ids import canonical_uuid
 from routes.engine.store import ConnectedStore, document_of_row
 
@@ -27,11 +28,15 @@ class SQLiteStore(ConnectedStore):
 
     One connection, used under a lock and opened anew after an error and in a forked child. Ids are looked up in the
     file's own form, 32 hex digits, so that lookups use the index. Every error of the driver is a `StoreUnavailable`
-    with its cause.
+    with its cause, and so is a file that is missing. A file that another one replaces under its name (a backup that is
+    put back) is opened anew by the next read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = os.path.abspath(os.fspath(path))
+        """Raises `ValueError` for what can be no file's name."""
+        self._path = absolute_path(path)
+        #: The file to which the connection belongs.
+        self._opened: tuple[int, int] | None = None
         super().__init__()
 
     def versions(self, org_ids: Iterable[str]) -> dict[str, int]:
@@ -52,13 +57,25 @@ class SQLiteStore(ConnectedStore):
         self._leave_to_parent()
         with self._lock:
             try:
+                named = self._named()
+                if named is None or named != self._opened:
+                    self._drop()  # a connection goes on reading the file that it opened, also when that has no name left
                 if self._connection is None:
-                    self._connection = self._connect()
+                    # Noted as it was before the opening: one that is replaced meanwhile is opened again.
+                    self._opened, self._connection = named, self._connect()
                 rows: list[Any] = self._connection.execute(query, (parameter,)).fetchall()
                 return rows
             except sqlite3.Error as error:
                 self._drop()
                 raise StoreUnavailable(f"SQLite: {error}") from error
+
+    def _named(self) -> tuple[int, int] | None:
+        """Device and inode of the file that has the name now; None where there is none."""
+        try:
+            stat = os.stat(self._path)
+        except OSError:
+            return None  # connecting says why
+        return stat.st_dev, stat.st_ino
 
     def _connect(self) -> sqlite3.Connection:
         import sqlite3

@@ -91,7 +91,8 @@ class ConnectedStore(ReadingStore):
         self._forget()
 
     def close(self) -> None:
-        """Close the connection; the next read makes another one."""
+        """Close the connection; the next read makes another one. In a forked child the parent's stays open."""
+        self._leave_to_parent()
         with self._lock:
             self._drop()
 
@@ -109,13 +110,14 @@ class ConnectedStore(ReadingStore):
         self._pid = os.getpid()
 
     def _drop(self) -> None:
-        if self._connection is not None and self._pid == os.getpid():
+        if self._connection is not None:
             self._connection.close()
         self._connection = None
 
     def _leave_to_parent(self) -> None:
         """To be called before each use. After a fork both processes hold the same socket or file: to use the connection
-        in the child, and even to close it there, would disturb the parent."""
+        in the child, and even to close it there, would disturb the parent; and the lock is as the fork found it, held
+        for ever if another thread was reading."""
         if self._pid != os.getpid():
             _left_behind.append(self._connection)
             self._forget()
@@ -127,6 +129,14 @@ _left_behind: list[object] = []
 
 def _unsupported(store: object) -> ManagementUnsupported:
     return ManagementUnsupported(f"{type(store).__name__} only reads; manage routes through the application.")
+
+
+def check_write(expected: object, value: object = None, kind: type | None = None) -> None:
+    """Raises `TypeError` where what is written is not of this kind, or `expected` is no version."""
+    if kind is not None and not isinstance(value, kind):
+        raise TypeError(f"What is written is a {kind.__name__}, not {type(value).__name__}.")
+    if expected is not None and (not isinstance(expected, int) or isinstance(expected, bool)):
+        raise TypeError(f"expected is the number of a version or None, not {type(expected).__name__}.")
 
 
 def document_of_row(

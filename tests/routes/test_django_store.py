@@ -6,7 +6,16 @@ from unittest.mock import patch
 from uuid import UUID
 
 import pytest
-from django.db import DatabaseError, OperationalError, connection, connections
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    connections,
+)
 
 from audit.actors import Actor
 from audit.models import AuditEntry
@@ -257,6 +266,34 @@ def test_a_route_of_an_unknown_organisation_is_refused(store: DjangoStore) -> No
     assert codes(caught.value) == [("org_id", "unsupported_value")]
 
 
+def test_what_is_no_route_or_no_version_is_a_type_error(store: Any, org: Organization) -> None:
+    created = store.create_route(org.pk, new())
+    before = state_of(org)
+    for change, wanted in (
+        (lambda: store.create_route(org.pk, created), "a NewRoute, not Route"),
+        (lambda: store.update_route(org.pk, new()), "a Route, not NewRoute"),
+        (lambda: store.create_route(org.pk, new("b"), expected="1"), "version or None, not str"),
+        (lambda: store.update_route(org.pk, created, expected="1"), "version or None, not str"),
+        (lambda: store.delete_route(org.pk, created.id, expected="1"), "version or None, not str"),
+    ):
+        with pytest.raises(TypeError, match=wanted):
+            change()
+    assert state_of(org) == before
+
+
+def test_an_organisation_s_id_that_is_none_is_a_value_error(store: DjangoStore) -> None:
+    for call in (
+        lambda: store.versions(["no id"]),
+        lambda: store.fetch("no id"),
+        lambda: store.list_all_for_org("no id"),
+        lambda: store.get_route("no id", uuid7()),
+        lambda: store.create_route("no id", new()),
+        lambda: store.delete_route("no id", uuid7()),
+    ):
+        with pytest.raises(ValueError):
+            call()
+
+
 def test_a_row_that_no_engine_loads_is_left_out_of_lists_and_refused_by_itself(
     store: DjangoStore, org: Organization
 ) -> None:
@@ -301,6 +338,19 @@ def test_a_database_that_does_not_answer_is_store_unavailable_with_its_cause(
     assert isinstance(caught.value.__cause__, DatabaseError)
     assert isinstance(caught.value, RoutingError)
     assert caught.value.retryable
+
+
+@pytest.mark.parametrize("kind", [DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError])
+def test_every_error_of_the_database_is_store_unavailable_with_its_cause(
+    store: DjangoStore, org_id: str, kind: type[Exception]
+) -> None:
+    def damaged(*_: Any) -> None:
+        raise kind("file is not a database")
+
+    for call in (lambda: store.versions([org_id]), lambda: store.create_route(org_id, new())):
+        with connection.execute_wrapper(damaged), pytest.raises(StoreUnavailable, match="not a database") as caught:
+            call()
+        assert isinstance(caught.value.__cause__, kind)
 
 
 # --- With other threads -----------------------------------------------------------------------------------------------

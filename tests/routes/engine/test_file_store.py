@@ -324,6 +324,11 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     assert sorted(os.listdir(folder)) == [f"{ORG}.json", f"{OTHER_ORG}.json"]
 
 
+def test_a_path_that_can_be_no_folder_s_is_refused() -> None:
+    with pytest.raises(ValueError, match="NUL"):
+        FileStore("a\0b")
+
+
 @pytest.mark.parametrize("wrong", ["../secret", "", "*", f"{ORG}/../../{OTHER_ORG}", f"{ORG}\x00", f"{ORG}.json"])
 def test_no_id_leads_out_of_the_folder(store: FileStore, wrong: str) -> None:
     with pytest.raises(ValueError):

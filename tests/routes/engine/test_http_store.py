@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from routes.engine import Document, EngineCache, NewRoute, RequestContext, Store
+from routes.engine import Document, EngineCache, NewRoute, RequestContext, Store, httpstore
 from routes.engine.errors import DocumentRejected, ManagementUnsupported, StoreUnavailable
 from routes.engine.httpstore import HttpStore
 from tests.routes.engine.build import ORG, OTHER_ORG, document, eventually, raw_route, route_id
@@ -269,7 +269,7 @@ def test_nobody_listening_is_store_unavailable_until_somebody_does() -> None:
 
 
 def test_a_host_that_no_name_server_could_know_is_store_unavailable() -> None:
-    for host in ("ho\x7fst", "a..b", "xn--0.example", "no-such-host.invalid"):
+    for host in ("a..b", "xn--0.example", "no-such-host.invalid"):
         with HttpStore(f"https://{host}", KEY) as store, pytest.raises(StoreUnavailable):
             store.versions([ORG])
 
@@ -357,15 +357,74 @@ def test_one_organisation_that_only_gets_errors_holds_up_nobody(application: App
         application.scripted[ORG] = lambda handler: handler.answer(500)
         application.publish(2, OTHER_ORG)
         assert eventually(lambda: cache.engine_for(OTHER_ORG).version == 2)
-        assert eventually(lambda: "500" in (cache.status()["orgs"][ORG]["last_error"] or ""))
+        assert eventually(lambda: f"for {ORG} was 500" in (cache.status()["orgs"][ORG]["last_error"] or ""))
         assert cache.engine_for(ORG).version == 3
 
 
-def test_a_refusal_that_concerns_all_ends_the_round(application: Application, store: HttpStore) -> None:
-    application.scripted[ORG] = lambda handler: handler.answer(503)
-    with pytest.raises(StoreUnavailable, match="503"):
-        store.versions([ORG, OTHER_ORG])
-    assert [org_id for org_id, _, _ in application.asked] == [ORG]
+@pytest.mark.parametrize(
+    "script",
+    [*BROKEN, *(lambda handler, status=status: handler.answer(status) for status in (502, 503, 504))],
+    ids=[*(script.__name__ for script in BROKEN), "502", "503", "504"],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_one_organisation_s_failure_is_its_own(
+    application: Application, script: Any, first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(httpstore, "_ANSWER_TIMEOUTS", 1)
+    asked = [ORG, OTHER_ORG] if first else [OTHER_ORG, ORG]
+    with HttpStore(application.url, KEY, timeout_seconds=0.5) as store:
+        store.fetch(ORG)
+        application.scripted[ORG] = script
+        application.publish(2, OTHER_ORG)
+        assert store.versions(asked) == {ORG: 4, OTHER_ORG: 2}
+        with pytest.raises(StoreUnavailable, match=ORG):
+            store.fetch(ORG)
+
+
+def test_an_organisation_that_is_not_known_was_answered_too(application: Application, store: HttpStore) -> None:
+    application.scripted[ORG] = lambda handler: handler.answer(500)
+    assert store.versions([ORG, route_id(99)]) == {ORG: 1}
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 429])
+def test_a_refusal_that_concerns_all_ends_the_round(application: Application, store: HttpStore, status: int) -> None:
+    application.scripted[ORG] = lambda handler: handler.answer(status)
+    with pytest.raises(StoreUnavailable, match=str(status)):
+        store.versions([OTHER_ORG, ORG, route_id(99)])
+    assert [org_id for org_id, _, _ in application.asked] == [OTHER_ORG, ORG]
+
+
+def test_an_application_that_is_down_is_not_asked_for_everybody(application: Application, store: HttpStore) -> None:
+    orgs = [route_id(number) for number in range(9)]
+    for org_id in orgs:
+        application.scripted[org_id] = lambda handler: handler.answer(503)
+    with pytest.raises(StoreUnavailable, match=f"for {orgs[0]} was 503"):
+        store.versions([orgs[0], *orgs])
+    assert [org_id for org_id, _, _ in application.asked] == orgs[:3]
+    application.asked.clear()
+    assert store.versions([ORG, *orgs]) == {ORG: 3} | dict.fromkeys(orgs, 1)
+
+
+def test_an_etag_that_cannot_be_sent_back_is_not_kept(application: Application, store: HttpStore) -> None:
+    application.scripted[ORG] = lambda handler: handler.answer(
+        200, application.documents[ORG].to_bytes(), {"ETag": '"caf\xe9"'}
+    )
+    for _ in range(2):
+        assert store.versions([ORG]) == {ORG: 3}
+    assert store.fetch(ORG) == application.documents[ORG]
+    assert {etag for _, etag, _ in application.asked} == {None}
+
+
+def test_a_read_on_a_client_that_another_thread_closed_is_store_unavailable(
+    application: Application, store: HttpStore
+) -> None:
+    store.versions([ORG])
+    store._connection.close()
+    for call in (lambda: store.versions([ORG]), lambda: store.fetch(ORG)):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            call()
+    store.close()
+    assert store.versions([ORG]) == {ORG: 3}
 
 
 @pytest.mark.parametrize(
@@ -380,6 +439,11 @@ def test_a_refusal_that_concerns_all_ends_the_round(application: Application, st
         ("https://host:a", KEY),
         ("https://host/?a=1", KEY),
         ("https://host/#a", KEY),
+        ("https://host/\n", KEY),
+        (" https://host", KEY),
+        ("https://ho st", KEY),
+        ("https://ho\x7fst", KEY),
+        ("https://host/\x85", KEY),
         ("https://host", ""),
         ("https://host", "a key"),
         ("https://host", "key\r\nX-Other: 1"),
@@ -389,8 +453,12 @@ def test_a_refusal_that_concerns_all_ends_the_round(application: Application, st
 def test_what_is_no_such_url_or_key_is_refused(base_url: str, key: str) -> None:
     with pytest.raises(ValueError):
         HttpStore(base_url, key)
-    with pytest.raises(ValueError):
-        HttpStore("https://host", KEY, timeout_seconds=0)
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf")])
+def test_what_is_no_time_to_wait_is_refused(seconds: float) -> None:
+    with pytest.raises(ValueError, match="finite and above 0"):
+        HttpStore("https://host", KEY, timeout_seconds=seconds)
 
 
 def test_ids_that_are_none_never_reach_the_url(store: HttpStore, application: Application) -> None:

@@ -104,7 +104,7 @@ def test_a_connection_that_the_server_ended_costs_no_failed_read(dsn: str, conne
 def test_every_error_of_the_driver_is_store_unavailable_with_its_cause(
     dsn: str, connection: Any, tmp_path: Path
 ) -> None:
-    for wrong in (f"postgresql://postgres:@/none?host={tmp_path}", "postgresql://localhost:1/none", "nonsense"):
+    for wrong in (f"postgresql://postgres:@/none?host={tmp_path}", "postgresql://localhost:1/none"):
         with PostgresStore(wrong) as store, pytest.raises(StoreUnavailable) as caught:
             store.versions([ORG])
         assert isinstance(caught.value.__cause__, psycopg.Error)
@@ -114,6 +114,46 @@ def test_every_error_of_the_driver_is_store_unavailable_with_its_cause(
             store.fetch(ORG)
         connection.execute("ALTER TABLE elsewhere RENAME TO gateway_documents")
         assert store.fetch(ORG) is not None
+
+
+@pytest.mark.parametrize(
+    ("dsn", "reason"),
+    [
+        ("host=localhost password=my s3cret", "no connection string"),
+        ("host=localhost password='my s3cret", "no connection string"),
+        ("postgresql://u:s3cret word@localhost/db", "no connection string"),
+        ("postgresql://u:p/s3cret@localhost/db", "percent-encoded"),
+        ("postgresql://u:p@s3cret@localhost:1/db", "percent-encoded"),
+        ("postgresql://u:p@@s3cret@localhost:1/db", "percent-encoded"),
+        ("postgresql://u:p@s3cret@localhost:1,other/db", "percent-encoded"),
+        ("postgresql://u:s3%cret@localhost/db", "no connection string"),
+        ("postgresql://u:p#s3cret@localhost:1/db", "port 1"),
+        ("s3cret", "no connection string"),
+        ("postgresql://u@localhost:1/db?pasword=s3cret", "no connection string"),
+        ("postgresql://u:s3cret@[::1/db", "no connection string"),
+        ("postgres:u:s3cret@localhost:1/db", "no connection string"),
+        ("host=localhost port=1 passwrd=s3cret", "no connection string"),
+        ("postgresql://u:\udc80s3cret@localhost:1/db", "no connection string"),
+    ],
+)
+def test_no_part_of_a_password_is_in_an_error(dsn: str, reason: str) -> None:
+    store = PostgresStore(dsn)
+    for call in (lambda: store.versions([ORG]), store.listen):
+        with pytest.raises(StoreUnavailable, match=reason) as caught:
+            call()
+        error: BaseException | None = caught.value
+        while error is not None:
+            assert "cret" not in f"{error} {error!r}"
+            assert "'p'" not in str(error)
+            error = error.__cause__ if error.__suppress_context__ else error.__context__
+
+
+def test_a_socket_whose_name_begins_with_an_at_sign_is_a_host() -> None:
+    # In Linux, that of a socket outside the file system.
+    store = PostgresStore("host=@nobody-listens,@here port='5432, 1 '")
+    with pytest.raises(StoreUnavailable) as caught:
+        store.versions([ORG])
+    assert isinstance(caught.value.__cause__, psycopg.OperationalError)
 
 
 def test_bad_bytes_are_rejected(dsn: str, connection: Any) -> None:

@@ -493,6 +493,34 @@ def test_a_cancelled_task_is_cancelled() -> None:
     assert asyncio.run(main())
 
 
+def test_a_cancelled_task_is_cancelled_also_while_a_timeout_runs_in_it() -> None:
+    class Waiting:
+        async def route(self, ctx: object) -> SpiDecision:
+            async with asyncio.timeout(60):
+                await asyncio.Event().wait()
+            return PASS
+
+    async def main() -> None:
+        async with asyncio.timeout(0.01):
+            await resolve(Waiting(), "ctx")
+
+    with pytest.raises(TimeoutError):  # which the caller's timeout makes of the cancellation
+        asyncio.run(main())
+
+
+def test_a_cancellation_of_what_the_router_waited_for_is_internal() -> None:
+    class Impatient:
+        async def route(self, ctx: object) -> SpiDecision:
+            inner = asyncio.ensure_future(asyncio.sleep(60))
+            inner.cancel()
+            await inner
+            return PASS
+
+    with pytest.raises(errors.Internal, match="Impatient failed with CancelledError") as raised:
+        run(Impatient())
+    assert isinstance(raised.value.__cause__, asyncio.CancelledError)
+
+
 @pytest.mark.parametrize(
     "answer", [None, TARGET, "eu/gpt-4o", (TARGET, "http1", 0), [PASS, PASS], SpiDecision, errors.NoRoute("acme")],
     ids=lambda answer: type(answer).__name__,

@@ -1,9 +1,11 @@
 """Stores: `MemoryStore` manages, `SQLiteStore` reads the application's views."""
 
 import os
+import signal
 import sqlite3
 import threading
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from uuid import UUID
 
 import pytest
 
+from routes import publish
 from routes.engine import (
     Action,
     Conditions,
@@ -22,6 +25,7 @@ from routes.engine import (
     Route,
     SQLiteStore,
     Store,
+    memory,
 )
 from routes.engine.canonical import canonical_bytes
 from routes.engine.document import digest_of
@@ -111,6 +115,60 @@ def test_an_organisation_has_at_most_a_thousand_routes() -> None:
     with pytest.raises(InvalidRoute) as caught:
         store.create_route(ORG, NewRoute("one more", Action("t")))
     assert caught.value.issues[0]["code"] == "too_many"
+
+
+def test_an_organisation_has_at_most_four_mebibytes_of_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    for number in range(3):
+        store.create_route(ORG, NewRoute(f"bücher {number}", Action("t")))
+    assert memory.MAX_BYTES == publish.MAX_BYTES
+    before = store.fetch(ORG)
+    assert before is not None
+    monkeypatch.setattr(memory, "MAX_BYTES", len(canonical_bytes(before.content)))
+    last = store.list_all_for_org(ORG)[-1]
+    assert store.update_route(ORG, replace(last, name="bücher 9"))  # the same number of bytes, all that are allowed
+    for change in (
+        lambda: store.update_route(ORG, replace(last, name="bücher 10")),
+        lambda: store.create_route(ORG, NewRoute("a", Action("t"))),
+        lambda: store.set_routes(ORG, [*store.list_all_for_org(ORG), route("a")]),
+    ):
+        with pytest.raises(InvalidRoute) as caught:
+            change()
+        assert [(issue["path"], issue["code"]) for issue in caught.value.issues] == [("routes", "out_of_range")]
+    assert store.versions([ORG]) == {ORG: 4}
+    assert store.delete_route(ORG, last.id)
+
+
+def test_what_is_no_route_or_no_version_is_a_type_error() -> None:
+    store: Any = MemoryStore()
+    created = store.create_route(ORG, NewRoute("a", Action("t")))
+    for change, wanted in (
+        (lambda: store.create_route(ORG, created), "a NewRoute, not Route"),
+        (lambda: store.update_route(ORG, NewRoute("a", Action("t"))), "a Route, not NewRoute"),
+        (lambda: store.create_route(ORG, NewRoute("b", Action("t")), expected="1"), "version or None, not str"),
+        (lambda: store.update_route(ORG, created, expected=1.0), "version or None, not float"),
+        (lambda: store.delete_route(ORG, created.id, expected=True), "version or None, not bool"),
+    ):
+        with pytest.raises(TypeError, match=wanted):
+            change()
+    assert store.versions([ORG]) == {ORG: 1}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_a_forked_child_writes_also_where_a_thread_of_its_parent_was_writing() -> None:
+    store = MemoryStore()
+    with store._lock:
+        child = os.fork()
+        if child == 0:
+            good = False
+            try:
+                signal.alarm(5)
+                good = store.create_route(ORG, NewRoute("a", Action("t"))).name == "a"
+            finally:
+                os._exit(0 if good else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert store.versions([ORG]) == {}
 
 
 def test_ids_and_names_are_there_once() -> None:
@@ -276,6 +334,37 @@ def test_a_store_recovers_when_its_file_appears(tmp_path: Path, file: Path) -> N
         assert store.fetch(ORG) is not None
 
 
+def test_a_file_that_replaces_another_under_its_name_is_read_from_then_on(tmp_path: Path, file: Path) -> None:
+    other = tmp_path / "restored.sqlite3"
+    other.write_bytes(file.read_bytes())
+    connection = sqlite3.connect(other, isolation_level=None)
+    connection.execute("UPDATE gateway_versions SET version = 9")
+    connection.close()
+    with SQLiteStore(file) as store:
+        assert store.versions([ORG]) == {ORG: 3}
+        before = store._connection
+        assert store.versions([ORG]) == {ORG: 3}
+        assert store._connection is before
+        os.replace(other, file)
+        assert store.versions([ORG]) == {ORG: 9}
+
+
+def test_a_file_that_goes_is_store_unavailable_until_it_is_back(tmp_path: Path, file: Path) -> None:
+    with SQLiteStore(file) as store:
+        store.versions([ORG])
+        away = file.rename(tmp_path / "away.sqlite3")
+        with pytest.raises(StoreUnavailable) as caught:
+            store.versions([ORG])
+        assert isinstance(caught.value.__cause__, sqlite3.Error)
+        away.rename(file)
+        assert store.versions([ORG]) == {ORG: 3}
+
+
+def test_a_path_that_can_be_no_file_s_is_refused() -> None:
+    with pytest.raises(ValueError, match="NUL"):
+        SQLiteStore("a\0b")
+
+
 def test_a_bad_row_is_rejected_and_the_connection_lives_on(file: Path) -> None:
     connection = sqlite3.connect(file, isolation_level=None)
     connection.execute("UPDATE gateway_documents SET published_at = 'soon' WHERE org_id = ?", (native(ORG),))
@@ -322,6 +411,25 @@ def test_a_forked_child_opens_its_own_connection(file: Path) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert store.versions([ORG]) == {ORG: 3}
         assert store._connection is before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_a_forked_child_closes_also_where_a_thread_of_its_parent_was_reading(file: Path) -> None:
+    with SQLiteStore(file) as store:
+        store.versions([ORG])
+        with store._lock:
+            child = os.fork()
+            if child == 0:
+                good = False
+                try:
+                    signal.alarm(5)
+                    store.close()
+                    good = store.versions([ORG]) == {ORG: 3}
+                finally:
+                    os._exit(0 if good else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert store.versions([ORG]) == {ORG: 3}
 
 
 def test_reading_stores_refuse_management(file: Path) -> None:
