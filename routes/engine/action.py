@@ -120,9 +120,9 @@ def write_action(action: Action) -> dict[str, Any]:
 
 def read_action(raw: object, path: str, reading: Reading) -> Action:
     """The action at this path of something bigger; issues go to `reading`."""
-    before = len(reading.issues)
+    before = reading.count
     given = reading.fields(raw, path, KEYS)
-    if len(reading.issues) > before and not given:
+    if reading.count > before and not given:
         return Action()  # it was no object at all, or had no key that we know
     values: dict[str, Any] = {}
     for key in ("target_model", "provider", "shadow_model"):
@@ -175,7 +175,7 @@ def _read_split(raw: object, path: str, reading: Reading) -> tuple[SplitArm, ...
 
 
 def _read_refusal(raw: object, path: str, reading: Reading) -> Refusal | None:
-    before = len(reading.issues)
+    before = reading.count
     keys = ("status", "code", "message")
     given = reading.fields(raw, path, keys, keys)
     status = 400
@@ -183,7 +183,7 @@ def _read_refusal(raw: object, path: str, reading: Reading) -> Refusal | None:
         status = reading.whole(given["status"], below(path, "status"), at_least=400, at_most=499)
     code = reading.text(given["code"], below(path, "code"), longest=MAX_CODE) if "code" in given else ""
     message = reading.text(given["message"], below(path, "message")) if "message" in given else ""
-    return Refusal(status, code, message) if len(reading.issues) == before else None
+    return Refusal(status, code, message) if reading.count == before else None
 
 
 def _check_whole(given: dict[str, Any], values: dict[str, Any], path: str, reading: Reading) -> None:

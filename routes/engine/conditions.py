@@ -188,9 +188,9 @@ KEYS: tuple[str, ...] = tuple(map(json_key, _DEFAULTS))
 
 def read_conditions(raw: object, path: str, reading: Reading) -> Conditions:
     """The conditions at this path of something bigger; issues go to `reading`."""
-    before = len(reading.issues)
+    before = reading.count
     conditions = _read(raw, path, reading, level=1)
-    if len(reading.issues) == before and (atoms := count_atoms(conditions)) > MAX_ATOMS * reading.scale:
+    if reading.count == before and (atoms := count_atoms(conditions)) > MAX_ATOMS * reading.scale:
         most = MAX_ATOMS * reading.scale
         reading.add(
             path, "too_many", f"At most {most:,} conditions a route, nested ones included; these are {atoms:,}."
@@ -263,13 +263,18 @@ def _read_alternatives(raw: object, path: str, reading: Reading, level: int) -> 
 
 
 def _read_patterns(reading: Reading, raw: object, path: str) -> tuple[str, ...]:
-    before = len(reading.issues)
+    before = reading.count
     patterns = reading.texts(raw, path)
-    if len(reading.issues) == before and patterns and reading.scale != UNLIMITED:
+    if reading.count == before and patterns and reading.scale != UNLIMITED:
         from routes.engine.regex import check_pattern  # only for those who use such patterns
 
         for index, pattern in enumerate(patterns):
-            if problem := check_pattern(pattern):
+            if reading.patterns.left < 0:
+                reading.add(path, "too_many", "Compiled, all patterns together take more than a gateway has for them.")
+                break
+            problem, instructions = check_pattern(pattern)
+            reading.patterns.left -= instructions
+            if problem is not None:
                 reading.add(f"{path}[{index}]", *problem)
     return patterns
 
@@ -292,9 +297,9 @@ def _read_names(
     reading: Reading, raw: object, path: str, name_of: Callable[[str, str], str | None]
 ) -> FrozenDict[str, tuple[str, ...]]:
     def values(raw: object, where: str) -> tuple[str, ...]:
-        before = len(reading.issues)
+        before = reading.count
         texts = reading.texts(raw, where)
-        if not texts and len(reading.issues) == before:
+        if not texts and reading.count == before:
             reading.add(where, "no_effect", "Give at least one value, or leave the name out.")
         return texts
 
@@ -303,12 +308,12 @@ def _read_names(
 
 def _read_ranges(reading: Reading, raw: object, path: str) -> FrozenDict[str, NumberRange]:
     def range_of(raw: object, where: str) -> NumberRange | None:
-        before = len(reading.issues)
+        before = reading.count
         given = reading.fields(raw, where, ("gt", "lt"))
         bounds = {key: reading.number(bound, below(where, key)) for key, bound in given.items() if bound is not None}
-        if not bounds and len(reading.issues) == before:
+        if not bounds and reading.count == before:
             reading.add(where, "no_effect", "Give gt, lt or both.")
-        return NumberRange(**bounds) if len(reading.issues) == before else None
+        return NumberRange(**bounds) if reading.count == before else None
 
     found = reading.members(raw, path, range_of, name_of=lambda name, _: name)
     return FrozenDict({name: bounds for name, bounds in found.items() if bounds is not None})

@@ -15,7 +15,7 @@ from routes.engine.errors import DocumentRejected, InvalidRoute, Issue
 from routes.engine.frozen import FrozenDict
 from routes.engine.ids import canonical_uuid
 from routes.engine.outcomes import Forced, Outcomes
-from routes.engine.reading import ON_LOAD, shown
+from routes.engine.reading import ON_LOAD, Patterns, shown
 from routes.engine.values import Route, read_route, write_route
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from routes.engine.explanation import Explanation
     from routes.engine.paths import Service
+
+#: So many services are loaded, and so many segments of their paths, from which tables are compiled.
+MAX_SERVICES, MAX_SEGMENTS = 1_000, 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +193,10 @@ def _load_routes(raw_routes: list[Any]) -> tuple[list[Route], tuple[SkippedRoute
     skipped: list[SkippedRoute] = []
     ids: dict[str, int] = {}
     names: dict[str, int] = {}
+    patterns = Patterns()
     for index, raw in enumerate(raw_routes):
         try:
-            route = read_route(raw, ON_LOAD)
+            route = read_route(raw, ON_LOAD, patterns)
             repeated: list[Issue] = [
                 {"path": path, "code": "duplicate_value", "message": f"The route at [{seen[value]}] has this {path}."}
                 for path, value, seen in (("id", route.id, ids), ("name", route.name, names))
@@ -211,7 +215,16 @@ def _load_routes(raw_routes: list[Any]) -> tuple[list[Route], tuple[SkippedRoute
         else:
             ids[route.id] = names[route.name] = index
             routes.append(route)
+        if patterns.left < 0:
+            raise DocumentRejected("Compiled, the patterns of its routes take more than a gateway has for them.")
     return routes, tuple(skipped)
+
+
+def _segments(raw: Any) -> int:
+    """How many segments the patterns of a service have, as far as it is one."""
+    paths = raw.get("paths") if isinstance(raw, dict) else None
+    patterns = [path.get("pattern") for path in paths if isinstance(path, dict)] if isinstance(paths, list) else []
+    return sum(pattern.count("/") for pattern in patterns if isinstance(pattern, str))
 
 
 def _load_services(raw_services: list[Any]) -> Mapping[str, Service]:
@@ -219,8 +232,14 @@ def _load_services(raw_services: list[Any]) -> Mapping[str, Service]:
         return FrozenDict()
     from routes.engine.paths import load_service  # only for gateways that serve paths
 
+    if len(raw_services) > MAX_SERVICES:
+        raise DocumentRejected(f"There are {len(raw_services):,} services, {MAX_SERVICES:,} are loaded at most.")
     services: dict[str, Service] = {}
+    segments = 0
     for index, raw in enumerate(raw_services):
+        segments += _segments(raw)
+        if segments > MAX_SEGMENTS:
+            raise DocumentRejected(f"The paths of all services together have more than {MAX_SEGMENTS:,} segments.")
         try:
             service = load_service(raw)
         except InvalidRoute as error:

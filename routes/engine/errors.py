@@ -104,6 +104,10 @@ class PayloadTooLarge(RoutingError):
     http_status = 413
 
 
+#: So many issues stand in the text of an error; `issues` has all.
+MAX_TOLD = 20
+
+
 class InvalidRoute(RoutingError):
     """A route, or a part of one, is not acceptable. `issues` holds everything that is wrong, not only the first."""
 
@@ -111,7 +115,10 @@ class InvalidRoute(RoutingError):
 
     def __init__(self, issues: Iterable[Issue]) -> None:
         self.issues: list[Issue] = list(issues)
-        super().__init__("; ".join(f"{issue['path'] or 'route'}: {issue['message']}" for issue in self.issues))
+        told = [f"{issue['path'] or 'route'}: {issue['message']}" for issue in self.issues[:MAX_TOLD]]
+        if len(self.issues) > MAX_TOLD:
+            told.append(f"and {len(self.issues) - MAX_TOLD:,} more")
+        super().__init__("; ".join(told))
 
     def __reduce__(self) -> tuple[type["InvalidRoute"], tuple[list[Issue]]]:
         # By default an exception is pickled with its message, which is not what the constructor takes.

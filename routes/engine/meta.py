@@ -66,7 +66,7 @@ def _is_extension(value: Any, path: str, reading: Reading) -> bool:
         most = MAX_EXTENSION_BYTES * reading.scale
         reading.add(path, "out_of_range", f"At most {most:,} bytes of JSON; this has {len(data):,}.")
         return False
-    before = len(reading.issues)
+    before = reading.count
     for part in _parts(value):
         if isinstance(part, str) and unsupported_in(part):
             refused = "Control characters, line separators and lone surrogates are refused."
@@ -74,7 +74,7 @@ def _is_extension(value: Any, path: str, reading: Reading) -> bool:
         elif isinstance(part, float) and abs(part) > MAX_INTEGER:
             # Databases write it as the integer it is equal to, which no reader must be able to hold.
             reading.add(path, "out_of_range", f"Numbers go to {MAX_INTEGER:,}; this is {shown(part)}.")
-    return len(reading.issues) == before
+    return reading.count == before
 
 
 def _parts(value: Any) -> Iterator[Any]:

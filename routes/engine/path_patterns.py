@@ -122,9 +122,9 @@ def read_path_routes(raw: object, path: str, reading: Reading) -> tuple[PathRout
         if isinstance(member, PathRoute):
             route = member
         else:
-            before = len(reading.issues)
+            before = reading.count
             values = _read_fields(member, where, reading)
-            if len(reading.issues) > before:
+            if reading.count > before:
                 continue
             route = _built(values)
         if route in seen:
@@ -212,9 +212,9 @@ def read_timeouts(raw: object, path: str, reading: Reading) -> dict[str, int | f
     for key, given in reading.fields(raw, path, _TIMEOUTS).items():
         if given is None:
             continue
-        before = len(reading.issues)
+        before = reading.count
         values[key] = seconds = reading.number(given, below(path, key))
-        if len(reading.issues) == before and not 0 < seconds <= MAX_TIMEOUT_SECONDS:
+        if reading.count == before and not 0 < seconds <= MAX_TIMEOUT_SECONDS:
             message = f"Above 0 and at most {MAX_TIMEOUT_SECONDS:,} seconds; this is {shown(seconds)}."
             reading.add(below(path, key), "out_of_range", message)
     return values

@@ -105,7 +105,8 @@ class PathTable:
                     routes.append(PathRoute(pattern, target_url))
                 except InvalidRoute as error:
                     path = pattern if isinstance(pattern, str) else shown(pattern)
-                    reading.issues += [{**issue, "path": path} for issue in error.issues]
+                    for issue in error.issues:
+                        reading.add(path, issue["code"], issue["message"])
         return cls(reading.result(routes))
 
     def match(
@@ -267,16 +268,17 @@ def _states(root: _Node, most: int) -> _State | None:
         state.other = _State() if parameters else None
         # No parameter takes an empty segment.
         children: dict[str, _State | None] = {"": None}
-        for segment in {segment for node in nodes for segment in node.children}:
+        named = {segment for node in nodes for segment in node.children}
+        count += len(named) + bool(parameters)
+        if count > most:
+            return None
+        for segment in named:
             following = [node.children[segment] for node in nodes if segment in node.children]
             children[segment] = child = _State()
             pending.append((child, following + parameters if segment else following, state.passed))
         if state.other is not None:
             pending.append((state.other, parameters, state.passed))
         state.find = children.get
-        count += len(children) - 1 + bool(parameters)
-        if count > most:
-            return None
     return first
 
 
@@ -390,9 +392,9 @@ def _read_service(raw: object, reading: Reading) -> dict[str, Any]:
     if "enabled" in values:
         values["enabled"] = reading.flag(values["enabled"], "enabled")
     if "timeouts" in values and not isinstance(values["timeouts"], Timeouts):
-        before = len(reading.issues)
+        before = reading.count
         seconds = read_timeouts(values["timeouts"], "timeouts", reading)
-        values["timeouts"] = Timeouts(**seconds) if len(reading.issues) == before else Timeouts()
+        values["timeouts"] = Timeouts(**seconds) if reading.count == before else Timeouts()
     if "paths" in values:
         values["paths"] = read_path_routes(values["paths"], "paths", reading)
     return values

@@ -21,6 +21,13 @@ MAX_USD = 1_000_000
 #: More unknown keys than this are reported as one issue, so that a hostile object cannot make a report of a gigabyte.
 _MAX_KEYS = 100
 
+#: So many issues of one value are kept, the last of which says how many there are: of one that is written, and of each
+#: of the thousands that are loaded.
+MAX_ISSUES, MAX_ISSUES_ON_LOAD = 1_000, 100
+#: So many instructions the RE2 patterns of one value may be compiled to, on load those of a document: tenths of a second.
+#: Most patterns take hundreds.
+MAX_INSTRUCTIONS = 1_000_000
+
 #: What a limit is multiplied by: on write as it stands; on load twice, so that a gateway reads what a slightly newer
 #: control plane allows; nothing is too long when a value built in code is written out.
 ON_WRITE, ON_LOAD, UNLIMITED = 1, 2, inf
@@ -64,6 +71,15 @@ def shown(value: object, longest: int = 60) -> str:
     return type(value).__name__
 
 
+class Patterns:
+    """What is left of the instructions that patterns may be compiled to; below 0, nothing."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_INSTRUCTIONS
+
+
 class Reading:
     """Reads the parts of one value and collects what is wrong with them.
 
@@ -71,19 +87,37 @@ class Reading:
     a stand-in of the right type. The caller asks `result` at the end, which raises when there was any issue.
     """
 
-    def __init__(self, scale: float = ON_WRITE) -> None:
+    def __init__(self, scale: float = ON_WRITE, patterns: Patterns | None = None) -> None:
+        """`patterns` is shared by what is read together."""
         self.issues: list[Issue] = []
         self.scale = scale
         self._max_members = MAX_MEMBERS * scale
         self._max_characters = MAX_CHARACTERS * scale
+        self.patterns = Patterns() if patterns is None else patterns
+        self._most_issues = MAX_ISSUES_ON_LOAD if scale == ON_LOAD else MAX_ISSUES
+        #: How many issues there are, also of those that are not kept.
+        self.count = 0
+        self._lacks = False
 
     def add(self, path: str, code: str, message: str) -> None:
-        self.issues.append({"path": path, "code": code, "message": message})
+        # A member is a few bytes, an issue of it hundreds: not every one is kept.
+        self.count += 1
+        if len(self.issues) < self._most_issues or (code == "needs_extra" and not self._lacks):
+            # What this machine lacks rejects a document as a whole, whatever else is wrong.
+            self._lacks |= code == "needs_extra"
+            self.issues.append({"path": path, "code": code, "message": message})
+
+    def all_issues(self) -> list[Issue]:
+        """Those that were kept, and one that says how many were not."""
+        if self.count == len(self.issues):
+            return self.issues
+        more = f"{self.count - len(self.issues):,} more things are wrong: mend these first."
+        return [*self.issues, {"path": "", "code": "too_many", "message": more}]
 
     def result[T](self, value: T) -> T:
         """The value, or `InvalidRoute` with all issues."""
         if self.issues:
-            raise InvalidRoute(self.issues)
+            raise InvalidRoute(self.all_issues())
         return value
 
     def fields(self, raw: object, path: str, known: Collection[str], required: Collection[str] = ()) -> dict[str, Any]:
@@ -126,9 +160,9 @@ class Reading:
             return ()
         seen: dict[str, None] = {}
         for index, member in enumerate(raw):
-            before = len(self.issues)
+            before = self.count
             text = self.text(member, f"{path}[{index}]")
-            if len(self.issues) > before:
+            if self.count > before:
                 continue
             if text in seen:
                 self.add(f"{path}[{index}]", "duplicate_value", f"{shown(text)} is in the list twice.")

@@ -7,20 +7,21 @@ from typing import Any
 
 from routes.engine.reading import printable
 
-#: What one compiled pattern may take, in bytes; a pattern that needs more is refused when it is saved.
-_MAX_MEMORY = 8 << 20
+#: What one compiled pattern may take, in bytes; a pattern that needs more is refused, which takes some milliseconds.
+_MAX_MEMORY = 1 << 20
+#: What such a refusal counts for, in instructions: as many as take as long.
+_REFUSED = 16_000
 _MISSING = "Patterns are searched by RE2, which is not installed here: install routing-engine[regex]."
 
 
-def check_pattern(pattern: str) -> tuple[str, str] | None:
-    """Code and message of what is wrong with the pattern, or None."""
+def check_pattern(pattern: str) -> tuple[tuple[str, str] | None, int]:
+    """Code and message of what is wrong with the pattern, or None; and how many instructions it is compiled to."""
     try:
-        _compiled(pattern)
+        return None, _compiled(pattern).programsize
     except ImportError:
-        return "needs_extra", _MISSING
+        return ("needs_extra", _MISSING), 0
     except ValueError as error:
-        return "bad_pattern", f"This is no RE2 pattern: {printable(str(error))}"
-    return None
+        return ("bad_pattern", f"This is no RE2 pattern: {printable(str(error))}"), _REFUSED
 
 
 def searcher(patterns: Iterable[str]) -> Callable[[str], str | None]:

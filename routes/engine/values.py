@@ -11,7 +11,7 @@ from routes.engine.conditions import Conditions, read_conditions, write_conditio
 from routes.engine.frozen import FrozenDict, frozen
 from routes.engine.ids import canonical_uuid
 from routes.engine.meta import read_meta, write_meta
-from routes.engine.reading import MAX_NAME, ON_WRITE, UNLIMITED, Reading
+from routes.engine.reading import MAX_NAME, ON_WRITE, UNLIMITED, Patterns, Reading
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -97,9 +97,10 @@ class Route:
         return written
 
 
-def read_route(raw: object, scale: float) -> Route:
-    """The route of a JSON object, with the limits of length multiplied by `scale`. Raises `InvalidRoute`."""
-    reading = Reading(scale)
+def read_route(raw: object, scale: float, patterns: Patterns | None = None) -> Route:
+    """The route of a JSON object, with the limits of length multiplied by `scale`. Raises `InvalidRoute`. `patterns` is
+    shared by routes that are read together."""
+    reading = Reading(scale, patterns)
     values = _read_fields(raw, reading, required=("id", "name", "then"))
     return Route(**reading.result(values))
 
@@ -137,9 +138,9 @@ def _read_fields(raw: object, reading: Reading, required: tuple[str, ...]) -> di
 
 
 def _read_id(raw: object, reading: Reading) -> str:
-    before = len(reading.issues)
+    before = reading.count
     text = reading.text(raw, "id")
-    if len(reading.issues) == before:
+    if reading.count == before:
         try:
             return canonical_uuid(text)
         except ValueError:

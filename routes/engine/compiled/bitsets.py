@@ -9,7 +9,7 @@ then settles every row that needs it.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from routes.engine.compiled.chain import DECIDE_HEAD, Decide, Forced
 from routes.engine.compiled.dear import Dear
 from routes.engine.compiled.rows import Literal, Row
-from routes.engine.compiled.sets import Flags, Intervals, Models, RowTest, Sets, Texts
+from routes.engine.compiled.sets import MAX_TABLE_BYTES, Flags, Intervals, Models, RowTest, Sets, Texts
 from routes.engine.context import RequestContext
 from routes.engine.decision import RouteDecision
 from routes.engine.outcomes import Outcome
@@ -27,8 +27,8 @@ _DEAR = frozenset({"keywords", "regex", "window", "tree"})
 _MODEL = frozenset({"text", "pattern"})
 #: Facts of which a value lies among bounds.
 _ORDERED = frozenset({"whole", "number", "named_number", "time"})
-#: So many facts are looked up for every request, and so many bytes the sets of one of them may take.
-MAX_FACTS, MAX_BYTES = 48, 16 << 20
+#: So many facts are looked up for every request, and so many bytes their sets may take.
+MAX_FACTS, MAX_BYTES = 48, 64 << 20
 
 #: Kind and name.
 type _Fact = tuple[str, str]
@@ -39,9 +39,12 @@ def compile_bitsets(rows: Sequence[tuple[Row, Outcome]], otherwise: Outcome, for
     facts: dict[_Fact, list[tuple[int, Literal]]] = defaultdict(list)
     dear: list[tuple[int, Literal]] = []
     for index, (row, _) in enumerate(rows):
+        twice: frozenset[str] | None = None
         for literal in row:
             kind, name, _, _ = literal
-            if kind in _DEAR or (kind == "headers" and _asks_twice(row, name)):
+            if kind == "headers" and twice is None:
+                twice = _headers_asked_twice(row)
+            if kind in _DEAR or (kind == "headers" and twice and name in twice):
                 dear.append((index, literal))
             else:
                 facts["model" if name == "model" and kind in _MODEL else kind, name].append((index, literal))
@@ -73,21 +76,24 @@ def compile_bitsets(rows: Sequence[tuple[Row, Outcome]], otherwise: Outcome, for
     return decide
 
 
-def _asks_twice(row: Row, name: str) -> bool:
+def _headers_asked_twice(row: Row) -> frozenset[str]:
     # A header may have several values, and each literal another one of them: no set by single values says that.
-    return sum(literal.kind == "headers" and literal.name == name for literal in row) > 1
+    names = Counter(literal.name for literal in row if literal.kind == "headers")
+    return frozenset(name for name, count in names.items() if count > 1)
 
 
 def _too_many(facts: dict[_Fact, list[tuple[int, Literal]]], rows: int) -> list[_Fact]:
     """The facts that are asked for row by row: those whose sets would take too much memory, and of too many facts those
     that the fewest rows ask for. A document may name a hundred thousand keys of metadata."""
-    large = [
-        fact
-        for fact, literals in facts.items()
-        if fact[0] not in _ORDERED and len(_constants(literals)) * rows > 8 * MAX_BYTES
-    ]
-    by_use = sorted(facts.keys() - set(large), key=lambda fact: len(facts[fact]), reverse=True)
-    return large + by_use[MAX_FACTS:]
+    too_many: list[_Fact] = []
+    left, count = MAX_BYTES, MAX_FACTS
+    for fact in sorted(facts, key=lambda fact: len(facts[fact]), reverse=True):
+        taken = MAX_TABLE_BYTES if fact[0] in _ORDERED else len(_constants(facts[fact])) * rows // 8
+        if count and taken <= left:
+            left, count = left - taken, count - 1
+        else:
+            too_many.append(fact)
+    return too_many
 
 
 def _constants(literals: list[tuple[int, Literal]]) -> set[object]:

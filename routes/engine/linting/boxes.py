@@ -56,8 +56,8 @@ def boxes_of(route: Route, index: int, steps: Steps) -> list[Box]:
     """The route's boxes without those in which nothing is."""
     boxes = []
     for row in rows_of(route, MAX_ALTERNATIVES):
-        steps.spend()
         tests = tests_of(row)
+        steps.spend(1 + len(tests) // 8)
         region = met_all({}, tests, steps)
         if region is not None:
             known = frozenset(map(known_as, region))

@@ -65,7 +65,7 @@ def _narrowed(
         touching: list[tuple[Box, list[Test]]] = []
         has_changed = False
         for box in waiting:
-            steps.spend()
+            steps.spend(1 + len(box.tests) // 8)
             open_tests = _open_tests(left, box, steps)
             if open_tests is None:
                 continue
@@ -172,7 +172,7 @@ def fewest(regions: Regions, by: frozenset[int], steps: Steps) -> frozenset[int]
 def _covers_alone(boxes: list[Box], region: Region, steps: Steps) -> bool:
     if len(boxes) > 1:
         return cover([(region, boxes)], steps, _nothing).is_covered is True
-    steps.spend()
+    steps.spend(1 + sum(len(box.tests) for box in boxes) // 8)
     return all(fact_of(region, test.key).met(test.opposite, steps) is None for box in boxes for test in box.tests)
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from routes.engine.action import Action
 from routes.engine.compiled.rows import Literal
 from routes.engine.linting.boxes import Box, fact_of
-from routes.engine.linting.steps import Steps
+from routes.engine.linting.steps import OutOfSteps, Steps
 
 
 class CatalogModel(Protocol):
@@ -61,7 +61,10 @@ def changes_nothing(then: Action, boxes: list[Box], steps: Steps) -> bool:
     if target is None:
         return True
     other_model = Literal("text", "model", frozenset({target}), want=False)
-    return all(
-        ("model", "") in box.known and fact_of(box.region, ("model", "")).met(other_model, steps) is None
-        for box in boxes
-    )
+    try:
+        return all(
+            ("model", "") in box.known and fact_of(box.region, ("model", "")).met(other_model, steps) is None
+            for box in boxes
+        )
+    except OutOfSteps:
+        return False  # it is not known

@@ -38,6 +38,7 @@ class Texts:
 
     def met(self, literal: Literal, steps: Steps) -> Texts | None:
         values: frozenset[str] = literal.value
+        steps.spend(len(values) // 64)
         if self.allowed is not None:
             allowed = self.allowed & values if literal.want else self.allowed - values
         elif literal.want:
@@ -72,6 +73,7 @@ class Models:
         if literal.kind == "pattern":
             return self._matching(literal.value, literal.want, steps)
         values: frozenset[str] = literal.value
+        steps.spend(len(values) // 64)
         if self.allowed is not None:
             allowed = self.allowed & values if literal.want else self.allowed - values
             if len(allowed) == len(self.allowed):

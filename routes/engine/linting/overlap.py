@@ -129,7 +129,7 @@ class _Asked:
             for index, pairs in groupby(self._near_of_same_priority(boxes), key=lambda pair: pair[0]):
                 doubt: Reason | None = None
                 for _, box, other in pairs:
-                    steps.spend()
+                    steps.spend(1 + (len(box.tests) + len(other.region)) // 8)
                     both = met_all(other.region, box.tests, steps)
                     if both is None:
                         continue

@@ -35,7 +35,9 @@ class Prompts:
     no_patterns: frozenset[str] = frozenset()
 
     def met(self, literal: Literal, steps: Steps) -> Prompts | None:
-        steps.spend(len(literal.value) // 16)
+        # Every word is looked for in every other one.
+        known = sum(map(len, self.words)) + len(self.no_words) + sum(map(len, self.patterns)) + len(self.no_patterns)
+        steps.spend((len(literal.value) * (1 + known)) // 64)
         if literal.kind == "keywords":
             return self._with_words(literal.value) if literal.want else self._without_words(literal.value)
         if literal.want:

@@ -25,8 +25,9 @@ class OutOfSteps(Doubt):
 
 
 class Steps:
-    """What is left of a budget. One step is one alternative of a route held against one region of requests; dear
-    questions (hours in zones, overlapping patterns) count as several."""
+    """What is left of a budget. One step is one alternative of a route, of few conditions, held against one region of
+    requests; more conditions, and dear questions (hours in zones, overlapping patterns, words in words), count as
+    several."""
 
     __slots__ = ("left",)
 

@@ -216,3 +216,34 @@ def test_an_engine_is_freed_as_soon_as_nobody_holds_it() -> None:
             assert decide() is None
         finally:
             gc.enable()
+
+
+def test_a_document_whose_patterns_compile_to_too_much_is_rejected() -> None:
+    raw = [raw_route(n, when={"prompt_matches_any_of": [rf"\pL{{9}}{n}x{m}" for m in range(9)]}) for n in range(1, 30)]
+    assert Engine.from_document(document(*raw[:5])).skipped == ()
+    with pytest.raises(DocumentRejected, match="more than a gateway has"):
+        Engine.from_document(document(*raw))
+
+
+@pytest.mark.parametrize(
+    ("services", "told"),
+    [
+        ([{"slug": f"s{n}"} for n in range(1_001)], "1,001 services, 1,000 are loaded"),
+        (
+            [
+                {
+                    "slug": f"s{n}",
+                    "paths": [{"pattern": f"/:a/{m}{'/a' * 500}", "target_url": "http://u"} for m in range(60)],
+                }
+                for n in range(2)
+            ],
+            "more than 50,000 segments",
+        ),
+        ([None], "at \\[0\\] is not acceptable"),
+        ([{"slug": "s", "paths": [None, {"pattern": 5}]}], "at \\[0\\] is not acceptable"),
+    ],
+    ids=["services", "segments", "none", "no paths"],
+)
+def test_services_that_take_too_much_to_compile_reject_the_document(services: list[Any], told: str) -> None:
+    with pytest.raises(DocumentRejected, match=told):
+        Engine.from_document(Document.build({"default": None, "routes": [], "services": services}, ORG))

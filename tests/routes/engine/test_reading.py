@@ -10,6 +10,7 @@ from routes.engine import Conditions, NewRoute, Route, TimeWindow
 from routes.engine.conditions import count_atoms
 from routes.engine.errors import InvalidRoute
 from routes.engine.reading import ON_LOAD, shown
+from routes.engine.times import zone_named
 from routes.engine.values import read_route
 from tests.routes.engine.build import json_values, raw_route, raw_routes, route_id, unhurried
 
@@ -448,6 +449,7 @@ def test_what_this_machine_lacks_is_named_when_it_is_written_and_when_it_is_load
 ) -> None:
     monkeypatch.setitem(sys.modules, "re2", None)
     monkeypatch.setattr("zoneinfo.ZoneInfo", lambda name: {}[name])
+    zone_named.cache_clear()
     [(_, code)] = issues_of(raw)
     assert code == ("unsupported_value" if "time_window" in raw["when"] else "needs_extra")
     with pytest.raises(InvalidRoute, match=r"install (routing-engine\[regex\]|tzdata)") as caught:
@@ -474,3 +476,46 @@ def test_reading_any_json_value_gives_a_route_or_its_issues(value: Any) -> None:
         except InvalidRoute:
             continue
         assert Route.from_dict(read.to_dict()) == read
+
+
+# --- What a hostile value may cost --------------------------------------------------------------------------------------
+
+
+def test_of_very_many_issues_a_thousand_are_kept_and_the_rest_is_counted() -> None:
+    raw = when(metadata={f"k{n}": [0] * 256 for n in range(60)})
+    with pytest.raises(InvalidRoute) as caught:
+        Route.from_dict(raw)
+    assert len(caught.value.issues) == 1_001
+    assert caught.value.issues[-1] == {
+        "path": "", "code": "too_many", "message": "14,360 more things are wrong: mend these first.",
+    }  # fmt: skip
+    assert len(str(caught.value)) < 3_000
+    assert str(caught.value).endswith("; and 981 more")
+    with pytest.raises(InvalidRoute) as caught:
+        read_route(raw, ON_LOAD)
+    assert len(caught.value.issues) == 101
+
+
+def test_what_this_machine_lacks_is_not_lost_among_many_issues(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "re2", None)
+    raw = when(metadata={f"k{n}": [0] * 256 for n in range(4)}, any_of=[{"prompt_matches_any_of": ["a"] * 1}])
+    with pytest.raises(InvalidRoute) as caught:
+        read_route(raw, ON_LOAD)
+    assert "needs_extra" in [issue["code"] for issue in caught.value.issues]
+
+
+def test_values_are_not_built_of_parts_whose_issues_were_not_kept() -> None:
+    numbers = {f"n{n}": {"gt": "x", "lt": None} for n in range(200)}
+    with pytest.raises(InvalidRoute, match="and 81 more"):
+        read_route(when(metadata={"k": [0] * 200}, numbers=numbers, time_window={"from": 1, "days": 5}), ON_LOAD)
+
+
+def test_patterns_that_compile_to_much_are_refused_before_all_are_compiled() -> None:
+    large = [rf"\pL{{18}}{n}" for n in range(64)]
+    assert ("when.prompt_matches_any_of", "too_many") in issues_of(when(prompt_matches_any_of=large))
+    refused = [rf"\pL{{900}}{n}" for n in range(200)]
+    issues = issues_of(when(prompt_matches_any_of=refused))
+    assert issues[-1] == ("when.prompt_matches_any_of", "too_many")
+    assert 50 < len(issues) < 100
+    usual = [rf"(?i)\b(salary|invoice|refund{n})\b.{{0,40}}[0-9]{{4}}" for n in range(250)]
+    assert Route.from_dict(when(prompt_matches_any_of=usual))
