@@ -17,7 +17,7 @@ steps       the budget
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import UTC, date, datetime
 
 from routes.engine.linting import findings
 from routes.engine.linting.boxes import context_of
@@ -39,31 +39,32 @@ def lint(routes: Iterable[Route], *, catalog: Catalog | None = None, today: date
 
     `catalog` maps the names of the models that are known to objects, or dicts, with `retires_on`, a date or None (any
     other value is no date); None: targets are not looked at. `today` is the day on which a model counts as retired from
-    its `retires_on` on; None: retirement is not looked at.
+    its `retires_on` on; None: the present one, in UTC.
 
-    Deterministic: equal arguments have equal findings. For each route 20,000 steps are counted, for all
+    Deterministic: equal arguments, on one day, have equal findings. For each route 20,000 steps are counted, for all
     together a million; what is not decided with them is said to be undecided.
     """
     asked = sorted((route for route in routes if route.enabled), key=lambda route: -route.priority)
     found: list[Finding] = []
+    day = datetime.now(UTC).date() if today is None else today
     try:
         for route, overlaps in each_with_overlaps(asked):
             found += overlaps.findings
             if overlaps.boxes and not route.paused and changes_nothing(route.then, overlaps.boxes, overlaps.steps):
                 found.append(findings.no_effect(route))
             if catalog is not None:
-                found += _of_targets(route, catalog, today)
+                found += _of_targets(route, catalog, day)
     finally:
         forget_patterns()
     return found
 
 
-def _of_targets(route: Route, catalog: Catalog, today: date | None) -> list[Finding]:
+def _of_targets(route: Route, catalog: Catalog, today: date) -> list[Finding]:
     retired: list[Finding] = []
     unknown: list[Finding] = []
     for place, model in models_of(route.then):
         if model not in catalog:
             unknown.append(findings.unknown_target(route, place, model))
-        elif today is not None and (day := retires_on(catalog, model)) is not None and day <= today:
+        elif (day := retires_on(catalog, model)) is not None and day <= today:
             retired.append(findings.retired_target(route, place, model, day.isoformat()))
     return retired + unknown

@@ -598,10 +598,11 @@ def test_every_model_that_is_sent_to_is_looked_up(then: Action, expected: list[s
     assert said(ANY | {"then": then}, catalog=CATALOG, today=date(2026, 11, 21)) == expected
 
 
-def test_targets_are_looked_up_only_in_a_catalogue_and_retirement_only_on_a_day() -> None:
+def test_targets_are_looked_up_in_a_catalogue_and_retired_by_the_day() -> None:
     gone = ANY | {"then": Action("gone", fallbacks=["what"])}
     assert said(gone, today=date(2026, 11, 21)) == []
-    assert said(gone, catalog=CATALOG) == ["unknown_target a"]
+    for day, expected in ((date.min, ["retired_target a"]), (date.max, [])):  # today is neither
+        assert said(gone, catalog={"gone": {"retires_on": day}, "what": None}) == expected
     assert said(gone, catalog={}) == ["unknown_target a", "unknown_target a"]
     assert [each.message for each in found(gone, catalog=CATALOG, today=date(2027, 1, 1))] == [
         "Route 'a' names 'gone' in target_model, a model that is retired since 2026-11-21.",
