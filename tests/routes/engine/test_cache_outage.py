@@ -515,3 +515,21 @@ def test_a_store_that_hangs_while_the_cache_is_closed_is_closed_when_it_answers(
 def test_what_is_no_store_is_a_type_error(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"PostgresStore\(dsn\)"):
         EngineCache(wrong)
+
+
+def test_a_document_at_which_loading_fails_in_any_way_is_rejected(
+    store: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("no more")
+
+    with EngineCache(store, poll_seconds=FAST) as cache:
+        engine = cache.engine_for(ORG)
+        with monkeypatch.context() as patched:
+            patched.setattr("routes.engine.freshness.Engine.from_document", fail)
+            store.publish(2)
+            cache.invalidate(ORG)
+            assert cache.engine_for(ORG) is engine
+            rejected = cache.status()["orgs"][ORG]["rejected"]
+            assert rejected["detail"] == "The document cannot be loaded: MemoryError: no more"
+        assert eventually(lambda: cache.engine_for(ORG).version == 2)
