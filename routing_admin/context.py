@@ -12,8 +12,8 @@ SECTIONS = (
     ("Try a request", "try", ("try",), "viewer"),
     ("Plans", "plans", ("plans", "plan_new", "plan"), "viewer"),
     ("Audit", "audit", ("audit", "audit_verify"), "viewer"),
-    ("Logs", "logs", ("logs",), "viewer"),
-    ("Prices", "prices", ("prices",), "viewer"),
+    ("Logs", "logs", ("logs", "logs_import"), "viewer"),
+    ("Prices", "prices", ("prices", "prices_import"), "viewer"),
     ("Access", "access", ("access",), "admin"),
 )
 

@@ -1,22 +1,65 @@
 """The price table. Only writer of `ModelPrice`."""
 
 import json
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db import connection, transaction
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
-from audit.services import record
+from audit.services import Receipt, plain, record
+from routes.catalog.comparison import ImportPlan, PriceChange, compare
+from routes.catalog.listed import FACTS, FIGURES, PriceList
 from routes.catalog.models import ModelPrice
-from routes.engine.prices import Price, PriceTable
+from routes.engine.prices import MAX_PRICES, Price, PriceTable
+from routes.errors import RoutesError
 from routes.orgs.models import Organization
 
 SHIPPED = Path(__file__).with_name("prices.json")
+#: So many models whose facts were changed in place are named in the log's entry; all of them are counted there.
+MAX_RECORDED = 200
+
+
+class PricesChanged(RoutesError):
+    """What would be imported is not what was shown; `plan` is what would be imported now."""
+
+    code = "prices_changed"
+
+    def __init__(self, plan: ImportPlan) -> None:
+        super().__init__("The prices changed after they were compared. Look at what would change now.")
+        self.plan = plan
+
+
+class UnknownProvider(RoutesError):
+    """The file has no prices of a provider that was asked for."""
+
+    code = "unknown_provider"
+
+
+class SinceTaken(RoutesError):
+    """A model has another price that starts at exactly this time, and history is not overwritten."""
+
+    code = "since_taken"
+
+
+class TooManyPrices(RoutesError):
+    """A gateway would not load so many prices."""
+
+    code = "too_many_prices"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did. `receipt` is None where nothing was different, and nothing was recorded."""
+
+    plan: ImportPlan
+    receipt: Receipt | None
 
 
 @cache
@@ -38,6 +81,7 @@ def install_shipped_prices(*, by: Any) -> int:
     """
     source = shipped_source()
     with transaction.atomic():
+        _lock_table()
         known = set(ModelPrice.objects.filter(org=None, since=None).values_list("provider", "model"))
         new = [
             ModelPrice(**price, source=source)
@@ -54,6 +98,148 @@ def install_shipped_prices(*, by: Any) -> int:
                 payload={"source": source, "added": len(new)},
             )
     return len(new)
+
+
+# --- Importing ------------------------------------------------------------------------------------------------------
+
+
+def plan_import(
+    file: PriceList,
+    *,
+    org: Organization | None = None,
+    since: datetime | None = None,
+    providers: Collection[str] = (),
+) -> ImportPlan:
+    """What importing this file would change now: everybody's prices, or for an organisation those negotiated with it.
+
+    `since` (aware) is when changed prices start, None: the moment of the import; `compare` says what it means to those
+    that are added. `providers` restricts. Raises `UnknownProvider`, `SinceTaken` and `TooManyPrices`. Changes nothing.
+    """
+    if missing := sorted(set(providers) - set(file.providers)):
+        has = ", ".join(file.providers[:20]) or "none"
+        raise UnknownProvider(f"There are no prices of {', '.join(missing)} in this file. It has: {has}.")
+    everybody = ModelPrice.objects.filter(org=None)
+    plan = compare(
+        file,
+        everybody if org is None else ModelPrice.objects.filter(org=org),
+        org_id=None if org is None else org.pk,
+        at=timezone.now() if since is None else since,
+        since=since,
+        providers=set(providers),
+        priced_for_all=set() if org is None else set(everybody.values_list("provider", "model")),
+    )
+    taken = ["/".join(change.key) for change in plan.changed if change.row and change.since == change.row.since]
+    if taken:
+        more = f" and {len(taken) - 1:,} more" if len(taken) > 1 else ""
+        raise SinceTaken(f"{taken[0]}{more} has another price from exactly this time on. Choose another time.")
+    _check_count(plan, org)
+    return plan
+
+
+def import_prices(
+    file: PriceList,
+    *,
+    by: Any,
+    source: str,
+    org: Organization | None = None,
+    since: datetime | None = None,
+    providers: Collection[str] = (),
+    expected: str | None = None,
+) -> Imported:
+    """Do what `plan_import` says, in one transaction with one entry in the log, and keep history.
+
+    A changed price becomes a new row that starts at `since` (None: now), with the facts of the old one and what the file
+    says anew; the old row stays, so traffic from before keeps its price. Facts that no cost depends on change in the row
+    itself and in those that follow: they are of the model and not of a time, and a second row with the same price would
+    make history say that it changed; what they were is in the log. What the file has no longer stays. The same file
+    again changes nothing and records nothing.
+
+    `expected` is the digest of the plan that somebody saw. Raises `PricesChanged` where it would be another one now, and
+    what `plan_import` raises. `source` says where the figures come from, for people.
+    """
+    with transaction.atomic():
+        _lock_table()
+        plan = plan_import(file, org=org, since=since, providers=providers)
+        if not plan.changes:
+            return Imported(plan, None)
+        if expected is not None and expected != plan.digest:
+            raise PricesChanged(plan)
+        ModelPrice.objects.bulk_create(
+            [_new_row(change, org, source) for change in (*plan.changed, *plan.added)], batch_size=500
+        )
+        ModelPrice.objects.bulk_update(_rows_with_new_facts(plan), FACTS, batch_size=100)
+        receipt = record(
+            plan.org_id,
+            by=by,
+            action="prices.imported",
+            target=("prices", "everybody" if org is None else "negotiated"),
+            payload={
+                "source": source,
+                "file": file.digest,
+                "since": since,
+                "providers": list(plan.providers),
+                **plan.counts,
+                "facts_changed": [
+                    {
+                        "provider": change.provider,
+                        "model": change.model,
+                        "fields": {field.field: [plain(field.old), plain(field.new)] for field in change.fields},
+                    }
+                    for change in plan.facts[:MAX_RECORDED]
+                ],
+            },
+        )
+    return Imported(plan, receipt)
+
+
+def _lock_table() -> None:
+    """Make writers of prices wait for each other, and readers not. SQLite has one writer anyway."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {ModelPrice._meta.db_table} IN SHARE ROW EXCLUSIVE MODE")
+
+
+def _check_count(plan: ImportPlan, org: Organization | None) -> None:
+    """Raises `TooManyPrices` where some organisation's gateways would have more than a price document may hold."""
+    new = len(plan.changed) + len(plan.added)
+    if not new:
+        return
+    counts = dict(ModelPrice.objects.order_by().values_list("org").annotate(rows=Count("pk")))
+    everybody = counts.pop(None, 0)
+    own = max(counts.values(), default=0) if org is None else counts.get(org.pk, 0)
+    if everybody + own + new > MAX_PRICES:
+        raise TooManyPrices(
+            f"There would be {everybody + own + new:,} prices, with those of former times; gateways load"
+            f" {MAX_PRICES:,}. Import fewer providers."
+        )
+
+
+def _new_row(change: PriceChange, org: Organization | None, source: str) -> ModelPrice:
+    """The row that a changed or an added price becomes."""
+    was = {} if change.row is None else {name: getattr(change.row, name) for name in FIGURES + FACTS}
+    return ModelPrice(
+        org=org,
+        provider=change.provider,
+        model=change.model,
+        since=change.since,
+        source=source,
+        **{**was, **{field.field: field.new for field in change.fields}},
+    )
+
+
+def _rows_with_new_facts(plan: ImportPlan) -> list[ModelPrice]:
+    """The rows of which only facts change, and those that follow any of which a fact changes."""
+    rows = []
+    for change in plan.changes:
+        in_place = (*((change.row,) if change.kind == "facts" and change.row else ()), *change.later)
+        for row in in_place if change.facts else ():
+            for name, value in change.facts.items():
+                setattr(row, name, value)
+            rows.append(row)
+    return rows
+
+
+# --- Reading --------------------------------------------------------------------------------------------------------
 
 
 def prices_for(org: Organization | None) -> QuerySet[ModelPrice]:
