@@ -27,6 +27,9 @@ LAZY: dict[str, set[str]] = {
     "routes/engine/httpstore.py": {"httpx"},
     "routes/engine/regex.py": {"re2"},
     "routes/engine/compiled/keywords.py": {"ahocorasick_rs"},
+    "plans/logs/formats/parquet.py": {"pyarrow"},
+    "plans/replay/columns/parquet.py": {"pyarrow"},
+    "plans/replay/columns/dataset.py": {"pyarrow"},
 }
 #: From other applications only their public modules.
 PUBLIC = {

@@ -1,4 +1,4 @@
-"""The admin's page of request logs: looking, newest first."""
+"""The admin's pages of request logs: looking, newest first. Importing has a module of its own."""
 
 from datetime import datetime
 from urllib.parse import urlencode
@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path
 
+from plans.logs.import_page import logs_import
 from plans.logs.models import RequestLog
 from routes.catalog.services import prices_for
 
@@ -61,4 +62,4 @@ def _time(text: str) -> datetime | None:
 
 
 logs.required_role = "viewer"
-PAGES = [path("logs/", logs, name="logs")]
+PAGES = [path("logs/", logs, name="logs"), path("logs/import/", logs_import, name="logs_import")]

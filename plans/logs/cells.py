@@ -1,49 +1,74 @@
-"""One cell of a file of request logs: text in, the value of a column of `RequestLog` out, or `Refused`."""
+"""One cell of a file of request logs: text, or a typed value, in; the value of a column out, or `Refused`."""
 
 import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal
-from fractions import Fraction
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from math import isfinite
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
+
+import numpy as np
 
 #: No request has more tokens; and with it, tokens times price of a whole log stay far from the end of 64 bits.
 MAX_TOKENS = 1_000_000_000
 MAX_MS = 2**31 - 1
 MAX_USD = Decimal("999999999.999999999")
 MAX_DEPTH = 64
+MAX_EMBEDDING = 4_096
 YEARS = range(2000, 2200)
 
+_NANO = Decimal("1e-9")
+#: Holds every number that `_DECIMAL` or an Arrow decimal can be, to its last digit.
+_EXACT = Context(prec=250, rounding=ROUND_HALF_EVEN)
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
 # Line and paragraph separators too: each id, model and tag is one line wherever it is shown.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_TRACE_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d+))?", re.ASCII)
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:([Zz])|([+-])(\d\d):(\d\d))?", re.ASCII
 )
+# PostgreSQL writes a whole hour as +02.
+_SHORT_OFFSET = re.compile(r"(.*:\d\d(?:\.\d+)?[+-]\d\d)(\d\d)?", re.ASCII)
+_EPOCH = re.compile(r"\d{9,19}(?:\.\d{1,20})?", re.ASCII)
 _INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
 _DECIMAL = re.compile(r"-?\d{1,20}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+#: Seconds since 1970 of `YEARS`. In thousands, millions and billions of these no number lies in two of the ranges.
+_EPOCH_SECONDS = range(946_684_800, 7_258_118_400)
 
 
 class Refused(Exception):
     """The cell, or the record, cannot be stored. The text says why."""
 
 
-Cell = Callable[[str], Any]
+class Number(str):
+    """A number of a JSON file as it is written there, so that nothing is lost before its column reads it."""
 
 
-def read(column: str, cell: Cell, raw: str) -> Any:
+class Unfit:
+    """Stands for a value that no column holds and that was not even made; `reason` says why."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+Cell = Callable[[Any], Any]
+"""Reads a text as a CSV has it, or a value as JSON and Arrow have it. Raises `Refused`."""
+
+
+def read(column: str, cell: Cell, given: Any) -> Any:
     """The value of one cell. Raises `Refused`, whose text names the column and shows how the cell begins."""
+    if isinstance(given, Unfit):
+        raise Refused(f"{column}: {given.reason}")
     try:
-        if _NOT_UTF8.search(raw):
+        if isinstance(given, str) and not given.isascii() and _NOT_UTF8.search(given):
             raise Refused("is not UTF-8")
-        return cell(raw)
+        return cell(given)
     except Refused as refused:
-        raise Refused(f"{column}: {shown(raw)} {refused}") from None
+        raise Refused(f"{column}: {shown(given)} {refused}") from None
 
 
 def counted(found: list[str], wanted: int) -> list[str]:
@@ -53,8 +78,13 @@ def counted(found: list[str], wanted: int) -> list[str]:
     return found
 
 
-def shown(raw: str) -> str:
-    """The beginning of a text, quoted, with everything unprintable escaped."""
+def shown(given: Any) -> str:
+    """The beginning of a text, quoted, with everything unprintable escaped; of a list or an object what it is."""
+    if isinstance(given, list | np.ndarray):
+        return f"a list of {len(given):,}"
+    if isinstance(given, dict):
+        return "an object"
+    raw = str(given)
     head = "".join(char if char.isprintable() else _escaped(char) for char in raw[:40])
     return f'"{head}{"…" if len(raw) > 40 else ""}"'
 
@@ -65,11 +95,12 @@ def _escaped(char: str) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
-# --- What a cell can be ---------------------------------------------------------------------------------------------
+# --- Text -----------------------------------------------------------------------------------------------------------
 
 
 def text(max_length: int) -> Cell:
-    def read_text(raw: str) -> str:
+    def read_text(given: Any) -> str:
+        raw = _text(given)
         if _CONTROL.search(raw):
             raise Refused("has a control character")
         if len(raw) > max_length:
@@ -81,79 +112,190 @@ def text(max_length: int) -> Cell:
     return read_text
 
 
+def _text(given: Any) -> str:
+    # A number is what people take for an id; a truth value, a time or a list is a column of something else.
+    if isinstance(given, str) or (isinstance(given, int) and not isinstance(given, bool)):
+        return str(given)
+    raise Refused("is not a text")
+
+
 def one_of(*allowed: str) -> Cell:
-    def read_choice(raw: str) -> str:
-        if raw not in allowed:
+    def read_choice(given: Any) -> str:
+        if not isinstance(given, str) or given not in allowed:
             raise Refused(f"is none of {', '.join(allowed)}")
-        return raw
+        return str(given)
 
     return read_choice
 
 
+def boolean(given: Any) -> bool:
+    if isinstance(given, bool):
+        return given
+    if not isinstance(given, str) or given not in ("true", "false"):
+        raise Refused("is neither true nor false")
+    return given == "true"
+
+
+def uuid(given: Any) -> UUID:
+    if isinstance(given, UUID):
+        return given
+    if isinstance(given, bytes) and len(given) == 16:
+        return UUID(bytes=given)
+    if not isinstance(given, str) or not _UUID.fullmatch(given):
+        raise Refused("is not a UUID")
+    return UUID(given)
+
+
+# --- Numbers --------------------------------------------------------------------------------------------------------
+
+
 def integer(low: int, high: int) -> Cell:
-    def read_integer(raw: str) -> int:
-        if not _INTEGER.fullmatch(raw):
-            raise Refused("is not a whole number")
-        if not low <= int(raw) <= high:
+    def read_integer(given: Any) -> int:
+        if isinstance(given, str):
+            if not _INTEGER.fullmatch(given):
+                raise Refused("is not a whole number")
+            number = int(given)
+        else:
+            number = _whole(given)
+        if not low <= number <= high:
             raise Refused(f"is not between {low} and {high}")
-        return int(raw)
+        return number
 
     return read_integer
 
 
-def money(raw: str) -> Decimal:
-    """US dollars, from 0, exact: at most nine decimals, as the column has them."""
-    if not _DECIMAL.fullmatch(raw):
-        raise Refused("is not a decimal number")
-    nano = Fraction(raw) * 10**9
-    if nano < 0:
+def _whole(given: Any) -> int:
+    if isinstance(given, int) and not isinstance(given, bool):
+        return given
+    # A column of whole numbers with gaps becomes one of doubles in many programs.
+    if isinstance(given, float) and given.is_integer():
+        return int(given)
+    if isinstance(given, Decimal) and given.is_finite() and given == given.to_integral_value(context=_EXACT):
+        return int(given)
+    raise Refused("is not a whole number")
+
+
+def money(given: Any) -> Decimal:
+    """US dollars, from 0, exact: at most nine decimals, as the column has them.
+
+    A double has no exact decimals: of it the shortest text that means it is rounded, half to even.
+    """
+    number = _number(given)
+    usd = number.quantize(_NANO, context=_EXACT)
+    if usd != number and not isinstance(given, float):
+        raise Refused("has more than nine decimals" if number >= 0 else "is negative")
+    return _usd(usd)
+
+
+def _usd(usd: Decimal) -> Decimal:
+    if usd < 0:
         raise Refused("is negative")
-    if nano.denominator != 1:
-        raise Refused("has more than nine decimals")
-    usd = Decimal(nano.numerator).scaleb(-9)
     if usd > MAX_USD:
         raise Refused(f"is above {MAX_USD}")
-    return usd
+    return usd.copy_abs()  # of -0
 
 
-def boolean(raw: str) -> bool:
-    if raw not in ("true", "false"):
-        raise Refused("is neither true nor false")
-    return raw == "true"
+def _number(given: Any) -> Decimal:
+    """Any finite number below 1e120, exactly."""
+    if isinstance(given, str):
+        if not _DECIMAL.fullmatch(given):
+            raise Refused("is not a decimal number")
+        return Decimal(given)
+    if isinstance(given, bool) or not isinstance(given, int | float | Decimal):
+        raise Refused("is not a decimal number")
+    number = Decimal(repr(given)) if isinstance(given, float) else Decimal(given)
+    if not number.is_finite() or number.adjusted() > 119:
+        raise Refused("is not a decimal number")
+    return number
 
 
-def uuid(raw: str) -> UUID:
-    if not _UUID.fullmatch(raw):
-        raise Refused("is not a UUID")
-    return UUID(raw)
+tokens = integer(0, MAX_TOKENS)
+milliseconds = integer(0, MAX_MS)
 
 
-def rfc3339_time(raw: str) -> datetime:
-    """A time with its zone, in UTC. Digits beyond microseconds are cut off."""
-    found = _RFC3339.fullmatch(raw)
+# --- Numbers and truths of somebody else ----------------------------------------------------------------------------
+
+
+def rounded_money(given: Any) -> Decimal:
+    """US dollars, rounded half to even to nine decimals."""
+    return _usd(_number(given).quantize(_NANO, context=_EXACT))
+
+
+def cents(given: Any) -> Decimal:
+    return _usd((_EXACT.divide(_number(given), Decimal(100))).quantize(_NANO, context=_EXACT))
+
+
+def rounded_milliseconds(given: Any) -> int:
+    return int(milliseconds(_number(given).quantize(Decimal(1), context=_EXACT)))
+
+
+def seconds(given: Any) -> int:
+    return rounded_milliseconds(_EXACT.multiply(_number(given), Decimal(1000)))
+
+
+def any_boolean(given: Any) -> bool:
+    known = {"true": True, "1": True, "false": False, "0": False}
+    if (said := str(given).lower()) not in known:
+        raise Refused("is neither true nor false, 1 nor 0")
+    return known[said]
+
+
+# --- Times ----------------------------------------------------------------------------------------------------------
+
+
+def time(given: Any) -> datetime:
+    """A time with its zone, or a count since 1970 in seconds, milli-, micro- or nanoseconds; in UTC.
+
+    Which unit it is, a number says by its size: only in one of them it is a time of `YEARS`. Digits beyond
+    microseconds are cut off.
+    """
+    if isinstance(given, datetime):
+        return _in_utc(given)
+    if not isinstance(given, str) or _EPOCH.fullmatch(given):
+        return _since_1970(_number(given))
+    found = _RFC3339.fullmatch(given)
     if not found:
         raise Refused("is not a time as 2026-01-31T23:59:59.000Z")
     *digits, fraction, zulu, sign, hours, minutes = found.groups()
     if zulu:
-        return _time(digits, fraction, UTC)
+        return instant(digits, fraction, UTC)
     if not sign:
         raise Refused("has no zone; write Z, or an offset as +02:00")
     if int(hours) > 23 or int(minutes) > 59:
         raise Refused("has an impossible offset")
     offset = timedelta(hours=int(hours), minutes=int(minutes))
-    return _time(digits, fraction, timezone(-offset if sign == "-" else offset))
+    return instant(digits, fraction, timezone(-offset if sign == "-" else offset))
 
 
-def trace_time(raw: str) -> datetime:
-    """A time of the Azure traces: no zone, UTC. They have seven digits of a second; the seventh is cut off."""
-    found = _TRACE_TIME.fullmatch(raw)
-    if not found:
-        raise Refused("is not a time as 2023-11-16 18:15:46.6805900")
-    *digits, fraction = found.groups()
-    return _time(digits, fraction, UTC)
+def utc_time(given: Any) -> datetime:
+    """As `time`, but one without a zone is UTC, and an offset may be +02 or +0200, as databases write it."""
+    if isinstance(given, datetime):
+        return _in_utc(given if given.tzinfo else given.replace(tzinfo=UTC))
+    if isinstance(given, str) and (found := _RFC3339.fullmatch(given)) and not found[8] and not found[9]:
+        return instant(list(found.groups()[:6]), found[7], UTC)
+    if isinstance(given, str) and (short := _SHORT_OFFSET.fullmatch(given)):
+        return time(f"{short[1]}:{short[2] or '00'}")
+    return time(given)
 
 
-def _time(digits: list[str], fraction: str | None, zone: timezone) -> datetime:
+def _in_utc(given: datetime) -> datetime:
+    if given.tzinfo is None:
+        raise Refused("has no zone")
+    if given.year not in YEARS:
+        raise Refused(f"is not in the years {YEARS[0]} to {YEARS[-1]}")
+    return given.astimezone(UTC)
+
+
+def _since_1970(number: Decimal) -> datetime:
+    for per_second in (1, 10**3, 10**6, 10**9):
+        if _EPOCH_SECONDS.start * per_second <= number < _EPOCH_SECONDS.stop * per_second:
+            micros = int(number * 1_000_000 / per_second)
+            return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+    raise Refused(f"is no time since 1970, in any unit, of the years {YEARS[0]} to {YEARS[-1]}")
+
+
+def instant(digits: list[str], fraction: str | None, zone: timezone) -> datetime:
+    """The time of (year, month, day, hour, minute, second) and digits of a second, in UTC. Raises `Refused`."""
     year, month, day, hour, minute, second = map(int, digits)
     if year not in YEARS:
         raise Refused(f"is not in the years {YEARS[0]} to {YEARS[-1]}")
@@ -164,85 +306,94 @@ def _time(digits: list[str], fraction: str | None, zone: timezone) -> datetime:
         raise Refused("is no time of any day") from None
 
 
-def json_object(raw: str) -> dict[str, Any]:
-    value = _json(raw)
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def json_object(given: Any) -> dict[str, Any]:
+    value = json_value(given) if isinstance(given, str) else _plain(given)
     if not isinstance(value, dict):
         raise Refused("is not a JSON object")
     return value
 
 
-def column_names(raw: str) -> list[str]:
-    value = _json(raw)
-    if not isinstance(value, list) or not all(isinstance(name, str) and name in COLUMNS for name in value):
-        raise Refused("is not a JSON list of names of columns")
-    return sorted(set(value))
+def embedding(given: Any) -> bytes:
+    """A list of numbers as 32-bit floats, little-endian, one after the other."""
+    value = json_value(given) if isinstance(given, str) else given
+    if not isinstance(value, list | np.ndarray) or len(value) == 0:
+        raise Refused("is not a list of numbers")
+    if len(value) > MAX_EMBEDDING:
+        raise Refused(f"has {len(value):,} numbers; {MAX_EMBEDDING:,} are possible")
+    if isinstance(value, list):
+        if not all(isinstance(n, Number | int | float) and not isinstance(n, bool) for n in value):
+            raise Refused("is not a list of numbers")
+        try:
+            value = np.array([float(n) for n in value])
+        except OverflowError:
+            raise Refused("has a number that no 32-bit float holds") from None
+    with np.errstate(over="ignore"):
+        floats = value.astype("<f4")
+    if not np.isfinite(floats).all():
+        raise Refused("has a number that no 32-bit float holds")
+    return bytes(floats.tobytes())
 
 
-def _json(raw: str) -> Any:
+def json_value(raw: str) -> Any:
+    """What a JSON text says, if both databases can store it."""
     try:
-        value = json.loads(raw)
+        value = _decoder.decode(raw)
     except RecursionError:
         raise Refused("is nested too deeply") from None
+    except Repeated as repeated:
+        raise Refused(f"has the key {shown(str(repeated))} twice") from None
     except ValueError:
         raise Refused("is not JSON") from None
-    # Both databases store what is left: PostgreSQL no NUL, neither a lone surrogate or a number that is not finite.
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        below: list[Any] = []
-        for part in level:
-            if isinstance(part, dict):
-                below += [*part.keys(), *part.values()]
-            elif isinstance(part, list):
-                below += part
-            elif isinstance(part, str) and ("\0" in part or _NOT_UTF8.search(part)):
-                raise Refused("has a character that no text may have")
-            elif isinstance(part, float) and not isfinite(part):
-                raise Refused("has a number that is not finite")
-        if not below:
-            return value
-        level = below
-    raise Refused("is nested too deeply")
+    return _plain(value)
 
 
-tokens = integer(0, MAX_TOKENS)
-_milliseconds = integer(0, MAX_MS)
+class Repeated(ValueError):
+    """An object has a key twice, and nobody can say which value is meant."""
 
-#: What can stand in a file, column by column. Embeddings and bodies are not part of it.
-COLUMNS: dict[str, Cell] = {
-    "request_id": text(200),
-    "ts": rfc3339_time,
-    "kind": one_of("primary", "fallback", "shadow"),
-    "provider": text(100),
-    "model": text(200),
-    "requested_model": text(200),
-    "input_tokens": tokens,
-    "output_tokens": tokens,
-    "cached_tokens": tokens,
-    "max_output_tokens": tokens,
-    "cost_usd": money,
-    "baseline_cost_usd": money,
-    "cached": boolean,
-    "cache_layer": text(10),
-    "matched_route_id": uuid,
-    "reason": text(30),
-    "variant": text(200),
-    "decided_version": integer(0, 2**63 - 1),
-    "latency_ms": _milliseconds,
-    "upstream_latency_ms": _milliseconds,
-    "status": integer(100, 599),
-    "tag": text(512),
-    "metadata": json_object,
-    "cluster_key": text(200),
-    "request_digest": text(71),
-    "finish_reason": text(50),
-    "has_images": boolean,
-    "has_audio": boolean,
-    "has_documents": boolean,
-    "has_tools": boolean,
-    "is_stream": boolean,
-    "fact_input_tokens": tokens,
-    "fact_estimated_cost_usd": money,
-    "fact_sticky_key": text(64),
-    "fact_upstream_latency_ms_p95": _milliseconds,
-    "synthetic": column_names,
-}
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise Repeated(next(name for name in made if names.count(name) > 1))
+    return made
+
+
+def _not_finite(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+#: For records: numbers stay text. Raises `ValueError` with `Repeated`, and `RecursionError`.
+RECORDS = json.JSONDecoder(object_pairs_hook=_unique, parse_float=Number, parse_int=Number, parse_constant=_not_finite)
+_decoder = json.JSONDecoder(object_pairs_hook=_unique)
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """The value with its numbers read. PostgreSQL stores no NUL, neither stores a lone surrogate or an infinity."""
+    if depth > MAX_DEPTH:
+        raise Refused("is nested too deeply")
+    if isinstance(value, Number):
+        value = _json_number(value)
+    if isinstance(value, dict):
+        return {_plain(name): _plain(member, depth + 1) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_plain(member, depth + 1) for member in value]
+    if isinstance(value, str):
+        if "\0" in value or _NOT_UTF8.search(value):
+            raise Refused("has a character that no text may have")
+    elif isinstance(value, float):
+        if not isfinite(value):
+            raise Refused("has a number that is not finite")
+    elif not (value is None or isinstance(value, int)):
+        raise Refused("is not JSON")
+    return value
+
+
+def _json_number(raw: str) -> int | float:
+    try:
+        return int(raw) if raw.lstrip("-").isdigit() else float(raw)
+    except ValueError:  # Python refuses integers of more than 4,300 digits
+        raise Refused("has a number that is too long") from None

@@ -54,7 +54,8 @@ class RequestLog(models.Model):
     upstream_latency_ms = models.PositiveIntegerField(null=True)
     status = models.PositiveSmallIntegerField(default=200)
     tag = models.CharField(max_length=512, null=True)  # noqa: DJ001  null: the request had no tag, which is not ""
-    metadata = models.JSONField(default=dict)
+    #: Null: nobody logged it; {}: the request had none.
+    metadata = models.JSONField(null=True)
     #: What requests are correlated by: user, session or key.
     cluster_key = models.CharField(max_length=200, null=True)  # noqa: DJ001  null: a cluster of its own
     request_digest = models.CharField(max_length=71, blank=True)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from plans.logs.models import RequestLog
 from plans.runs.worker import run_next
 from routes.engine import Action
 from routes.orgs.models import Organization
@@ -81,6 +82,9 @@ RICH: dict[str, Any] = {
 }
 
 
+TO_MINI = {"target_model": "gpt-4o-mini"}
+
+
 def accessible(page: Any) -> None:
     page.evaluate(AXE)
     findings = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']})")[
@@ -98,6 +102,29 @@ def test_every_page_is_clean_light_dark_and_on_a_phone(org: Organization, visito
     admin = a_person("ada", org, "admin")
     plan = projected(a_plan(org, by=a_person("edda", org, "editor")))
     draft = a_plan(org, name="draft")
+    embedded = {"embedding": b"\0\0\x80?", "finish_reason": "stop", "latency_ms": 700}
+    RequestLog.objects.of(org).filter(input_tokens__lte=2000).update(**embedded)
+    unsure = projected(
+        a_plan(
+            org,
+            name="unsure",
+            routes=[
+                {
+                    "name": "team a",
+                    "priority": 200,
+                    "when": {"metadata": {"team": ["a"]}},
+                    "then": {"target_model": "gpt-4o-mini"},
+                },
+                {
+                    "name": "long",
+                    "when": {"input_tokens_gt": 1000},
+                    "then": {"target_model": "gpt-4o-mini", "disable_cache": True},
+                },
+            ],
+            l1_ttl_seconds=60,
+            l2_ttl_seconds=120,
+        )
+    )
     someone = visitor(admin)
     route = Route.objects.of(org).in_order().first()
     assert route is not None
@@ -109,9 +136,10 @@ def test_every_page_is_clean_light_dark_and_on_a_phone(org: Organization, visito
         "route-edit": f"{base}routes/{route.uid}/", "route-rich": f"{base}routes/{rich.uid}/",
         "route-default": base + "routes/default/", "route-delete": f"{base}routes/{route.uid}/delete/",
         "try": base + "try/", "plans": base + "plans/", "plan-new": base + "plans/new/",
-        "plan": f"{base}plans/{plan.pk}/", "plan-draft": f"{base}plans/{draft.pk}/",
-        "audit": base + "audit/", "logs": base + "logs/",
-        "prices": base + "prices/", "access": base + "access/",
+        "plan": f"{base}plans/{plan.pk}/", "plan-unsure": f"{base}plans/{unsure.pk}/",
+        "plan-draft": f"{base}plans/{draft.pk}/",
+        "audit": base + "audit/", "logs": base + "logs/", "logs-import": base + "logs/import/",
+        "prices": base + "prices/", "prices-import": base + "prices/import/", "access": base + "access/",
     }  # fmt: skip
     for name, path in pages.items():
         page = someone.visit(path)

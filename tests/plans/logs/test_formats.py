@@ -1,5 +1,6 @@
 """Reading files of request logs: rows, or refusals that name line, column and value."""
 
+import struct
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import BytesIO
@@ -10,8 +11,11 @@ from django.db.models import CharField
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plans.logs import cells, formats
+from plans.logs import cells, columns, formats
 from plans.logs.formats import Item, Refusal, Row
+from plans.logs.formats.mapping import Mapping, mapped_rows
+from plans.logs.formats.records import MAX_RECORD, CsvRecords
+from plans.logs.formats.trace import trace_rows
 from plans.logs.models import RequestLog
 from routes.engine.prices import Price, PriceTable
 
@@ -24,7 +28,7 @@ MINIMUM = {"request_id": "r1", "ts": "2026-05-01T12:00:00Z", "model": "m", "inpu
 
 def trace(data: bytes, **options: Any) -> list[Item]:
     options = {"file_name": "t.csv", "provider": "openai", "model": "gpt-4o", "prices": PRICES, **options}
-    return list(formats.read_azure_trace(BytesIO(data), **options))
+    return list(trace_rows(CsvRecords(BytesIO(data)), **options))
 
 
 def trace_line(line: str) -> Item:
@@ -33,7 +37,8 @@ def trace_line(line: str) -> Item:
 
 
 def own(data: bytes) -> list[Item]:
-    return list(formats.read_csv(BytesIO(data)))
+    records = CsvRecords(BytesIO(data))
+    return [records.problem] if records.problem else list(mapped_rows(records, Mapping()))
 
 
 def own_cell(column: str, cell: str | bytes) -> Item:
@@ -133,12 +138,12 @@ def test_a_file_name_that_makes_no_id_refuses_the_rows() -> None:
 
 def test_the_columns_of_the_csv_are_those_of_the_table_with_its_lengths() -> None:
     fields = {field.name: field for field in RequestLog._meta.fields}
-    assert set(cells.COLUMNS) == set(fields) - {"id", "org", "embedding", "body", "response_body"}
+    assert set(columns.COLUMNS) == set(fields) - {"id", "org", "body", "response_body"}
     for name, field in fields.items():
-        if isinstance(field, CharField) and name in cells.COLUMNS and not field.choices:
-            cells.COLUMNS[name]("x" * field.max_length)
+        if isinstance(field, CharField) and name in columns.COLUMNS and not field.choices:
+            columns.COLUMNS[name]("x" * field.max_length)
             with pytest.raises(cells.Refused):
-                cells.COLUMNS[name]("x" * (field.max_length + 1))
+                columns.COLUMNS[name]("x" * (field.max_length + 1))
 
 
 def test_empty_cells_take_the_default_and_the_requested_model_is_the_one_that_served() -> None:
@@ -174,6 +179,15 @@ def test_empty_cells_take_the_default_and_the_requested_model_is_the_one_that_se
         ("requested_model", "other", "other"),
         ("tag", "größer, “so” \U0001f600", "größer, “so” \U0001f600"),
         ("decided_version", "9223372036854775807", 2**63 - 1),
+        ("ts", "1777636800", datetime(2026, 5, 1, 12, tzinfo=UTC)),
+        ("ts", "1777636800.5", datetime(2026, 5, 1, 12, 0, 0, 500000, tzinfo=UTC)),
+        ("ts", "1777636800123", datetime(2026, 5, 1, 12, 0, 0, 123000, tzinfo=UTC)),
+        ("ts", "1777636800123456", datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)),
+        ("ts", "1777636800123456999", datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)),
+        ("ts", "946684800", datetime(2000, 1, 1, tzinfo=UTC)),
+        ("embedding", "[1, -0.5, 3e-3]", struct.pack("<3f", 1, -0.5, 0.003)),
+        ("embedding", "[" + ",".join(["0.25"] * 4096) + "]", struct.pack("<4096f", *[0.25] * 4096)),
+        ("metadata", "{}", {}),
     ],
 )
 def test_a_good_cell_becomes_the_value_of_its_column(column: str, cell: str, expected: Any) -> None:
@@ -185,6 +199,16 @@ def test_a_good_cell_becomes_the_value_of_its_column(column: str, cell: str, exp
     [
         ("ts", "2026-05-01T12:00:00", "has no zone"),
         ("ts", "yesterday", "is not a time"),
+        ("ts", "946684799", "is no time since 1970, in any unit, of the years 2000 to 2199"),
+        ("ts", "7258118400", "is no time since 1970"),
+        ("embedding", "[]", "is not a list of numbers"),
+        ("embedding", "[true]", "is not a list of numbers"),
+        ("embedding", '["1"]', "is not a list of numbers"),
+        ("embedding", "[1e39]", "has a number that no 32-bit float holds"),
+        ("embedding", "[1e999]", "has a number that is not finite"),
+        ("embedding", "[" + "9" * 400 + "]", "has a number that no 32-bit float holds"),
+        ("embedding", "[" + ",".join(["0"] * 4097) + "]", "has 4,097 numbers; 4,096 are possible"),
+        ("metadata", '{"a": 1, "a": 2}', 'has the key "a" twice'),
         ("ts", "2026-05-01T12:00:60Z", "is no time of any day"),
         ("ts", "2026-05-01T12:00:00+24:00", "has an impossible offset"),
         ("ts", "9999-12-31T23:59:59-23:00", "is not in the years"),
@@ -237,7 +261,7 @@ def test_a_bad_cell_is_refused_with_its_column_and_the_reason(column: str, cell:
     assert item.reason.isprintable()
 
 
-@pytest.mark.parametrize("column", formats.REQUIRED)
+@pytest.mark.parametrize("column", columns.REQUIRED)
 def test_what_is_required_must_not_be_empty(column: str) -> None:
     assert own_cell(column, "") == Refusal(2, f"{column}: is empty, and has to be there")
 
@@ -251,7 +275,7 @@ def test_what_is_required_must_not_be_empty(column: str) -> None:
             'unknown column in the header: "price"; known are req',
         ),
         (b"request_id,ts,model,input_tokens,output_tokens,body", 'unknown column in the header: "body"'),
-        (b"request_id,ts,model,input_tokens,output_tokens,ts", "column in the header twice: ts"),
+        (b"request_id,ts,model,input_tokens,output_tokens,ts", 'column in the header twice: "ts"'),
         (b"request_id,ts,input_tokens", "column missing in the header: model, output_tokens"),
         (b"request_id;ts;model", 'unknown column in the header: "request_id;ts;model"'),
         (b'"request_id', "cannot be read as CSV"),
@@ -281,6 +305,18 @@ def test_lines_are_counted_as_an_editor_does() -> None:
     ]  # fmt: skip
 
 
+def test_a_line_or_a_record_that_never_ends_is_refused_without_being_kept() -> None:
+    head = ",".join(MINIMUM).encode() + b"\n"
+    good = ",".join(MINIMUM.values()).encode() + b"\n"
+    long = b"x" * (3 * MAX_RECORD) + b"\n"
+    many = b'"' + b'\n","' * MAX_RECORD  # a quoted cell in each of its lines, a record that goes on
+    assert [(item.line, type(item)) for item in own(head + good + long + good)] == [(2, Row), (3, Refusal), (4, Row)]
+    items = own(head + good + many)
+    assert items[1] == Refusal(3, "is longer than 1 MiB")
+    assert own(long) == [Refusal(1, "is longer than 1 MiB")]
+    assert own(b"a," * 500 + b"b\n") == [Refusal(1, "the header has 501 columns; 300 are possible")]
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_as_a_whole_file_give_rows_or_refusals(data: bytes) -> None:
     for item in [*own(data), *trace(data)]:
@@ -296,10 +332,12 @@ CELL = st.one_of(
 )
 
 
-@given(st.lists(st.sampled_from(sorted(cells.COLUMNS)), unique=True), st.lists(st.lists(CELL, max_size=12), max_size=4))
+@given(
+    st.lists(st.sampled_from(sorted(columns.COLUMNS)), unique=True), st.lists(st.lists(CELL, max_size=12), max_size=4)
+)
 def test_any_bytes_as_cells_give_rows_or_refusals(more: list[str], lines: list[list[bytes]]) -> None:
-    columns = [*formats.REQUIRED, *(name for name in more if name not in formats.REQUIRED)]
-    data = ",".join(columns).encode() + b"\n" + b"\n".join(b",".join(line) for line in lines)
+    names = [*columns.REQUIRED, *(name for name in more if name not in columns.REQUIRED)]
+    data = ",".join(names).encode() + b"\n" + b"\n".join(b",".join(line) for line in lines)
     for item in own(data):
         assert isinstance(item, Row | Refusal)
         if isinstance(item, Refusal):

@@ -1,24 +1,23 @@
-"""Storing request logs, through the service and the command."""
+"""Storing request logs."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from io import StringIO
-from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.db import IntegrityError
 
 from audit.models import AuditEntry
 from plans.logs import services
+from plans.logs.columns import COLUMNS
 from plans.logs.formats import Item, Refusal, Row
 from plans.logs.models import RequestLog, RequestLogQuerySet
-from plans.logs.services import ImportRefused, ImportReport, import_rows
+from plans.logs.services import ImportRefused, ImportReport, Progress, import_rows, import_steps
 from routes.orgs.models import Organization
-from tests.build import BY, an_org, usual_prices
-from tests.paths import shared
+from tests.build import BY, an_org
 
 pytestmark = pytest.mark.django_db
 START = datetime(2026, 5, 1, tzinfo=UTC)
@@ -33,36 +32,6 @@ def a_row(n: int, **values: Any) -> Row:
 
 def store(org: Organization, items: list[Item], on_error: Any = "skip", **options: Any) -> ImportReport:
     return import_rows(org, lambda: items, on_error=on_error, by=BY, **options)
-
-
-def imported(*arguments: str, org: str = "acme") -> tuple[str, str]:
-    out, err = StringIO(), StringIO()
-    call_command("import_logs", *arguments, "--org", org, stdout=out, stderr=err)
-    return out.getvalue(), err.getvalue()
-
-
-def refused(*arguments: str, org: str = "acme") -> tuple[str, str]:
-    """(what the command printed, why it failed)"""
-    out = StringIO()
-    with pytest.raises(CommandError) as caught:
-        call_command("import_logs", *arguments, "--org", org, stdout=out, stderr=StringIO())
-    return out.getvalue(), str(caught.value)
-
-
-@pytest.fixture
-def csv_file(tmp_path: Path) -> Path:
-    path = tmp_path / "logs.csv"
-    path.write_text(
-        CSV_HEADER
-        + 'r1,2026-05-01T12:00:00Z,m,1,2,,"[""tag""]"\n'
-        + "r2,2026-05-01T12:00:00,m,1,2,,\n"
-        + "r3,2026-05-01T12:00:00Z,m,1,2,code,\n"
-        + "r4,2026-05-01T12:00:00Z,m,-1,2,,\n"
-    )
-    return path
-
-
-# --- The service ----------------------------------------------------------------------------------------------------
 
 
 def test_skip_stores_the_good_rows_and_names_the_others(org: Organization) -> None:
@@ -149,87 +118,114 @@ def test_rows_that_another_import_stored_meanwhile_count_as_repeated(
     assert RequestLog.objects.filter(org=org).count() == 3
 
 
-def test_nothing_of_the_last_thousand_stays_without_its_audit_entry(
-    org: Organization, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def entries(org: Organization) -> list[tuple[str, dict[str, Any]]]:
+    said = AuditEntry.objects.filter(org_id=org.pk, action__startswith="logs.").order_by("seq")
+    return [(entry.action, json.loads(bytes(entry.payload))) for entry in said]
+
+
+def test_an_import_of_one_transaction_has_one_entry_and_a_longer_one_two(org: Organization) -> None:
+    store(org, [a_row(n) for n in range(1, 1001)], source="short.csv")
+    figures = {"imported": 1000, "repeated": 0, "refused": 0, "actor_name": "test"}
+    assert entries(org) == [("logs.imported", {"source": "short.csv", **figures})]
+    began = AuditEntry.objects.filter(org_id=org.pk).count()
+    store(org, [a_row(n) for n in range(1, 3501)], source="long.csv")
+    assert entries(org)[1:] == [
+        ("logs.import_began", {"source": "long.csv", "actor_name": "test"}),
+        (
+            "logs.imported",
+            {"source": "long.csv", **figures, "imported": 2500, "repeated": 1000, "began_at": began},
+        ),
+    ]
+
+
+@pytest.mark.parametrize("rows", [900, 1_200])
+def test_no_row_stays_without_an_entry(org: Organization, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("no log")
 
     monkeypatch.setattr(services, "record", refuse)
     with pytest.raises(RuntimeError, match="no log"):
+        store(org, [a_row(n) for n in range(1, rows + 1)])
+    assert not RequestLog.objects.exists()
+
+
+def test_nothing_of_the_last_thousand_stays_without_the_last_entry(
+    org: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = services.record
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        if kwargs["action"] == "logs.imported":
+            raise RuntimeError("no log")
+        return really(*args, **kwargs)
+
+    monkeypatch.setattr(services, "record", refuse)
+    with pytest.raises(RuntimeError, match="no log"):
         store(org, [a_row(n) for n in range(1, 1201)])
     assert RequestLog.objects.of(org).count() == 1000
+    assert [action for action, _ in entries(org)] == ["logs.import_began", "logs.import_interrupted"]
 
 
-def test_progress_is_told_every_ten_thousand(org: Organization) -> None:
-    told: list[tuple[str, int]] = []
+@pytest.mark.parametrize("how", ["closed", "broken"])
+def test_an_import_that_stops_half_way_says_how_far_it_came(org: Organization, how: str) -> None:
+    def breaks() -> Iterator[Item]:
+        yield Refusal(1, "why")
+        yield from (a_row(n) for n in range(1, 2502))
+        raise OSError("the disk is gone")
+
+    steps = import_steps(org, breaks, on_error="skip", by=BY, source="a.csv")
+    if how == "closed":
+        while next(steps).imported < 1000:
+            pass
+        steps.close()
+    else:
+        with pytest.raises(OSError, match="the disk is gone"):
+            list(steps)
+    stored = RequestLog.objects.of(org).count()
+    assert stored == (1000 if how == "closed" else 2000)
+    (began, _), (interrupted, payload) = entries(org)
+    assert (began, interrupted) == ("logs.import_began", "logs.import_interrupted")
+    assert (payload["imported"], payload["refused"], payload["source"]) == (stored, 1, "a.csv")
+
+
+def test_an_import_that_stops_before_the_first_row_says_nothing(org: Organization) -> None:
+    steps = import_steps(org, lambda: [Refusal(n, "") for n in range(1500)], on_error="skip", by=BY)
+    next(steps)
+    steps.close()
+    assert entries(org) == []
+
+
+def test_progress_is_told_every_thousand(org: Organization) -> None:
+    told: list[Progress] = []
+    items: list[Item] = [Refusal(1, ""), *(a_row(n) for n in range(2, 2501))]
     with pytest.raises(ImportRefused):
-        store(org, [Refusal(n, "") for n in range(25_000)], "abort", progress=lambda *said: told.append(said))
-    assert told == [("checked", 10_000), ("checked", 20_000)]
+        store(org, items, "abort", progress=told.append)
+    assert told == [Progress("checked", 1000, 0, 0, 1), Progress("checked", 2000, 0, 0, 1)]
+    told.clear()
+    store(org, items, progress=told.append)
+    assert told == [Progress("imported", 1000, 0, 0, 1), Progress("imported", 2000, 1000, 0, 1)]
 
 
-# --- The command ----------------------------------------------------------------------------------------------------
-
-
-def test_the_command_aborts_by_default_and_names_the_lines(org: Organization, csv_file: Path) -> None:
-    out, why = refused(str(csv_file), "--format", "csv")
-    assert out.splitlines() == [
-        'line 3: ts: "2026-05-01T12:00:00" has no zone; write Z, or an offset as +02:00',
-        'line 5: input_tokens: "-1" is not between 0 and 1000000000',
-    ]
-    assert why == "2 lines were refused, so nothing was imported."
-    assert not RequestLog.objects.exists()
-
-
-def test_the_command_skips_and_names_the_lines(org: Organization, csv_file: Path) -> None:
-    out, _ = imported(str(csv_file), "--format", "csv", "--on-error", "skip")
-    starts = [line.split(":")[0] for line in out.splitlines()]
-    assert starts == ["line 3", "line 5", "2 rows imported, 0 repeated, 2 refused."]
-    first, second = RequestLog.objects.of(org).order_by("request_id")
-    assert (first.tag, first.synthetic, first.metadata, first.status, first.cost_usd) == (None, ["tag"], {}, 200, None)
-    assert (second.tag, second.synthetic) == ("code", [])
-    assert imported(str(csv_file), "--format", "csv", "--on-error", "skip", org=str(org.pk))[0].endswith(
-        "0 rows imported, 2 repeated, 2 refused.\n"
-    )
-
-
-def test_a_file_of_which_nothing_is_good_fails_also_with_skip(org: Organization, tmp_path: Path) -> None:
-    path = tmp_path / "bad.csv"
-    path.write_text("a,b\n1,2\n")
-    out, why = refused(str(path), "--format", "csv", "--on-error", "skip")
-    assert out.startswith('line 1: unknown column in the header: "a", "b"; known are request_id, ')
-    assert why == "Nothing could be imported: every line was refused."
-
-
-def test_what_cannot_be_begun_is_refused_in_words(org: Organization, tmp_path: Path) -> None:
-    usual_prices()
-    good = tmp_path / "good.csv"
-    good.write_text(TRACE_HEADER + "2023-11-16 18:15:46.6805900,374,44\n")
-    trace = ("--format", "azure-llm-trace")
-    assert "There is no organisation nobody." in refused(str(good), *trace, "--model", "gpt-4o", org="nobody")[1]
-    assert "cannot be read: No such file" in refused(str(tmp_path / "no"), *trace, "--model", "gpt-4o")[1]
-    assert "cannot be read: Is a directory" in refused(str(tmp_path), *trace, "--model", "gpt-4o")[1]
-    assert "Say it: --model gpt-4o" in refused(str(good), *trace)[1]
-    assert "--model is for azure-llm-trace" in refused(str(good), "--format", "csv", "--model", "gpt-4o")[1]
-    assert "gpt-40 has no price. Of the 2 models" in refused(str(good), *trace, "--model", "gpt-40")[1]
-    assert not RequestLog.objects.exists()
-    assert imported(str(good), *trace, "--model", "openai/gpt-4o")[0] == "1 rows imported, 0 repeated, 0 refused.\n"
-
-
-@pytest.mark.parametrize(("name", "rows"), [("code", 8_819), ("conv", 19_366)])
-def test_the_real_traces_are_imported_whole(org: Organization, name: str, rows: int) -> None:
-    usual_prices()
-    file = shared(f"data/azure-llm-2023-{name}.csv")
-    out, err = imported(str(file), "--format", "azure-llm-trace", "--model", "gpt-4o")
-    assert out == f"{rows:,} rows imported, 0 repeated, 0 refused.\n"
-    assert ("10,000 records imported" in err) == (rows > 10_000)
-    last = RequestLog.objects.of(org).in_order().last()
-    assert last is not None
-    assert last.request_id == f"{file.name}:{rows + 1}"
-    if name == "conv":  # by hand: 197 x 2.5 + 183 x 10 dollars per million; 250 + 197 // 5 + 15 x 183
-        assert (last.cost_usd, last.baseline_cost_usd, last.latency_ms) == (
-            Decimal("0.0023225"), Decimal("0.0023225"), 3034,
-        )  # fmt: skip
-        assert last.ts == datetime(2023, 11, 16, 19, 14, 8, 402527, tzinfo=UTC)
-        out, _ = imported(str(file), "--format", "azure-llm-trace", "--model", "gpt-4o")
-        assert out == "0 rows imported, 19,366 repeated, 0 refused.\n"
+def test_every_column_is_stored_as_it_is(org: Organization) -> None:
+    values: dict[str, Any] = {
+        "kind": "fallback", "provider": "openai", "cached_tokens": 3, "max_output_tokens": 9,
+        "cost_usd": Decimal("1.000000001"), "baseline_cost_usd": Decimal(2), "cached": True, "cache_layer": "l1",
+        "matched_route_id": UUID(int=7), "reason": "matched", "variant": "1", "decided_version": 2**63 - 1,
+        "latency_ms": 5, "upstream_latency_ms": 4, "status": 429, "tag": "é", "metadata": {"a": [1, 2.5, None, "é"]},
+        "cluster_key": "c", "request_digest": "sha256:" + "0" * 64, "finish_reason": "stop", "has_images": True,
+        "has_audio": False, "has_documents": None, "has_tools": True, "is_stream": False,
+        "embedding": b"\x00\x00\x80?", "fact_input_tokens": 1, "fact_estimated_cost_usd": Decimal("0.5"),
+        "fact_sticky_key": "s", "fact_upstream_latency_ms_p95": 6, "synthetic": ["tag"],
+    }  # fmt: skip
+    row = a_row(1, **values)
+    assert set(row.values) == set(COLUMNS), "a column that is not tried here"
+    store(org, [row, a_row(2), a_row(3, metadata={})])
+    one, two, three = RequestLog.objects.of(org).order_by("request_id")
+    for name, value in row.values.items():
+        stored = getattr(one, name)
+        assert (bytes(stored) if name == "embedding" else stored) == value, name
+    fresh = RequestLog(org=org)
+    for name in values:
+        assert getattr(two, name) == getattr(fresh, name), name
+    assert (two.metadata, three.metadata) == (None, {})
+    assert RequestLog.objects.filter(metadata__isnull=True).count() == 1

@@ -1,0 +1,55 @@
+"""The form of an import: which file, how it is read, what happens to rows that are refused."""
+
+from typing import Any
+
+from django import forms
+from django.http import QueryDict
+
+from plans.logs.formats import AUTO, FORMATS, TRACE, Mapping, ReadAs
+
+_LABELS = {
+    AUTO: "Find out by the content",
+    "csv": "CSV",
+    "jsonl": "JSON lines",
+    "parquet": "Parquet",
+    "litellm": "LiteLLM spend logs (CSV, JSON, JSON lines or Parquet)",
+    TRACE: "Azure LLM inference trace",
+}
+
+
+class ImportForm(forms.Form):
+    file = forms.FileField(label="File", max_length=200, allow_empty_file=True)
+    format = forms.ChoiceField(choices=[(name, _LABELS[name]) for name in (AUTO, *FORMATS)], initial=AUTO)
+    provider = forms.CharField(
+        required=False, label="Provider", help_text="Of rows that name none, for example openai.", max_length=100
+    )
+    model = forms.CharField(
+        required=False, label="Model", help_text="Of rows that name none. A trace never does.", max_length=200
+    )
+    tag = forms.CharField(required=False, label="Tag", help_text="Of rows that have none.", max_length=512)
+    on_error = forms.ChoiceField(
+        label="If a row is refused",
+        choices=[("abort", "Import nothing"), ("skip", "Import the other rows")],
+        initial="abort",
+        required=False,
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["model"].widget.attrs |= {"list": "import-models", "autocomplete": "off"}
+        self.fields["file"].widget.attrs |= {"aria-describedby": "import-file-errors"}
+
+    @property
+    def has_constants(self) -> bool:
+        return any(self[name].value() or self[name].errors for name in ("provider", "model", "tag"))
+
+    def how(self, format: str) -> ReadAs:
+        """How to read the file, once its format is known: a trace takes the model for itself."""
+        constants = {name: self.cleaned_data[name] for name in ("provider", "model", "tag") if self.cleaned_data[name]}
+        model = constants.pop("model", "") if format == TRACE else ""
+        data = self.data
+        columns = {}
+        if isinstance(data, QueryDict):
+            # Each column of the preview is a hidden field with its name, followed by the choice of what it is.
+            columns = dict(zip(data.getlist("column"), data.getlist("target"), strict=False))
+        return ReadAs(format, Mapping(columns, constants), model)

@@ -1,0 +1,218 @@
+"""The command that imports request logs."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from plans.logs.models import RequestLog
+from routes.orgs.models import Organization
+from tests.build import usual_prices
+from tests.paths import shared
+
+pytestmark = pytest.mark.django_db
+CSV_HEADER = "request_id,ts,model,input_tokens,output_tokens,tag,synthetic\n"
+TRACE_HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+THEIRS = "id,timestamp,model,prompt_tokens,completion_tokens,cost,note\n"
+
+
+def imported(*arguments: str, org: str = "acme") -> tuple[str, str]:
+    out, err = StringIO(), StringIO()
+    call_command("import_logs", *arguments, "--org", org, stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+def refused(*arguments: str, org: str = "acme") -> tuple[str, str]:
+    """(what the command printed, why it failed)"""
+    out = StringIO()
+    with pytest.raises(CommandError) as caught:
+        call_command("import_logs", *arguments, "--org", org, stdout=out, stderr=StringIO())
+    return out.getvalue(), str(caught.value)
+
+
+@pytest.fixture
+def csv_file(tmp_path: Path) -> Path:
+    path = tmp_path / "logs.csv"
+    path.write_text(
+        CSV_HEADER
+        + 'r1,2026-05-01T12:00:00Z,m,1,2,,"[""tag""]"\n'
+        + "r2,2026-05-01T12:00:00,m,1,2,,\n"
+        + "r3,2026-05-01T12:00:00Z,m,1,2,code,\n"
+        + "r4,2026-05-01T12:00:00Z,m,-1,2,,\n"
+    )
+    return path
+
+
+def test_the_command_aborts_by_default_and_names_the_lines(org: Organization, csv_file: Path) -> None:
+    out, why = refused(str(csv_file), "--format", "csv")
+    assert out.splitlines() == [
+        'line 3: ts: "2026-05-01T12:00:00" has no zone; write Z, or an offset as +02:00',
+        'line 5: input_tokens: "-1" is not between 0 and 1000000000',
+    ]
+    assert why == "2 records were refused, so nothing was imported."
+    assert not RequestLog.objects.exists()
+
+
+def test_the_command_skips_and_names_the_lines(org: Organization, csv_file: Path) -> None:
+    out, _ = imported(str(csv_file), "--format", "csv", "--on-error", "skip")
+    starts = [line.split(":")[0] for line in out.splitlines()]
+    assert starts == ["line 3", "line 5", "2 rows imported, 0 repeated, 2 refused."]
+    first, second = RequestLog.objects.of(org).order_by("request_id")
+    assert (first.tag, first.synthetic, first.metadata, first.status, first.cost_usd) == (
+        None,
+        ["tag"],
+        None,
+        200,
+        None,
+    )
+    assert (second.tag, second.synthetic) == ("code", [])
+    assert imported(str(csv_file), "--format", "csv", "--on-error", "skip", org=str(org.pk))[0].endswith(
+        "0 rows imported, 2 repeated, 2 refused.\n"
+    )
+
+
+def test_a_file_of_which_nothing_is_good_fails_also_with_skip(org: Organization, tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text("a,b\n1,2\n")
+    out, why = refused(str(path), "--format", "csv", "--on-error", "skip")
+    assert out.startswith('line 1: unknown column in the header: "a", "b"; known are request_id, ')
+    assert why == "Nothing could be imported: every line was refused."
+
+
+def test_what_cannot_be_begun_is_refused_in_words(org: Organization, tmp_path: Path) -> None:
+    usual_prices()
+    good = tmp_path / "good.csv"
+    good.write_text(TRACE_HEADER + "2023-11-16 18:15:46.6805900,374,44\n")
+    trace = ("--format", "azure-llm-trace")
+    assert "There is no organisation nobody." in refused(str(good), *trace, "--model", "gpt-4o", org="nobody")[1]
+    assert "cannot be read: No such file" in refused(str(tmp_path / "no"), *trace, "--model", "gpt-4o")[1]
+    assert "cannot be read: Is a directory" in refused(str(tmp_path), *trace, "--model", "gpt-4o")[1]
+    assert "name one, for example gpt-4o" in refused(str(good), *trace)[1]
+    assert "A csv file names the model in each row" in refused(str(good), "--format", "csv", "--model", "gpt-4o")[1]
+    assert "gpt-40 has no price. Of the 2 models" in refused(str(good), *trace, "--model", "gpt-40")[1]
+    assert not RequestLog.objects.exists()
+    assert imported(str(good), *trace, "--model", "openai/gpt-4o")[0] == "1 rows imported, 0 repeated, 0 refused.\n"
+
+
+@pytest.mark.parametrize(("name", "rows"), [("code", 8_819), ("conv", 19_366)])
+def test_the_real_traces_are_imported_whole(org: Organization, name: str, rows: int) -> None:
+    usual_prices()
+    file = shared(f"data/azure-llm-2023-{name}.csv")
+    out, err = imported(str(file), "--format", "azure-llm-trace", "--model", "gpt-4o")
+    assert out == f"{rows:,} rows imported, 0 repeated, 0 refused.\n"
+    assert ("10,000 records imported" in err) == (rows > 10_000)
+    last = RequestLog.objects.of(org).in_order().last()
+    assert last is not None
+    assert last.request_id == f"{file.name}:{rows + 1}"
+    if name == "conv":  # by hand: 197 x 2.5 + 183 x 10 dollars per million; 250 + 197 // 5 + 15 x 183
+        assert (last.cost_usd, last.baseline_cost_usd, last.latency_ms) == (
+            Decimal("0.0023225"), Decimal("0.0023225"), 3034,
+        )  # fmt: skip
+        assert last.ts == datetime(2023, 11, 16, 19, 14, 8, 402527, tzinfo=UTC)
+        out, _ = imported(str(file), "--format", "azure-llm-trace", "--model", "gpt-4o")
+        assert out == "0 rows imported, 19,366 repeated, 0 refused.\n"
+
+
+def test_the_format_is_found_by_the_content(org: Organization, csv_file: Path, tmp_path: Path) -> None:
+    usual_prices()
+    assert "2 rows imported" in imported(str(csv_file), "--on-error", "skip")[0]
+    lines = tmp_path / "a.txt"
+    lines.write_text(
+        json.dumps({"request_id": "j", "ts": 1777636800, "model": "m", "input_tokens": 1, "output_tokens": 2})
+    )
+    assert imported(str(lines))[0] == "1 rows imported, 0 repeated, 0 refused.\n"
+    trace = tmp_path / "b.txt"
+    trace.write_text(TRACE_HEADER + "2023-11-16 18:15:46.6805900,374,44\n")
+    assert imported(str(trace), "--model", "gpt-4o")[0].startswith("1 rows imported")
+    logs = tmp_path / "c.txt"
+    logs.write_text(
+        json.dumps(
+            [
+                {
+                    "request_id": "l",
+                    "startTime": "2026-05-01 12:00",
+                    "prompt_tokens": 1,
+                    "completion_tokens": 2,
+                    "model": "m",
+                }
+            ]
+        )
+    )
+    assert 'row 1: startTime: "2026-05-01 12:00" is not a time' in refused(str(logs))[0]
+    packed = tmp_path / "d.gz"
+    packed.write_bytes(b"\x1f\x8b\x08\x00")
+    assert refused(str(packed))[1] == "The file is packed with gzip. Unpack it first."
+    wide = tmp_path / "e.csv"
+    wide.write_text(CSV_HEADER, encoding="utf-16")
+    assert refused(str(wide))[1] == "The file is UTF-16. Save it as UTF-8."
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    path = tmp_path / "theirs.csv"
+    path.write_text(THEIRS + "a,2026-05-01 12:00:00,m,1,2,0.00022500000000000002,x\nb,2026-05-01 12:00:00,m,many,2,,\n")
+    return path
+
+
+def test_nothing_is_guessed_unless_it_is_asked_for(org: Organization, theirs: Path) -> None:
+    out, _ = refused(str(theirs))
+    assert out.startswith('line 1: unknown column in the header: "id", "timestamp", "prompt_tokens"')
+    out, err = imported(str(theirs), "--guess", "--on-error", "skip", "--set", "provider=openai")
+    assert out.endswith("1 rows imported, 0 repeated, 1 refused.\n")
+    assert "timestamp: ts_utc" in err.splitlines()
+    assert "note: left out" in err.splitlines()
+    row = RequestLog.objects.get()
+    assert (row.request_id, row.cost_usd, row.provider) == ("a", Decimal("0.000225"), "openai")
+
+
+def test_columns_are_mapped_by_hand(org: Organization, theirs: Path) -> None:
+    maps = [
+        "id=request_id",
+        "timestamp=ts_utc",
+        "prompt_tokens=input_tokens",
+        "completion_tokens=output_tokens",
+        "cost=",
+    ]
+    arguments = [part for text in [*maps, "note=tag"] for part in ("--map", text)]
+    assert "1 rows imported" in imported(str(theirs), *arguments, "--on-error", "skip")[0]
+    assert (RequestLog.objects.get().tag, RequestLog.objects.get().cost_usd) == ("x", None)
+    assert "is mapped to price, which is no column" in refused(str(theirs), "--map", "cost=price")[1]
+
+
+def test_a_preview_shows_what_would_happen_and_stores_nothing(org: Organization, theirs: Path) -> None:
+    out, _ = imported(str(theirs), "--preview", "--guess")
+    assert out.splitlines() == [
+        "Format: csv",
+        'Column id -> request_id (a guess; --guess takes it); "a", "b"',
+        'Column timestamp -> ts_utc (a guess; --guess takes it); "2026-05-01 12:00:00", "2026-05-01 12:00:00"',
+        'Column model -> model; "m", "m"',
+        'Column prompt_tokens -> input_tokens (a guess; --guess takes it); "1", "many"',
+        'Column completion_tokens -> output_tokens (a guess; --guess takes it); "2", "2"',
+        'Column cost -> cost_usd (a guess; --guess takes it); "0.00022500000000000002"',
+        'Column note -> left out (a guess; --guess takes it); "x"',
+        "line 2: request_id=a, ts=2026-05-01T12:00:00Z, model=m, requested_model=m, input_tokens=1, output_tokens=2, "
+        "cost_usd=0.000225000",
+        'line 3: prompt_tokens: "many" is not a whole number',
+        "Nothing was stored: this is a preview of the first records.",
+    ]
+    out, _ = imported(str(theirs), "--preview")
+    assert 'Column note -> unknown: --map it, or --guess; "x"' in out
+    assert "Missing: request_id. --map a column to it, or --set it." in out
+    assert not RequestLog.objects.exists()
+
+
+def test_on_a_terminal_a_bar_moves(org: Organization, tmp_path: Path) -> None:
+    path = tmp_path / "logs.csv"
+    rows = (f"r{n},2026-05-01T12:00:00Z,m,1,2,,\n" for n in range(3000))
+    path.write_text(CSV_HEADER + "".join(rows))
+    terminal = StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    call_command("import_logs", str(path), "--org", "acme", stdout=StringIO(), stderr=terminal, no_color=True)
+    shown = terminal.getvalue()
+    assert "\r[########                ]  33% 1,000 records checked" in shown
+    assert "records imported" in shown
+    assert shown.endswith("\r\x1b[K")
