@@ -1,10 +1,11 @@
 # make run     serve the admin on http://127.0.0.1:8000, with a demo organisation on the first run
 # make test    the whole suite: SQLite and PostgreSQL side by side, pages in a real browser
+# make example a documented plan on a public trace of real traffic, and its answer
 # make check   style, types, migrations, deployment settings
 # make bench   what the README's figures come from
 # make campaign PART=name   the long searches for faults, of which the suite runs a share
 
-.PHONY: run test test-rest test-sqlite test-postgres check bench campaign wheel clean
+.PHONY: run example test test-rest test-sqlite test-postgres check bench campaign wheel clean
 .DEFAULT_GOAL := help
 
 UV := $(or $(shell command -v uv),.tools/bin/uv)
@@ -28,6 +29,12 @@ help:
 run: .venv/synced
 	@test -e .env || $(MAKE) -s .env
 	@exec $(PY) manage.py serve
+
+# Another trace: make example TRACE=file.csv
+TRACE := ../shared/data/azure-llm-2023-conv.csv
+example: .venv/synced
+	@test -e .env || $(MAKE) -s .env
+	@$(PY) manage.py replay $(TRACE) --model gpt-4o --routes plans/examples/short-requests.json
 
 # Three at a time also on two cores: much of a test is waiting.
 test: .venv/synced

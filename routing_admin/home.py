@@ -18,7 +18,7 @@ def summary(org: Organization) -> dict[str, Any]:
     """The figures of one organisation's card."""
     live = RouteSetVersion.objects.filter(org=org, version=org.version).defer("content").first()
     routes = Route.objects.of(org)
-    last = PlanRun.objects.of(org).exclude(result="").defer("proposed", "inverse").first()
+    last = PlanRun.objects.of(org).exclude(result="").brief().first()
     head = AuditHead.objects.filter(org_id=org.pk).first()
     return {
         "org": org,
@@ -47,9 +47,7 @@ def home(request: HttpRequest) -> HttpResponse:
             "title": org.name,
             "card": summary(org),
             "recent": RouteSetVersion.objects.filter(org=org).defer("content")[:8],
-            "waiting": PlanRun.objects.of(org)
-            .filter(state=State.PROJECTED)
-            .defer("proposed", "result", "inverse")[:10],
+            "waiting": PlanRun.objects.of(org).filter(state=State.PROJECTED).brief().defer("result")[:10],
         },
     )
 

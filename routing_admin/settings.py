@@ -154,6 +154,8 @@ if not DEBUG:
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+#: Where request logs lie as Parquet, a folder for each organisation by its id. The others have theirs in the database.
+LOG_DATASETS = env.str("LOG_DATASETS", default="")
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(BASE_DIR / ".data" / "static")))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

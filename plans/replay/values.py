@@ -1,5 +1,6 @@
 """What the replay reads of a logged request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,15 +23,27 @@ class LogRow:
     #: Paid, and what it would have cost without any routing.
     cost_nano: int | None = None
     baseline_cost_nano: int | None = None
+    #: Answered by the gateway's own cache.
+    cached: bool = False
+    latency_ms: int | None = None
     status: int = 200
     tag: str | None = None
+    #: None: nobody logged it, which is not the same as a request without any.
+    metadata: Mapping[str, object] | None = None
     #: What requests are correlated by: user, session or key. None: a cluster of its own.
     cluster_key: str | None = None
+    #: Equal for requests that a cache would answer alike; "" where nobody logged it.
+    request_digest: str = ""
+    finish_reason: str | None = None
     has_images: bool | None = None
     has_audio: bool | None = None
     has_documents: bool | None = None
     has_tools: bool | None = None
     is_stream: bool | None = None
+    #: Of the prompt: 32-bit floats, little-endian.
+    embedding: bytes | None = None
+    #: The user and system text, where the organisation has bodies stored.
+    prompt: str | None = None
     # The facts as decided on, where the gateway logged them.
     fact_input_tokens: int | None = None
     fact_estimated_cost_nano: int | None = None

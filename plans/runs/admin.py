@@ -14,7 +14,7 @@ from audit.actors import as_actor
 from plans.errors import PlansError
 from plans.logs.models import RequestLog
 from plans.runs import services
-from plans.runs.answer import answer
+from plans.runs.answer import answer, ends_text, latency_rows
 from plans.runs.change import would_be_live
 from plans.runs.forms import PlanForm
 from plans.runs.models import PlanRun, State
@@ -22,6 +22,7 @@ from routes import engine
 from routes.catalog.services import prices_for
 from routes.document import document_of
 from routes.errors import NotFound, RoutesError
+from routes.money import usd_text
 from routes.orgs.models import Organization
 from routes.rules.sentences import differences, sentence
 from routes.versions.models import RouteSetVersion
@@ -37,7 +38,7 @@ TEMPLATE = [
 
 
 def plans(request: HttpRequest) -> HttpResponse:
-    rows = PlanRun.objects.of(request.org).defer("proposed", "inverse")[:100]
+    rows = PlanRun.objects.of(request.org).brief()[:100]
     return render(
         request,
         "plans/list.html",
@@ -87,7 +88,14 @@ def plan(request: HttpRequest, id: str) -> HttpResponse:
             "title": run.name,
             "plan": run,
             "answer": answer(run),
-            "result": run.outcome,
+            "result": (result := run.outcome),
+            **_open(result),
+            "latencies": latency_rows(result) if result else [],
+            "by_route": [
+                {**row, "interval": ends_text(row.get("savings_usd_95"))} for row in result["per_route_breakdown"]
+            ]
+            if result
+            else [],
             "changes": _changes(run),
             "is_stale": is_stale,
             "live_version": live.version,
@@ -101,6 +109,18 @@ def plan(request: HttpRequest, id: str) -> HttpResponse:
             "is_waiting": run.state in (State.QUEUED, State.RUNNING),
         },
     )
+
+
+def _open(result: dict[str, Any] | None) -> dict[str, str]:
+    """What hangs on facts that nobody logged, in words."""
+    if result is None or "coverage" not in result:  # of an earlier version of the replay
+        return {}
+    coverage = result["coverage"]
+    return {
+        "open_share": f"{coverage['share_of_spend_open']:.1%}",
+        "open_low": usd_text(coverage["savings_usd_low"], signed=True),
+        "open_high": usd_text(coverage["savings_usd_high"], signed=True),
+    }
 
 
 def _changes(run: PlanRun) -> list[dict[str, str]]:

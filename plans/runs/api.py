@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from plans.runs import services
-from plans.runs.models import Mode, PlanRun
+from plans.runs.models import IntervalMethod, Mode, PlanRun, default_sweep
 from routes.api import StrictSerializer, TimeField, change_json
 from routes.publish import Change
 from routes.times import rfc3339
@@ -27,6 +27,11 @@ class PlanInput(StrictSerializer):
     window_end = TimeField()
     seed = serializers.IntegerField(default=1, min_value=0, max_value=2**63 - 1)
     iterations = serializers.IntegerField(default=10_000, min_value=100, max_value=100_000)
+    interval_method = serializers.ChoiceField(IntervalMethod.choices, default=IntervalMethod.RANDOM_SUBSETS)
+    l1_ttl_seconds = serializers.FloatField(default=None, allow_null=True)
+    l2_ttl_seconds = serializers.FloatField(default=None, allow_null=True)
+    l2_threshold_sweep = serializers.ListField(child=serializers.FloatField(), default=default_sweep)
+    l2_priced_threshold = serializers.FloatField(default=None, allow_null=True)
 
 
 class ReasonInput(StrictSerializer):
@@ -47,12 +52,23 @@ def plan_json(plan: PlanRun, *, whole: bool = True) -> dict[str, Any]:
         "window_end": rfc3339(plan.window_end),
         "seed": plan.seed,
         "iterations": plan.iterations,
+        "interval_method": plan.interval_method,
+        "l1_ttl_seconds": plan.l1_ttl_seconds,
+        "l2_ttl_seconds": plan.l2_ttl_seconds,
+        "l2_threshold_sweep": plan.l2_threshold_sweep,
+        "l2_priced_threshold": plan.l2_priced_threshold,
         "created_by": plan.created_by_name,
         "created_at": rfc3339(plan.created_at),
         "approved_by": plan.approved_by_name or None,
         "approved_at": rfc3339(plan.approved_at),
         "rejected_reason": plan.rejected_reason or None,
-        "progress": {"rows_done": plan.rows_done, "rows_total": plan.rows_total},
+        "progress": {
+            "phase": plan.phase or None,
+            "rows_done": plan.rows_done,
+            "rows_total": plan.rows_total,
+            "rows_per_second": plan.rows_per_second or None,
+            "seconds_left": plan.seconds_left,
+        },
         "failure": plan.failure or None,
         "projected_at": rfc3339(plan.projected_at),
         "applied_at": rfc3339(plan.applied_at),
@@ -70,7 +86,7 @@ class PlanList(generics.GenericAPIView[PlanRun]):
     cursor_ordering = ("-created_at", "-id")
 
     def get(self, request: Request, **_: Any) -> Response:
-        rows = PlanRun.objects.of(request.org).defer("proposed", "result", "inverse")
+        rows = PlanRun.objects.of(request.org).brief().defer("result")
         page = self.paginate_queryset(rows)
         return self.get_paginated_response([plan_json(plan, whole=False) for plan in page or []])
 

@@ -6,7 +6,8 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
-from plans.runs.models import Mode
+from plans.replay.question import L2_THRESHOLDS
+from plans.runs.models import IntervalMethod, Mode
 from routes.rules.forms.fields import Json, UtcTime
 
 
@@ -26,6 +27,32 @@ class PlanForm(forms.Form):
     )
     window_start = UtcTime(required=True, label="Replay requests from (UTC)")
     window_end = UtcTime(required=True, label="until (UTC, not included)")
+    l1_ttl_seconds = forms.FloatField(
+        required=False,
+        min_value=0,
+        label="Exact cache: answers are kept for (seconds)",
+        help_text="Requests with equal digests within that time cost nothing, before and after. Empty: no such cache.",
+    )
+    l2_ttl_seconds = forms.FloatField(
+        required=False,
+        min_value=0,
+        label="Semantic cache: answers are kept for (seconds)",
+        help_text="Needs logged embeddings. Says how many requests it would answer, and how many of those look wrong.",
+    )
+    l2_priced_threshold = forms.TypedChoiceField(
+        required=False,
+        coerce=float,
+        empty_value=None,
+        choices=[("", "Count its hits only"), *((value, f"Hits from {value} cost nothing") for value in L2_THRESHOLDS)],
+        label="Semantic cache: similarity",
+    )
+    interval_method = forms.ChoiceField(
+        required=False,
+        choices=IntervalMethod.choices,
+        initial=IntervalMethod.RANDOM_SUBSETS,
+        label="How the 95% intervals are drawn",
+        help_text="The bootstrap is there for those who must compare; it covers less with few unequal users.",
+    )
     note = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 2}), help_text="Why. Optional.")
 
     def __init__(self, *args: Any, first: datetime | None = None, last: datetime | None = None, **kwargs: Any) -> None:
@@ -36,6 +63,9 @@ class PlanForm(forms.Form):
         # Whole minutes outward: the field shows no seconds.
         self.fields["window_start"].initial = start.replace(second=0, microsecond=0)
         self.fields["window_end"].initial = end.replace(second=0, microsecond=0)
+
+    def clean_interval_method(self) -> str:
+        return self.cleaned_data["interval_method"] or IntervalMethod.RANDOM_SUBSETS
 
     def clean_routes(self) -> Any:
         routes = self.cleaned_data["routes"]

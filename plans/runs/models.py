@@ -8,7 +8,12 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from plans.replay.question import L2_THRESHOLDS
 from routes.orgs.models import Organization, new_id
+
+
+def default_sweep() -> list[float]:
+    return list(L2_THRESHOLDS)
 
 
 class State(models.TextChoices):
@@ -31,9 +36,26 @@ class Mode(models.TextChoices):
     REPLACE = "replace", "Exactly these routes, nothing else"
 
 
+class Phase(models.TextChoices):
+    """What a worker is at."""
+
+    SURVEY = "survey", "Surveying the log"
+    PROJECTION = "projection", "Replaying requests"
+    RESULT = "result", "Working out how sure it is"
+
+
+class IntervalMethod(models.TextChoices):
+    RANDOM_SUBSETS = "random_subsets", "Random subsets of clusters"
+    CLUSTER_BOOTSTRAP = "cluster_bootstrap", "Percentile bootstrap over clusters"
+
+
 class PlanRunQuerySet(models.QuerySet["PlanRun"]):
     def of(self, org: Organization | UUID | str) -> "PlanRunQuerySet":
         return self.filter(org=org)
+
+    def brief(self) -> "PlanRunQuerySet":
+        """Without what is large and lists do not show."""
+        return self.defer("proposed", "inverse", "checkpoint")
 
 
 class PlanRun(models.Model):
@@ -53,6 +75,12 @@ class PlanRun(models.Model):
     window_end = models.DateTimeField()
     seed = models.PositiveBigIntegerField(default=1)
     iterations = models.PositiveIntegerField(default=10_000)
+    interval_method = models.CharField(max_length=20, choices=IntervalMethod, default=IntervalMethod.RANDOM_SUBSETS)
+    #: The caches that the replay supposes; null: none.
+    l1_ttl_seconds = models.FloatField(null=True)
+    l2_ttl_seconds = models.FloatField(null=True)
+    l2_threshold_sweep = models.JSONField(default=default_sweep)
+    l2_priced_threshold = models.FloatField(null=True)
     #: Opaque ids of people (`Actor.person`) and their names at the time. Text: a plan outlives accounts.
     created_by = models.CharField(max_length=100, blank=True)
     created_by_name = models.CharField(max_length=200, blank=True)
@@ -69,6 +97,11 @@ class PlanRun(models.Model):
     fence = models.PositiveIntegerField(default=0)
     rows_total = models.PositiveBigIntegerField(null=True)
     rows_done = models.PositiveBigIntegerField(default=0)
+    phase = models.CharField(max_length=10, choices=Phase, blank=True)
+    #: Rows that the worker gets through in this phase; 0 while it does not know.
+    rows_per_second = models.PositiveIntegerField(default=0)
+    #: What was found so far, for whoever goes on after a crash (`plans.replay.stored`); null when nothing is under way.
+    checkpoint = models.BinaryField(null=True)
     started_at = models.DateTimeField(null=True)
     projected_at = models.DateTimeField(null=True)
     #: Canonical JSON text of the result; "" until projected.
@@ -114,6 +147,13 @@ class PlanRun(models.Model):
     def proposed_routes(self) -> list[dict[str, Any]]:
         routes: list[dict[str, Any]] = json.loads(self.proposed)
         return routes
+
+    @property
+    def seconds_left(self) -> int | None:
+        """How long the phase goes on, by the rate so far; None where nobody knows."""
+        if not self.rows_per_second or self.rows_total is None:
+            return None
+        return -(-(self.rows_total - self.rows_done) // self.rows_per_second)
 
     @property
     def outcome(self) -> dict[str, Any] | None:

@@ -15,8 +15,9 @@ from django.utils import timezone
 from audit.actors import as_actor
 from audit.services import Receipt, record
 from plans.errors import PlansError
+from plans.replay.question import L2_THRESHOLDS
 from plans.runs.change import conflicts, make_live, undone, would_be_live
-from plans.runs.models import Mode, PlanRun, State
+from plans.runs.models import IntervalMethod, Mode, PlanRun, State
 from plans.runs.states import InvalidState, move
 from routes import engine
 from routes.document import content_with, document_of
@@ -25,6 +26,10 @@ from routes.engine.document import digest_of
 from routes.errors import NotFound
 from routes.orgs.models import Organization, new_id
 from routes.publish import Change, check_limits, publish
+
+#: A month: what a cache of answers is kept for at the very most.
+MAX_TTL_SECONDS = 31 * 24 * 3600
+MAX_THRESHOLDS = 10
 
 
 class InvalidPlan(PlansError):
@@ -90,11 +95,17 @@ def propose(
     note: str = "",
     seed: int = 1,
     iterations: int = 10_000,
+    interval_method: str = IntervalMethod.RANDOM_SUBSETS,
+    l1_ttl_seconds: float | None = None,
+    l2_ttl_seconds: float | None = None,
+    l2_threshold_sweep: Sequence[float] = L2_THRESHOLDS,
+    l2_priced_threshold: float | None = None,
 ) -> PlanRun:
     """A draft on today's routes. Routes without an id are new ones and get theirs here.
 
-    Raises `InvalidPlan` for the plan's own fields and for routes that the engine would not load, `TooManyRoutes` and
-    `DocumentTooLarge` for what could not be published.
+    The caches are those that the replay supposes, see `plans.replay.Question`; None: none. Raises `InvalidPlan` for the
+    plan's own fields and for routes that the engine would not load, `TooManyRoutes` and `DocumentTooLarge` for what could
+    not be published.
     """
     actor = as_actor(by)
     document = document_of(org)
@@ -113,6 +124,13 @@ def propose(
                 "out_of_range",
                 "The iterations are a whole number from 100 to 100,000.",
             ),
+            (
+                interval_method not in IntervalMethod.values,
+                "interval_method",
+                "unsupported_value",
+                f"The method is {' or '.join(IntervalMethod.values)}.",
+            ),
+            *_wrong_caches(l1_ttl_seconds, l2_ttl_seconds, l2_threshold_sweep, l2_priced_threshold),
         )
         if wrong
     ]
@@ -131,11 +149,61 @@ def propose(
             window_end=window_end,
             seed=seed,
             iterations=iterations,
+            interval_method=interval_method,
+            l1_ttl_seconds=l1_ttl_seconds,
+            l2_ttl_seconds=l2_ttl_seconds,
+            l2_threshold_sweep=list(l2_threshold_sweep),
+            l2_priced_threshold=l2_priced_threshold,
             created_by=actor.person or "",
             created_by_name=actor.name,
         )
         _record(plan, by=actor, action="plan.proposed", name=name, mode=mode, base_version=plan.base_version)
     return plan
+
+
+def _wrong_caches(
+    l1_ttl_seconds: float | None,
+    l2_ttl_seconds: float | None,
+    sweep: Sequence[float],
+    priced: float | None,
+) -> list[tuple[bool, str, str, str]]:
+    """(whether it is wrong, path, code, message) of what a plan says of caches."""
+    checks = [
+        (
+            ttl is not None and not 0 < ttl <= MAX_TTL_SECONDS,
+            path,
+            "out_of_range",
+            f"Answers are kept for more than 0 and at most {MAX_TTL_SECONDS:,} seconds; leave it out for no such cache.",
+        )
+        for path, ttl in (("l1_ttl_seconds", l1_ttl_seconds), ("l2_ttl_seconds", l2_ttl_seconds))
+    ]
+    return [
+        *checks,
+        (
+            not 1 <= len(sweep) <= MAX_THRESHOLDS or len(set(sweep)) < len(sweep),
+            "l2_threshold_sweep",
+            "out_of_range",
+            f"Give 1 to {MAX_THRESHOLDS} different similarities.",
+        ),
+        (
+            not all(0 < threshold <= 1 for threshold in sweep),
+            "l2_threshold_sweep",
+            "out_of_range",
+            "A similarity is above 0 and at most 1.",
+        ),
+        (
+            priced is not None and priced not in sweep,
+            "l2_priced_threshold",
+            "unsupported_value",
+            "The threshold that is priced is one of l2_threshold_sweep.",
+        ),
+        (
+            priced is not None and l2_ttl_seconds is None,
+            "l2_priced_threshold",
+            "conflict",
+            "Without l2_ttl_seconds there is no semantic cache to price.",
+        ),
+    ]
 
 
 def _read(routes: Sequence[dict[str, Any]], today: dict[str, Any], mode: str) -> list[dict[str, Any]]:

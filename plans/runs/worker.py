@@ -1,28 +1,38 @@
 """The worker: takes queued plans one at a time by a lease in the row, replays, stores the result.
 
 A claim raises the row's fence number. Every later write of the worker asks for that number, so a worker that was
-stopped for longer than its lease finds that it lost the plan and writes nothing.
+stopped for longer than its lease finds that it lost the plan and writes nothing. After each block of rows it writes how
+far it is and, where that costs little beside the work, what it found, so that after a crash another one goes on there.
 """
 
 import logging
 import os
 import socket
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from audit.actors import system
 from audit.services import record
 from plans.errors import PlansError
-from plans.logs.models import RequestLog
-from plans.replay import LogRow, replay
+from plans.logs.source import source_of
+from plans.replay import Question, Source
+from plans.replay.columns import Cursor, LogChanged
+from plans.replay.projection import Projection
+from plans.replay.replay import check
+from plans.replay.result import result_of
+from plans.replay.stored import NotStored, dump, load
+from plans.replay.sums.partial import Partial
+from plans.replay.survey import Survey, resumable, survey
 from plans.runs.change import would_be_live
-from plans.runs.models import PlanRun, State
+from plans.runs.models import Phase, PlanRun, State
 from plans.runs.states import InvalidState, move
 from routes import engine
 from routes.catalog.services import price_table
@@ -32,6 +42,11 @@ from routes.times import rfc3339
 from routes.versions.models import RouteSetVersion
 
 LEASE = timedelta(seconds=30)
+HEARTBEAT_SECONDS = 10.0
+#: Checkpoints may take this share of the time.
+CHECKPOINT_SHARE = 0.2
+#: A log that changes while it is read is read again so many times.
+ATTEMPTS = 3
 WORKER = system("worker")
 log = logging.getLogger(__name__)
 
@@ -53,7 +68,8 @@ def run_next() -> PlanRun | None:
         return None
     fence = plan.fence
     try:
-        result = _replay(plan)
+        with _heartbeat(plan) as is_lost:
+            result = _replay(plan, is_lost)
     except LostLease:
         log.info("plan %s was taken away or cancelled", plan.pk)
         return plan
@@ -71,16 +87,16 @@ def run_next() -> PlanRun | None:
 
 def _claim() -> PlanRun | None:
     now = timezone.now()
-    for lost in PlanRun.objects.filter(state=State.RUNNING, lease_until__lt=now):
+    for lost in PlanRun.objects.brief().filter(state=State.RUNNING, lease_until__lt=now):
         PlanRun.objects.filter(pk=lost.pk, state=State.RUNNING, fence=lost.fence).update(state=State.QUEUED)
-    for plan in PlanRun.objects.filter(state=State.QUEUED).order_by("created_at", "pk"):
+    for plan in PlanRun.objects.brief().filter(state=State.QUEUED).order_by("created_at", "pk"):
         claimed = PlanRun.objects.filter(pk=plan.pk, state=State.QUEUED, fence=plan.fence).update(
             state=State.RUNNING,
             fence=F("fence") + 1,
             lease_owner=f"{socket.gethostname()}:{os.getpid()}"[:100],
             lease_until=now + LEASE,
             started_at=now,
-            rows_done=0,
+            rows_per_second=0,
         )
         if claimed:
             plan.refresh_from_db()
@@ -88,21 +104,30 @@ def _claim() -> PlanRun | None:
     return None
 
 
-def _replay(plan: PlanRun) -> str:
-    rows = RequestLog.objects.of(plan.org_id).between(plan.window_start, plan.window_end)
-    _report(plan, rows_total=rows.count())
+# --- One plan -------------------------------------------------------------------------------------------------------
+
+
+def _replay(plan: PlanRun, is_lost: threading.Event) -> str:
+    """The result, as canonical JSON."""
     today = _content_at(plan)
     live = would_be_live(today["routes"], plan.proposed_routes, plan.mode)
-    result = replay(
-        log_rows(rows),
+    window = (plan.window_start, plan.window_end)
+    question = Question(
         current=_engine(plan, today),
         proposed=_engine(plan, content_with(live, default=today["default"])),
         prices=price_table(plan.org),
         seed=plan.seed,
         iterations=plan.iterations,
-        window=(plan.window_start, plan.window_end),
-        on_progress=lambda done: _report(plan, rows_done=done),
+        interval_method=plan.interval_method,  # type: ignore[arg-type]
+        window=window,
+        l1_ttl_seconds=plan.l1_ttl_seconds,
+        l2_ttl_seconds=plan.l2_ttl_seconds,
+        l2_threshold_sweep=tuple(plan.l2_threshold_sweep),
+        l2_priced_threshold=plan.l2_priced_threshold,
     )
+    result = _asked(plan, question, source_of(plan.org_id, window))
+    if is_lost.is_set():
+        raise LostLease
     result["proposed_routes"] = live
     result["provenance"] |= {
         "base_version": plan.base_version,
@@ -111,6 +136,119 @@ def _replay(plan: PlanRun) -> str:
         "window_end": rfc3339(plan.window_end),
     }
     return canonical_bytes(result).decode()
+
+
+def _asked(plan: PlanRun, question: Question, source: Source) -> dict[str, Any]:
+    """The answer of the replay. Raises `LogChanged` where the log does not hold still."""
+    begun = _begun(plan, question)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            found, sums = _passes(plan, question, source, *begun)
+            check(found, sums)
+        except LogChanged:
+            if attempt == ATTEMPTS:
+                raise
+            begun = None, None
+        else:
+            _report(plan, phase=Phase.RESULT)
+            return result_of(question, found, sums)
+    raise AssertionError("Every attempt answers or raises.")
+
+
+def _passes(
+    plan: PlanRun, question: Question, source: Source, begun: Survey | None, sums: Partial | None
+) -> tuple[Survey, Partial]:
+    progress = _Progress(plan, question.key(), source.count())
+    if begun is None or sums is None:
+        begun = resumable(question, source, begun)
+        progress.begin(Phase.SURVEY, begun.rows)
+        found = survey(
+            question,
+            source,
+            begun=begun,
+            on_block=lambda so_far: progress.reached(so_far.rows, lambda: dump(so_far, None)),
+        )
+    else:
+        found = begun
+    projection = Projection(question, found, sums)
+    done = projection.partial.counts.rows
+    progress.begin(Phase.PROJECTION, done)
+    start = next((cursor for cursor in found.starts if cursor.rows == done), Cursor(found.rows, found.last))
+    for block in source.blocks(question.columns, start):
+        projection.add(block)
+        progress.reached(projection.partial.counts.rows, lambda: dump(found, projection.partial))
+    return found, projection.partial
+
+
+def _begun(plan: PlanRun, question: Question) -> tuple[Survey | None, Partial | None]:
+    """What a worker before this one found, if it was asked the same."""
+    if plan.checkpoint is None:
+        return None, None
+    try:
+        key = question.key()
+        stored = bytes(plan.checkpoint)
+        return load(stored[len(key) :]) if stored.startswith(key) else (None, None)
+    except NotStored as error:
+        log.warning("plan %s begins again: %s", plan.pk, error)
+        return None, None
+
+
+class _Progress:
+    """Writes how far the worker is, and what it found, into the plan's row."""
+
+    def __init__(self, plan: PlanRun, key: bytes, rows_total: int) -> None:
+        self._plan = plan
+        self._key = key
+        self._rows_total = rows_total
+        self._phase = Phase.SURVEY
+        self._began = self._saved = time.monotonic()
+        self._before = 0
+        self._cost = 0.0
+
+    def begin(self, phase: Phase, rows_done: int) -> None:
+        self._phase, self._before, self._began = phase, rows_done, time.monotonic()
+        _report(self._plan, phase=phase, rows_done=rows_done, rows_total=self._rows_total, rows_per_second=0)
+
+    def reached(self, rows_done: int, found: Callable[[], bytes]) -> None:
+        now = time.monotonic()
+        rate = round((rows_done - self._before) / max(now - self._began, 0.001))
+        more: dict[str, Any] = {"rows_done": rows_done, "rows_per_second": min(rate, 2**31 - 1)}
+        is_time = now - self._saved >= self._cost / CHECKPOINT_SHARE
+        if is_time:
+            more["checkpoint"] = self._key + found()
+        _report(self._plan, **more)
+        if is_time:
+            self._saved = time.monotonic()
+            self._cost = self._saved - now
+
+
+@contextmanager
+def _heartbeat(plan: PlanRun) -> Iterator[threading.Event]:
+    """Extends the lease while a block or the result takes long. Answers an event that tells that the plan was lost."""
+    done, is_lost = threading.Event(), threading.Event()
+
+    def beat() -> None:
+        try:
+            while not done.wait(HEARTBEAT_SECONDS):
+                try:
+                    _report(plan)
+                except LostLease:
+                    is_lost.set()
+                    return
+                except (OperationalError, InterfaceError) as error:
+                    # The next one may get through; if none does, the lease runs out, as it should.
+                    log.warning("plan %s: no heartbeat: %s", plan.pk, error)
+                    connections.close_all()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=beat, name=f"heartbeat {plan.pk}", daemon=True)
+    thread.start()
+    try:
+        yield is_lost
+    finally:
+        done.set()
+        thread.join()
 
 
 def _content_at(plan: PlanRun) -> dict[str, Any]:
@@ -129,7 +267,7 @@ def _engine(plan: PlanRun, content: dict[str, Any]) -> engine.Engine:
     return engine.Engine.from_document(engine.Document.build(content, org_id=plan.org_id, version=plan.base_version))
 
 
-def _report(plan: PlanRun, **progress: int) -> None:
+def _report(plan: PlanRun, **progress: Any) -> None:
     """Extend the lease and write the progress, or stop: the plan is no longer this worker's."""
     mine = PlanRun.objects.filter(pk=plan.pk, state=State.RUNNING, fence=plan.fence)
     if not mine.update(lease_until=timezone.now() + LEASE, **progress):
@@ -137,40 +275,28 @@ def _report(plan: PlanRun, **progress: int) -> None:
 
 
 def _finish(plan: PlanRun, fence: int, to: State, action: str, **fields: Any) -> None:
+    """End the run: with a result, or with why there is none."""
+    plan.refresh_from_db(fields=["rows_total"])
     payload: dict[str, Any] = {"rows": plan.rows_total}
     if "failure" in fields:
         payload["failure"] = fields["failure"]
+    else:
+        fields["rows_done"] = plan.rows_total
     try:
         with transaction.atomic():
             plan.state = State.RUNNING
-            move(plan, to, fence=fence, lease_until=None, lease_owner="", rows_done=F("rows_total"), **fields)
+            move(
+                plan,
+                to,
+                fence=fence,
+                lease_until=None,
+                lease_owner="",
+                phase="",
+                rows_per_second=0,
+                checkpoint=None,
+                **fields,
+            )
             record(plan.org_id, by=WORKER, action=action, target=("plan", plan.pk), payload=payload)
     except InvalidState:
         log.info("plan %s is no longer this worker's; its result is dropped", plan.pk)
     plan.refresh_from_db()
-
-
-COLUMNS = (
-    "request_id", "ts", "kind", "provider", "model", "requested_model", "input_tokens", "output_tokens",
-    "cached_tokens", "cost_usd", "baseline_cost_usd", "status", "tag", "cluster_key", "has_images", "has_audio",
-    "has_documents", "has_tools", "is_stream", "fact_input_tokens", "fact_estimated_cost_usd",
-    "fact_upstream_latency_ms_p95", "fact_sticky_key", "synthetic",
-)  # fmt: skip
-_CONVERTED = {"cost_usd", "baseline_cost_usd", "fact_estimated_cost_usd", "fact_sticky_key", "synthetic"}
-
-
-def log_rows(rows: Any) -> Iterator[LogRow]:
-    """The request logs as the values that the replay reads, in order, a chunk in memory at a time."""
-    for row in rows.in_order().values(*COLUMNS).iterator(chunk_size=2_000):
-        yield LogRow(
-            **{name: row[name] for name in COLUMNS if name not in _CONVERTED},
-            cost_nano=_nano(row["cost_usd"]),
-            baseline_cost_nano=_nano(row["baseline_cost_usd"]),
-            fact_estimated_cost_nano=_nano(row["fact_estimated_cost_usd"]),
-            fact_sticky_key=row["fact_sticky_key"] or None,
-            synthetic=tuple(row["synthetic"]),
-        )
-
-
-def _nano(usd: Decimal | None) -> int | None:
-    return None if usd is None else int(usd.scaleb(9))  # exact: nine decimals in the column

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -272,6 +272,23 @@ def price_table(org: Organization | None, *, as_of: datetime | None = None) -> P
         ],
         org_id=None if org is None else org.id,
         as_of=timezone.now() if as_of is None else as_of,
+    )
+
+
+def listed_table(listed: PriceList) -> PriceTable:
+    """The prices of a file as a table of their own, in force since ever; nothing is stored."""
+    return PriceTable(
+        Price(
+            provider=price.provider,
+            model=price.model,
+            input_nano_per_million=_nano(price.figures["input_usd_per_million"] or Decimal(0)),
+            output_nano_per_million=_nano(price.figures["output_usd_per_million"] or Decimal(0)),
+            cached_input_nano_per_million=None if cached is None else _nano(cached),
+            retires_on=retires_on if isinstance(retires_on, date) else None,
+        )
+        for price in listed.prices
+        for cached in (price.figures["cached_input_usd_per_million"],)
+        for retires_on in (price.facts.get("retires_on"),)
     )
 
 

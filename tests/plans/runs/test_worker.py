@@ -1,5 +1,9 @@
 """The worker: one plan at a time, by a lease that can be lost."""
 
+import itertools
+import time
+import zlib
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -10,12 +14,13 @@ from django.db.models import F
 from django.utils import timezone
 
 from audit.models import AuditEntry
-from plans.logs.models import RequestLog
+from plans.logs.source import DatabaseSource
 from plans.runs import services as plans
 from plans.runs import worker
-from plans.runs.models import PlanRun, State
+from plans.runs.models import PlanRun
+from routes.catalog.models import ModelPrice
 from routes.orgs.models import Organization
-from tests.build import BY, a_plan, an_org, projected, traffic, usual_prices
+from tests.build import BY, START, a_plan, an_org, projected, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db
 
@@ -47,7 +52,7 @@ def test_plans_run_in_the_order_of_their_making(org: Organization) -> None:
 
 def test_a_plan_that_cannot_be_replayed_fails_with_its_reason_and_an_entry(org: Organization) -> None:
     plan = queued(org)
-    with patch("plans.runs.worker.replay", side_effect=ValueError("no such thing")):
+    with patch("plans.runs.worker.survey", side_effect=ValueError("no such thing")):
         worker.run_next()
     plan.refresh_from_db()
     assert (plan.state, plan.failure) == ("failed", "ValueError: no such thing")
@@ -58,7 +63,7 @@ def test_a_plan_that_cannot_be_replayed_fails_with_its_reason_and_an_entry(org: 
 def test_a_database_that_is_away_fails_no_plan(org: Organization) -> None:
     plan = queued(org)
     with (
-        patch("plans.runs.worker.replay", side_effect=OperationalError("server closed the connection")),
+        patch("plans.runs.worker.survey", side_effect=OperationalError("server closed the connection")),
         pytest.raises(OperationalError),
     ):
         worker.run_next()
@@ -69,27 +74,193 @@ def test_a_database_that_is_away_fails_no_plan(org: Organization) -> None:
     assert (again.pk, again.state) == (plan.pk, "projected")
 
 
-def test_a_plan_cancelled_while_it_runs_stops_and_leaves_no_result(org: Organization) -> None:
+def in_blocks(rows: int) -> Any:
+    """Makes the worker read the database in blocks of so many rows, and write what it found after each of them."""
+    return patch.multiple(
+        "plans.runs.worker",
+        source_of=lambda org_id, window: DatabaseSource(org_id, window, block_rows=rows),
+        CHECKPOINT_SHARE=float("inf"),
+    )
+
+
+class Watched:
+    """Stands between the worker and its reports. `at` is called before the n-th one is written."""
+
+    def __init__(self, n: int, at: Callable[[], None]) -> None:
+        self.n, self.at = n, at
+        self.seen: list[dict[str, Any]] = []
+        self._report = worker._report
+
+    def __call__(self, plan: PlanRun, **progress: Any) -> None:
+        self.seen.append(progress)
+        if len(self.seen) == self.n:
+            self.at()
+        self._report(plan, **progress)
+
+
+@pytest.mark.parametrize("report", [1, 2, 5, 8])
+def test_a_plan_cancelled_while_it_runs_stops_within_a_block_and_leaves_no_result(
+    org: Organization, report: int
+) -> None:
     plan = queued(org)
-    report = worker._report
-
-    def cancel_first(running: PlanRun, **progress: int) -> None:
-        PlanRun.objects.filter(pk=plan.pk).update(state=State.CANCELLED)
-        report(running, **progress)
-
-    with patch("plans.runs.worker._report", cancel_first), patch("plans.runs.worker.replay") as replay:
+    watched = Watched(report, lambda: plans.cancel(PlanRun.objects.get(pk=plan.pk), by=BY))
+    with in_blocks(10), patch("plans.runs.worker._report", watched):
         worker.run_next()
-    replay.assert_not_called()
+    assert len(watched.seen) == report, "it did not go on"
     plan.refresh_from_db()
     assert (plan.state, plan.result) == ("cancelled", "")
+
+
+def test_progress_tells_the_phase_the_rows_and_the_rate(org: Organization) -> None:
+    plan = queued(org)
+    watched = Watched(0, lambda: None)
+    with in_blocks(10), patch("plans.runs.worker._report", watched):
+        worker.run_next()
+    rows = [(progress.get("phase", ""), progress["rows_done"]) for progress in watched.seen if "rows_done" in progress]
+    blocks = [("", done) for done in (10, 20, 30, 40)]
+    assert rows == [("survey", 0), *blocks, ("projection", 0), *blocks]
+    assert watched.seen[-1] == {"phase": "result"}
+    assert all(progress["rows_per_second"] > 0 for progress in watched.seen if "phase" not in progress)
+    plan.refresh_from_db()
+    assert (plan.phase, plan.rows_done, plan.rows_total, plan.rows_per_second) == ("", 40, 40, 0)
+    assert plan.checkpoint is None
+
+
+def test_the_time_left_is_that_of_the_rows_left_at_the_rate_so_far() -> None:
+    assert PlanRun(rows_done=40, rows_total=100, rows_per_second=25).seconds_left == 3
+    assert PlanRun(rows_done=40, rows_total=100).seconds_left is None
+    assert PlanRun(rows_per_second=25).seconds_left is None
+
+
+class Crash(BaseException):
+    """As if the process had ended there."""
+
+
+def crash() -> None:
+    raise Crash
+
+
+def undisturbed(org: Organization, **keys: Any) -> str:
+    return projected(a_plan(org, routes=[FIXED], **keys)).result
+
+
+FIXED = {
+    "id": "0190a000-0000-7000-8000-000000000001",
+    "name": "short to mini",
+    "when": {"model_in": ["gpt-4o"], "input_tokens_lt": 1000},
+    "then": {"target_model": "gpt-4o-mini"},
+}
+
+
+@pytest.mark.parametrize("caches", [{}, {"l1_ttl_seconds": 90}], ids=["no cache", "a cache"])
+@pytest.mark.parametrize("report", range(1, 12))
+def test_after_a_crash_another_worker_goes_on_and_the_result_is_the_same(
+    org: Organization, report: int, caches: dict[str, Any]
+) -> None:
+    with in_blocks(10):
+        expected = undisturbed(org, **caches)
+        plan = queued(org, routes=[FIXED], **caches)
+        with patch("plans.runs.worker._report", Watched(report, crash)), pytest.raises(Crash):
+            worker.run_next()
+        PlanRun.objects.filter(pk=plan.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+        watched = Watched(0, lambda: None)
+        with patch("plans.runs.worker._report", watched):
+            worker.run_next()
+    plan.refresh_from_db()
+    assert plan.result == expected
+    # 1: the first phase begins; 2 to 5: its blocks; 6: the second begins; 7 to 10: its blocks; 11: the result.
+    begun = [(progress["phase"], progress.get("rows_done")) for progress in watched.seen if "phase" in progress]
+    if report >= 8:
+        assert begun[0] == ("projection", 10 * (report - 7)), "no block that was written is read again"
+    elif not caches and report >= 3:
+        assert begun[0] == ("survey", 10 * (min(report, 6) - 2))
+
+
+def test_a_checkpoint_of_other_prices_or_that_nobody_can_read_is_not_used(org: Organization) -> None:
+    for spoil in ("price", "bytes", "version"):
+        with in_blocks(10):
+            plan = queued(org, routes=[FIXED])
+            with patch("plans.runs.worker._report", Watched(9, crash)), pytest.raises(Crash):
+                worker.run_next()
+            plan.refresh_from_db()
+            assert plan.checkpoint is not None
+            if spoil == "price":
+                ModelPrice.objects.filter(model="gpt-4o-mini").update(input_usd_per_million="0.3")
+            else:
+                raw = bytes(plan.checkpoint)
+                body = b"nothing" if spoil == "bytes" else zlib.compress((2).to_bytes(8, "little") + b"{}")
+                PlanRun.objects.filter(pk=plan.pk).update(checkpoint=raw[:32] + body)
+            PlanRun.objects.filter(pk=plan.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+            worker.run_next()
+            plan.refresh_from_db()
+            assert plan.result == undisturbed(org)
+
+
+def test_a_log_that_grows_while_it_is_read_is_read_again(org: Organization) -> None:
+    plan = queued(org)
+
+    def late() -> None:
+        traffic(org, rows=1, request_id="late", ts=START + timedelta(minutes=3, seconds=30))
+
+    with in_blocks(10), patch("plans.runs.worker._report", Watched(6, late)):
+        worker.run_next()
+    plan.refresh_from_db()
+    assert (plan.state, (plan.outcome or {})["sample_size"]) == ("projected", 41)
+
+
+def test_a_log_that_never_holds_still_fails_with_what_to_do(org: Organization) -> None:
+    plan = queued(org)
+    count = itertools.count()
+
+    def late(plan: PlanRun, **progress: Any) -> None:
+        if progress.get("phase") == "projection":
+            traffic(org, rows=1, request_id=f"late {next(count)}", ts=START + timedelta(minutes=3))
+
+    with in_blocks(10), patch("plans.runs.worker._report", late):
+        worker.run_next()
+    plan.refresh_from_db()
+    assert plan.state == "failed"
+    assert "Replay a window that has ended" in plan.failure
+
+
+def test_a_long_step_keeps_its_lease_by_a_heartbeat(org: Organization) -> None:
+    beats: list[dict[str, Any]] = []
+    plan = queued(org)
+    plan.refresh_from_db()
+    with (
+        patch("plans.runs.worker.HEARTBEAT_SECONDS", 0.01),
+        patch("plans.runs.worker._report", lambda plan, **progress: beats.append(progress)),
+        worker._heartbeat(plan) as is_lost,
+    ):
+        while len(beats) < 3:
+            time.sleep(0.01)
+        assert not is_lost.is_set()
+    assert set(map(len, beats)) == {0}
+    count = len(beats)
+    time.sleep(0.05)
+    assert len(beats) == count, "it ended with the run"
+
+
+def test_a_heartbeat_that_finds_the_plan_lost_says_so(org: Organization) -> None:
+    plan = queued(org)
+
+    def lost(plan: PlanRun, **progress: Any) -> None:
+        raise worker.LostLease
+
+    with (
+        patch("plans.runs.worker.HEARTBEAT_SECONDS", 0.01),
+        patch("plans.runs.worker._report", lost),
+        worker._heartbeat(plan) as is_lost,
+    ):
+        assert is_lost.wait(5)
 
 
 def test_a_lost_worker_is_replaced_and_its_late_result_is_refused(org: Organization) -> None:
     plan = queued(org)
     original = worker._replay
 
-    def slow(running: PlanRun) -> str:
-        result = original(running)
+    def slow(running: PlanRun, is_lost: Any) -> str:
+        result = original(running, is_lost)
         # The lease ends while this worker sleeps; another one takes the plan and finishes it.
         PlanRun.objects.filter(pk=plan.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
         with patch("plans.runs.worker._replay", original):
@@ -111,8 +282,8 @@ def test_a_worker_whose_plan_another_one_is_running_writes_nothing(org: Organiza
     plan = queued(org)
     original = worker._replay
 
-    def overtaken(running: PlanRun) -> str:
-        result = original(running)
+    def overtaken(running: PlanRun, is_lost: Any) -> str:
+        result = original(running, is_lost)
         PlanRun.objects.filter(pk=plan.pk).update(fence=F("fence") + 1)
         return result
 
@@ -143,13 +314,6 @@ def test_an_unknown_price_is_counted_and_never_a_saving(org: Organization) -> No
     assert outcome["aggregates"]["requests_unprice_able"] == 40
     assert outcome["aggregates"]["projected_savings_usd"] == 0
     assert any("nobody-knows-me" in caveat["message"] for caveat in outcome["caveats"])
-
-
-def test_money_reaches_the_replay_to_the_nano_dollar(org: Organization) -> None:
-    RequestLog.objects.all().delete()
-    traffic(org, rows=1, cost_usd="0.000000001", baseline_cost_usd="123456.123456789")
-    row = next(worker.log_rows(RequestLog.objects.of(org)))
-    assert (row.cost_nano, row.baseline_cost_nano) == (1, 123_456_123_456_789)
 
 
 def test_the_command_runs_what_waits_and_stops(org: Organization, capsys: Any) -> None:

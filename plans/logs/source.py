@@ -1,0 +1,157 @@
+"""The request logs of an organisation as blocks for the replay, straight from the database: no objects in between."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+from django.conf import settings
+from django.db import connection
+
+from plans.logs.models import RequestLog
+from plans.replay.columns import BLOCK_ROWS, Block, Cursor, Source
+from plans.replay.columns.block import CODED, FLAGS, NUMBERS, time_of
+from plans.replay.columns.column import Coded, Column, Numbers, Texts
+from plans.replay.columns.parquet import ParquetSource
+from plans.replay.columns.source import BEGINNING
+from routes.engine import RequestContext
+from routes.engine.canonical import canonical_bytes
+
+#: By column of a block, that of the table; the others have one name.
+_STORED: Final = {
+    "cost_nano": "cost_usd", "baseline_cost_nano": "baseline_cost_usd",
+    "fact_estimated_cost_nano": "fact_estimated_cost_usd", "prompt": "body",
+}  # fmt: skip
+_MONEY: Final = frozenset({"cost_nano", "baseline_cost_nano", "fact_estimated_cost_nano"})
+
+#: By database, how microseconds of the epoch and nano-dollars are read, and in which order texts are.
+_TIME: Final = {
+    # Text as "2026-05-01 00:00:00.000001"; whole seconds have no fraction.
+    "sqlite": "CAST(strftime('%%s', {0}) AS INTEGER) * 1000000 + CAST(substr({0} || '.000000', 21, 6) AS INTEGER)",
+    "postgresql": "(EXTRACT(EPOCH FROM {0}) * 1000000)::bigint",
+}
+_NANO: Final = {
+    # A double: the nearest integer is exact below two million dollars.
+    "sqlite": "CAST(ROUND({0} * 1000000000) AS INTEGER)",
+    "postgresql": "({0} * 1000000000)::bigint",
+}
+_FLAG: Final = {"sqlite": "{0}", "postgresql": "{0}::int"}
+_JSON: Final = {"sqlite": "{0}", "postgresql": "{0}::text"}
+_IN_BYTES: Final = {"sqlite": "{0}", "postgresql": '{0} COLLATE "C"'}
+
+
+def source_of(org_id: UUID, window: tuple[datetime, datetime]) -> Source:
+    """Where an organisation's rows of a half-open window are: its folder in `LOG_DATASETS`, if there is one, else the
+    database."""
+    folder = settings.LOG_DATASETS and Path(settings.LOG_DATASETS) / str(org_id)
+    if folder and folder.is_dir():
+        return ParquetSource(folder, window)
+    return DatabaseSource(org_id, window)
+
+
+class DatabaseSource:
+    """The rows of an organisation in a half-open window."""
+
+    has_unique_ids = True  # a constraint sees to it
+
+    def __init__(self, org_id: UUID, window: tuple[datetime, datetime], *, block_rows: int = BLOCK_ROWS) -> None:
+        self._org_id = org_id
+        self._window = window
+        self._block_rows = block_rows
+
+    def count(self) -> int:
+        return RequestLog.objects.of(self._org_id).between(*self._window).count()
+
+    def blocks(self, columns: frozenset[str], start: Cursor = BEGINNING) -> Iterator[Block]:
+        names = ["ts", "request_id", *sorted(columns - {"ts", "request_id"})]
+        select = ", ".join(map(_selected, names))
+        first, after = start
+        is_full = True
+        while is_full:
+            with connection.cursor() as cursor:
+                cursor.execute(*self._query(select, after))
+                rows = cursor.fetchall()
+            is_full = len(rows) == self._block_rows
+            if rows:
+                after = rows[-1][:2]
+                values = zip(names, zip(*rows, strict=True), strict=True)
+                del rows
+                block = Block(first, 0, {name: _column(name, column) for name, column in values})
+                block.rows = len(block.column("ts"))
+                yield block
+                first += block.rows
+
+    def _query(self, select: str, after: tuple[int, str] | None) -> tuple[str, list[Any]]:
+        """The next rows after this one. Both conditions on the time are what the index can begin and end at."""
+        fields = RequestLog._meta
+        org, ts, request_id = map(_quoted, ("org_id", "ts", "request_id"))
+        in_bytes = _IN_BYTES[connection.vendor].format(request_id)
+        start = self._window[0] if after is None else time_of(after[0])
+        parameters = [
+            fields.get_field("org").get_db_prep_value(self._org_id, connection),
+            *(fields.get_field("ts").get_db_prep_value(time, connection) for time in (start, self._window[1])),
+        ]
+        where = f"{org} = %s AND {ts} >= %s AND {ts} < %s"
+        if after is not None:
+            where += f" AND ({ts} > %s OR {in_bytes} > %s)"
+            parameters += [parameters[1], after[1]]
+        table = connection.ops.quote_name(fields.db_table)
+        # Only names of our own are written into it.
+        return (
+            f"SELECT {select} FROM {table} WHERE {where} ORDER BY {ts}, {in_bytes} LIMIT {self._block_rows}",  # noqa: S608
+            parameters,
+        )
+
+
+def _quoted(name: str) -> str:
+    return connection.ops.quote_name(name)
+
+
+def _selected(name: str) -> str:
+    """What is selected for a column of blocks: integers, -1 for unknown, or texts."""
+    vendor = connection.vendor
+    column = _quoted(_STORED.get(name, name))
+    if name == "ts":
+        return _TIME[vendor].format(column)
+    if name in _MONEY:
+        return f"COALESCE({_NANO[vendor].format(column)}, -1)"
+    if name in FLAGS:
+        return f"COALESCE({_FLAG[vendor].format(column)}, -1)"
+    if name in NUMBERS:
+        return f"COALESCE({column}, -1)"
+    if name in _READ:
+        return column if name == "embedding" else _JSON[vendor].format(column)
+    return column
+
+
+def _column(name: str, values: tuple[Any, ...]) -> Column:
+    if name in FLAGS:
+        return Numbers(np.fromiter(values, np.int8, len(values)))
+    if name in NUMBERS:
+        return Numbers(np.fromiter(values, np.int64, len(values)))
+    if name in CODED:
+        read = _READ.get(name)
+        return Coded.of(values if read is None else _read_once(read, values))
+    return Texts.of(values)
+
+
+def _read_once(read: Callable[[Any], str | None], values: tuple[Any, ...]) -> list[str | None]:
+    """Each different value is read once."""
+    known = {value: None if value is None else read(value) for value in set(values)}
+    return [known[value] for value in values]
+
+
+def _canonical(text: str) -> str | None:
+    value = json.loads(text)
+    return None if value is None else canonical_bytes(value).decode()
+
+
+_READ: Final[dict[str, Callable[[Any], str | None]]] = {
+    "metadata": _canonical,
+    "synthetic": _canonical,
+    "embedding": lambda raw: bytes(raw).decode("latin-1"),
+    "prompt": lambda text: RequestContext.from_chat(json.loads(text)).prompt,
+}

@@ -1,0 +1,167 @@
+"""Columns of a block as arrays, and their canonical bytes, of which a data digest is made.
+
+The canonical bytes depend on the values alone: not on who read them, in which chunks, or what else a vocabulary holds.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from hashlib import sha256
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plans.replay.sure import key_hash, splitmix64
+
+#: In columns of numbers, flags and codes: nobody knows.
+UNKNOWN: Final = -1
+_WIDTHS = (np.dtype("u1"), np.dtype("<u2"), np.dtype("<u4"))
+
+
+class Vocabulary:
+    """The texts that codes stand for; blocks may share one, which may hold more than each of them needs."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts: tuple[str, ...] = tuple(texts)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def hashes(self) -> NDArray[np.uint64]:
+        """`key_hash` of each."""
+        return np.fromiter(map(key_hash, self.texts), np.uint64, len(self.texts))
+
+    @cached_property
+    def order(self) -> NDArray[np.intp]:
+        """The codes in the order of these hashes."""
+        return np.argsort(self.hashes, kind="stable")
+
+
+class Numbers:
+    """Integers from 0; `UNKNOWN` is -1. Flags are numbers of one byte, 0 and 1."""
+
+    def __init__(self, values: NDArray[np.int64] | NDArray[np.int8]) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def taken(self, rows: NDArray[np.intp]) -> "Numbers":
+        return Numbers(self.values[rows])
+
+    def canonical(self) -> list[bytes]:
+        return packed(self.values)
+
+
+class Coded:
+    """Texts of which many are alike: the place of each in a vocabulary, -1 for none."""
+
+    def __init__(self, codes: NDArray[np.int32], vocabulary: Vocabulary) -> None:
+        self.codes = codes
+        self.vocabulary = vocabulary
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def taken(self, rows: NDArray[np.intp]) -> "Coded":
+        return Coded(self.codes[rows], self.vocabulary)
+
+    @classmethod
+    def of(cls, texts: Sequence[str | None]) -> "Coded":
+        listed = [text for text in dict.fromkeys(texts) if text is not None]
+        numbers: dict[str | None, int] = {text: number for number, text in enumerate(listed)}
+        numbers[None] = UNKNOWN
+        return cls(np.fromiter(map(numbers.__getitem__, texts), np.int32, len(texts)), Vocabulary(listed))
+
+    def per_row(self, of_texts: Sequence[int] | NDArray[np.int64], none: int) -> NDArray[np.int64]:
+        """For each row the number that stands for its text, `none` for none."""
+        table = np.empty(len(self.vocabulary) + 1, np.int64)
+        table[:-1] = of_texts
+        table[-1] = none  # where the code -1 points to
+        return table[self.codes]
+
+    def canonical(self) -> list[bytes]:
+        order = self.vocabulary.order
+        is_used = np.zeros(len(self.vocabulary) + 1, bool)
+        is_used[self.codes] = True
+        used = is_used[:-1][order]
+        ranks = np.zeros(len(self.vocabulary) + 1, np.int64)
+        ranks[order] = np.cumsum(used)
+        ranks[-1] = 0
+        return [self.vocabulary.hashes[order[used]].astype("<u8").tobytes(), *packed(ranks[self.codes])]
+
+
+class Texts:
+    """Texts of which few are alike, as UTF-8 one after the other; an empty one is none."""
+
+    def __init__(self, offsets: NDArray[np.int64], data: NDArray[np.uint8]) -> None:
+        #: One more than rows; the text of row i is `data[offsets[i]:offsets[i + 1]]`.
+        self.offsets = offsets
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def taken(self, rows: NDArray[np.intp]) -> "Texts":
+        lengths = self.lengths[rows]
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        # Of each byte taken, where it is now.
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Texts(offsets, self.data[places])
+
+    @classmethod
+    def of(cls, texts: Sequence[str | None]) -> "Texts":
+        raw = [(text or "").encode("utf-8", "surrogatepass") for text in texts]
+        offsets = np.zeros(len(raw) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, raw), np.int64, len(raw)), out=offsets[1:])
+        return cls(offsets, np.frombuffer(b"".join(raw), np.uint8))
+
+    def __getitem__(self, row: int) -> str:
+        return self.data[self.offsets[row] : self.offsets[row + 1]].tobytes().decode("utf-8", "surrogatepass")
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.offsets)
+
+    def hashes(self) -> NDArray[np.uint64]:
+        """64 bits of each text: its length and eight bytes at a time through SplitMix64. Not against forgery."""
+        lengths = self.lengths
+        longest = int(lengths.max(initial=0))
+        words = -(-longest // 8)
+        padded = np.zeros((len(self), 8 * words), np.uint8)
+        data = self.data[self.offsets[0] : self.offsets[-1]]
+        if longest and longest == int(lengths.min()):
+            padded[:, :longest] = data.reshape(len(self), longest)
+        else:
+            padded[np.arange(8 * words) < lengths[:, None]] = data
+        mixed = splitmix64(lengths.astype(np.uint64))
+        for word in padded.view("<u8").T:
+            mixed = splitmix64(mixed ^ word)
+        return mixed
+
+    def canonical(self) -> list[bytes]:
+        return [*packed(self.lengths), self.data[self.offsets[0] : self.offsets[-1]].tobytes()]
+
+
+Column = Numbers | Coded | Texts
+
+
+def packed(values: NDArray[np.int64] | NDArray[np.int8]) -> list[bytes]:
+    """The smallest value, and the distances from it in as few bytes each as the largest needs; none where all are
+    equal."""
+    least, most = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+    head = least.to_bytes(8, "little", signed=True)
+    width = next((width for width in _WIDTHS if most - least < 256**width.itemsize), np.dtype("<u8"))
+    if least == most:
+        return [head + b"\0"]
+    return [head + bytes([width.itemsize]), (values - least).astype(width).tobytes()]
+
+
+def digest_of(column: Column) -> bytes:
+    """SHA-256 of the canonical bytes."""
+    digest = sha256()
+    for part in column.canonical():
+        digest.update(part)
+    return digest.digest()

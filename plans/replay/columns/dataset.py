@@ -1,0 +1,98 @@
+"""Writing a log as a Parquet dataset, as `parquet` reads it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plans.replay.columns.block import COLUMNS, FLAGS, NUMBERS, Block
+from plans.replay.columns.column import Coded, Numbers, Texts
+from plans.replay.columns.parquet import FILED
+from plans.replay.columns.source import Source
+
+#: What a file holds at most, in blocks: files of a million rows are read quickly, and can be thrown away by age.
+BLOCKS_PER_FILE: Final = 16
+#: Texts of requests are not copied to files.
+WRITTEN: Final = tuple(name for name in COLUMNS if name != "prompt")
+
+
+def write_dataset(source: Source, folder: Path, on_block: Callable[[int], None] | None = None) -> int:
+    """Write all rows to new files of an empty folder, which is made; answers how many rows. A file that is there is
+    whole. `on_block` hears how many rows were written so far. Raises `FileExistsError` where there are files already."""
+    import pyarrow.parquet as parquet
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.glob("*.parquet")):
+        raise FileExistsError(f"{folder.name} has *.parquet already; a dataset is written anew.")
+    rows = 0
+    pending: list[Any] = []
+
+    def flush() -> None:
+        if not pending:
+            return
+        first = rows - sum(table.num_rows for table in pending)
+        unfinished = folder / f"{first:012d}.unfinished"
+        with parquet.ParquetWriter(unfinished, pending[0].schema, compression="zstd") as writer:
+            for table in pending:
+                writer.write_table(table)
+        os.replace(unfinished, folder / f"{first:012d}.parquet")
+        pending.clear()
+
+    for block in source.blocks(frozenset(WRITTEN)):
+        pending.append(_table(block))
+        rows += block.rows
+        if len(pending) == BLOCKS_PER_FILE:
+            flush()
+        if on_block is not None:
+            on_block(rows)
+    flush()
+    return rows
+
+
+def _table(block: Block) -> Any:
+    import pyarrow
+
+    return pyarrow.table({FILED.get(name, name): _array(name, block) for name in WRITTEN})
+
+
+def _array(name: str, block: Block) -> Any:
+    import pyarrow
+
+    column = block.column(name)
+    if isinstance(column, Coded):
+        codes = np.ascontiguousarray(column.codes)
+        texts: list[Any] = list(column.vocabulary.texts)
+        if name == "embedding":
+            texts = [np.frombuffer(text.encode("latin-1"), "<f4") for text in texts]
+            vectors = [None if code < 0 else texts[code] for code in codes.tolist()]
+            return pyarrow.array(vectors, pyarrow.list_(pyarrow.float32()))
+        indices = pyarrow.array(codes, mask=codes < 0)
+        return pyarrow.DictionaryArray.from_arrays(indices, pyarrow.array(texts, pyarrow.string()))
+    if isinstance(column, Texts):
+        offsets = pyarrow.py_buffer(np.ascontiguousarray(column.offsets))
+        return pyarrow.LargeStringArray.from_buffers(len(column), offsets, pyarrow.py_buffer(column.data))
+    assert isinstance(column, Numbers)
+    values: NDArray[Any] = np.ascontiguousarray(column.values)
+    unknown = values < 0
+    if name == "ts":
+        return pyarrow.array(values).cast(pyarrow.timestamp("us", "UTC"))
+    if name in FLAGS:
+        return pyarrow.array(values > 0, mask=unknown)
+    if name in FILED:
+        return _decimals(values, unknown)
+    assert name in NUMBERS
+    return pyarrow.array(values, mask=unknown)
+
+
+def _decimals(nano: NDArray[np.int64], unknown: NDArray[np.bool_]) -> Any:
+    """Nano-dollars as decimals of US dollars: 128-bit integers, which these never fill."""
+    import pyarrow
+
+    words = np.zeros((len(nano), 2), "<i8")
+    words[:, 0] = np.where(unknown, 0, nano)
+    known = np.packbits(~unknown, bitorder="little")
+    buffers = [pyarrow.py_buffer(known), pyarrow.py_buffer(words)]
+    return pyarrow.Array.from_buffers(pyarrow.decimal128(18, 9), len(nano), buffers, int(unknown.sum()))

@@ -1,0 +1,287 @@
+"""What rows cost under decisions, in integer nano-dollars.
+
+Rows of one case (who served what was asked for, what either side decides, the prices in force) differ only in their
+tokens and in what was paid, so everything else is worked out once a case, with the very table that gateways estimate by.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plans.replay.cases import Codes, Combinations, Names
+from plans.replay.columns.block import Block, microseconds_of, time_of
+from plans.replay.columns.column import Coded
+from routes.engine import RouteDecision
+from routes.engine.prices import PER, Price, PriceTable
+
+type Nano = NDArray[np.int64]
+
+#: How a side's cost comes about.
+PAID, NOTHING, PRICED = range(3)
+
+
+class Served(NamedTuple):
+    """Who serves a request. Where nobody logged a provider, and no decision names one, it is ""."""
+
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one side of the contrast makes of the rows of a case."""
+
+    #: None where it refuses.
+    served: Served | None
+    how: int
+    #: With PRICED, and the most it may cost there.
+    price: Price | None = None
+    ceiling_nano: int | None = None
+    #: The model that has no price at that time; the paid cost stands.
+    unpriced: str | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether whoever served the rows is who serves them here."""
+        return self.how == PAID and self.unpriced is None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Rows alike in all but tokens, paid cost and latency. Without a price on either side the paid cost stands on both:
+    against a priced one it would show a difference that nobody knows, and often as a saving."""
+
+    #: Who served.
+    by: Served
+    now: Side
+    then: Side
+    then_decision: RouteDecision
+
+    @property
+    def unpriced(self) -> set[str]:
+        return {side.unpriced for side in (self.now, self.then) if side.unpriced is not None}
+
+    @property
+    def is_rerouted(self) -> bool:
+        return self.now.served != self.then.served
+
+    @property
+    def retires(self) -> tuple[str, date] | None:
+        """The model that the rows are sent to by the proposed routes, if it will be retired, and from which day on."""
+        price = self.then.price
+        return None if price is None or price.retires_on is None else (price.model, price.retires_on)
+
+
+class Costs(NamedTuple):
+    """Of the rows of a block."""
+
+    now: Nano
+    then: Nano
+    #: Whether a price is missing or above its ceiling, so that the paid cost stands on both sides.
+    stands: NDArray[np.bool_]
+    #: By model the rows on which it would cost more than a route allows.
+    over_ceiling: dict[str, NDArray[np.bool_]]
+
+    def with_hits(self, now: NDArray[np.bool_], then: NDArray[np.bool_]) -> "Costs":
+        """The same where caches answer these rows, which then cost nothing. Where the paid cost stands because another
+        is not known, it stands also against a hit on one side alone."""
+        neither = now & then
+        alone = ~self.stands
+        return self._replace(
+            now=np.where(neither | (now & alone), 0, self.now), then=np.where(neither | (then & alone), 0, self.then)
+        )
+
+
+class Pricing:
+    """Numbers the cases of rows, and prices them."""
+
+    def __init__(self, prices: PriceTable, now: Sequence[RouteDecision], then: Sequence[RouteDecision]) -> None:
+        """`now` and `then` are the decisions that numbers stand for; they may grow."""
+        self.cases: list[Case] = []
+        self._prices = prices
+        self._now, self._then = now, then
+        self._texts = Names()
+        self._served = Combinations()
+        self._combinations = Combinations()
+        starts = {microseconds_of(price.since) for price in prices.prices if price.since is not None}
+        self._eras = np.array(sorted(starts), np.int64)
+        self._tables = _Tables()
+
+    def cases_of(self, block: Block, now: Nano, then: Nano) -> Nano:
+        """By row the number of its case, under decisions by their numbers."""
+        asked = [self._names_of(block.coded(name)) for name in ("provider", "model", "requested_model")]
+        served = self._served.of(asked)
+        numbers = self._combinations.of(
+            [
+                Codes(served, _room(len(self._served.met))),
+                Codes(now, _room(len(self._now))),
+                Codes(then, _room(len(self._then))),
+                Codes(self._eras_of(block), len(self._eras) + 1),
+            ]
+        )
+        for combination in self._combinations.met[len(self.cases) :]:
+            self.cases.append(self._case(*combination))
+            self._tables.add(self.cases[-1])
+        return numbers
+
+    def _eras_of(self, block: Block) -> Nano:
+        """By row how many times prices changed before it. Times rise within a block, and few blocks see a change."""
+        ts: Nano = block.numbers("ts")
+        first, last = np.searchsorted(self._eras, (ts[0], ts[-1]), side="right")
+        if first == last:
+            return np.broadcast_to(np.int64(first), block.rows)
+        return np.searchsorted(self._eras, ts, side="right")
+
+    def _names_of(self, column: Coded) -> Codes:
+        texts = [self._texts.number(text) for text in column.vocabulary.texts]
+        return Codes(column.per_row(texts, self._texts.number("")), _room(len(self._texts.met)))
+
+    def _case(self, served: int, now: int, then: int, era: int) -> Case:
+        provider, model, requested = (self._texts.met[code] for code in self._served.met[served])
+        # A time inside the era: between two starts, prices do not change.
+        at = time_of(int(self._eras[era - 1]) if era else int(self._eras[0]) - 1 if len(self._eras) else 0)
+        by = Served(provider, model)
+        return Case(
+            by,
+            self._side(by, requested, self._now[now], at),
+            self._side(by, requested, self._then[then], at),
+            self._then[then],
+        )
+
+    def _side(self, by: Served, requested: str, decision: RouteDecision, at: datetime) -> Side:
+        if decision.refusal is not None:
+            return Side(None, NOTHING)
+        served = Served(decision.provider or by.provider, decision.model_for(requested))
+        # Where nobody logged who served the row, no provider is known to be another one.
+        if served.model == by.model and by.provider in ("", served.provider):
+            return Side(served, PAID)
+        price = self._prices.price(served.provider, served.model, at)
+        if price is None:
+            return Side(served, PAID, unpriced=served.model)
+        ceiling = None
+        if decision.max_cost_usd is not None:
+            ceiling = int(Decimal(str(decision.max_cost_usd)).scaleb(9))
+        return Side(served, PRICED, price, ceiling)
+
+    def costs(self, block: Block, numbers: Nano) -> Costs:
+        """By row its cost on either side, for the cases that have these numbers."""
+        paid: Nano = block.numbers("cost_nano")
+        present = np.flatnonzero(np.bincount(numbers, minlength=len(self.cases)))
+        now = self._tables.costs(0, block, numbers, present, paid)
+        then = self._tables.costs(1, block, numbers, present, paid)
+        stands = self._tables.unpriced.array.take(numbers) > 0
+        over: dict[str, NDArray[np.bool_]] = {}
+        for side, costs in ((0, now), (1, then)):
+            ceilings = self._tables.ceilings[side].array
+            capped = [int(case) for case in present if ceilings[case] >= 0]
+            if not capped:
+                continue
+            limits = ceilings.take(numbers)
+            above = (limits >= 0) & (costs > limits)
+            for case in capped:
+                found = self.cases[case]
+                served = (found.now, found.then)[side].served
+                assert served is not None
+                rows = above & (numbers == case)
+                if rows.any():
+                    over[served.model] = over.get(served.model, rows) | rows
+            stands |= above
+        if stands.any():
+            now, then = np.where(stands, paid, now), np.where(stands, paid, then)
+        return Costs(now, then, stands, over)
+
+
+def _room(size: int) -> int:
+    """A size with room to grow, so that tables are not made anew for every new member."""
+    return 1 << max(size - 1, 1).bit_length()
+
+
+class _Growing:
+    """An array that more is appended to."""
+
+    def __init__(self) -> None:
+        self._all: Nano = np.zeros(16, np.int64)
+        self._size = 0
+
+    def append(self, value: int) -> None:
+        if self._size == len(self._all):
+            self._all = np.append(self._all, np.zeros_like(self._all))
+        self._all[self._size] = value
+        self._size += 1
+
+    @property
+    def array(self) -> Nano:
+        return self._all[: self._size]
+
+
+class _Tables:
+    """The cases as arrays. A price per million tokens is cut into whole nano-dollars a token and millionths, so that no
+    product of tokens and price leaves 64 bits."""
+
+    def __init__(self) -> None:
+        self.how = (_Growing(), _Growing())
+        self.ceilings = (_Growing(), _Growing())
+        self.unpriced = _Growing()
+        self._whole = [[_Growing() for _ in range(3)] for _ in range(2)]
+        self._rest = [[_Growing() for _ in range(3)] for _ in range(2)]
+
+    def add(self, case: Case) -> None:
+        self.unpriced.append(len(case.unpriced) > 0)
+        for number, side in enumerate((case.now, case.then)):
+            self.how[number].append(side.how)
+            self.ceilings[number].append(-1 if side.ceiling_nano is None else side.ceiling_nano)
+            price = side.price
+            figures = (0, 0, 0)
+            if price is not None:
+                cached = price.cached_input_nano_per_million
+                figures = (
+                    price.input_nano_per_million,
+                    price.input_nano_per_million if cached is None else cached,
+                    price.output_nano_per_million,
+                )
+            for whole, rest, figure in zip(self._whole[number], self._rest[number], figures, strict=True):
+                whole.append(figure // PER)
+                rest.append(figure % PER)
+
+    def costs(self, side: int, block: Block, numbers: Nano, present: NDArray[np.intp], paid: Nano) -> Nano:
+        """What one side costs, ceilings aside."""
+        kinds = set(self.how[side].array[present].tolist())
+        if kinds <= {PAID}:
+            return paid
+        if kinds <= {NOTHING}:
+            return np.zeros_like(paid)
+        how = self.how[side].array.take(numbers)
+        if kinds == {PRICED}:
+            return self._priced(side, block, numbers, present, slice(None))
+        costs = np.where(how == PAID, paid, 0)
+        rows = np.flatnonzero(how == PRICED)
+        if len(rows):
+            costs[rows] = self._priced(side, block, numbers[rows], present, rows)
+        return costs
+
+    def _priced(
+        self, side: int, block: Block, numbers: Nano, present: NDArray[np.intp], rows: slice | NDArray[np.intp]
+    ) -> Nano:
+        """`Price.cost_nano` of many rows: rounded once, half to even."""
+        tokens = block.numbers("input_tokens")[rows]
+        cached = np.minimum(block.numbers("cached_tokens")[rows], tokens)
+        amounts = (tokens - cached, cached, block.numbers("output_tokens")[rows])
+        costs = _products(amounts, [part.array.take(numbers) for part in self._whole[side]])
+        rests = [part.array for part in self._rest[side]]
+        if any(part[present].any() for part in rests):
+            more, rest = np.divmod(_products(amounts, [part.take(numbers) for part in rests]), PER)
+            costs += more
+            costs += (2 * rest > PER) | ((2 * rest == PER) & (costs & 1 == 1))
+        return costs
+
+
+def _products(amounts: Sequence[Nano], figures: Sequence[Nano]) -> Nano:
+    total = amounts[0] * figures[0]
+    for amount, figure in zip(amounts[1:], figures[1:], strict=True):
+        total += amount * figure
+    return total

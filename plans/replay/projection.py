@@ -1,0 +1,207 @@
+"""The second pass: what each row costs, and how long it takes, under both sets of routes, added up."""
+
+import json
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plans.replay.columns import Block
+from plans.replay.deciding.decisions import Decider
+from plans.replay.deciding.facts import ESTIMATE, TOKENS, first_known
+from plans.replay.evidence import Evidence
+from plans.replay.latencies import NO_HISTORY, Histories
+from plans.replay.pricing import Case, Pricing, Side
+from plans.replay.question import Question
+from plans.replay.sums.exact import total
+from plans.replay.sums.partial import Partial
+from plans.replay.sure import BINS, latency_bin
+from plans.replay.survey import WHY, Survey, columns_of
+
+#: So many rows of each block are decided by the engines themselves as well.
+_ASKED_ALWAYS = 8
+_DAY = 86_400_000_000
+#: Instead of a history: the row's own latency stays; nobody answers.
+_OWN, _NOBODY = -2, -3
+type Ints = NDArray[np.int64]
+
+
+class Projection:
+    """Adds blocks, in any order, to a `Partial`."""
+
+    def __init__(self, question: Question, survey: Survey, begun: Partial | None = None) -> None:
+        """`begun`: sums to add to."""
+        self._question = question
+        self._survey = survey
+        self._surveyed = columns_of(question)
+        self._decider = Decider(question.current, question.proposed)
+        self._pricing = Pricing(question.prices, self._decider.current.decisions, self._decider.proposed.decisions)
+        self._evidence = Evidence(self._decider, self._pricing)
+        self._histories = Histories(survey.latencies)
+        #: By case: the history of whoever served, and those of whoever would on either side.
+        self._own, self._now, self._then = (np.zeros(0, np.int64) for _ in range(3))
+        self._partial = Partial(len(self._decider.proposed.routes) + 1) if begun is None else begun
+        #: Rows by case that are not in the counts yet: there are many cases, and what they count as is found case by case.
+        self._by_case = np.zeros(0, np.int64)
+
+    @property
+    def partial(self) -> Partial:
+        """The sums of all blocks so far."""
+        for number in np.flatnonzero(self._by_case):
+            self._count_case(self._pricing.cases[number], int(self._by_case[number]))
+        self._by_case[:] = 0
+        return self._partial
+
+    def add(self, block: Block) -> None:
+        """Project the rows of one more block."""
+        partial, counts = self._partial, self._partial.counts
+        for column in self._question.columns - self._surveyed:
+            partial.digests[column][block.first] = block.digest(column)
+        counts.rows += block.rows
+        why = self._survey.why_left_out(block)
+        hits = self._survey.hits_of(block) if self._question.has_caches else None
+        if why.any():
+            for number, rows in enumerate(np.bincount(why, minlength=len(WHY)).tolist()):
+                if number and rows:
+                    counts.excluded[WHY[number]] += rows
+            counted = np.flatnonzero(why == 0)
+            block = block.taken(counted)
+            hits = None if hits is None else (hits[0][counted], hits[1][counted])
+        if block.rows:
+            self._add(block, hits)
+
+    def _add(self, block: Block, hits: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None) -> None:
+        partial, counts = self._partial, self._partial.counts
+        decided = self._decider(block)
+        known = len(self._pricing.cases)
+        numbers = self._pricing.cases_of(block, decided.now, decided.then)
+        self._decider.ask_the_engines(block, decided, _examples(numbers, known))
+        costs = self._pricing.costs(block, numbers)
+        if hits is not None:
+            costs = costs.with_hits(*hits)
+            counts.cache_hits += int(np.count_nonzero(hits[1]))
+        saved = costs.now - costs.then
+        counts.sample_size += block.rows
+        counts.current += total(costs.now)
+        counts.projected += total(costs.then)
+        counts.repriced += int(np.count_nonzero(saved))
+        if costs.over_ceiling:
+            counts.too_dear += int(np.count_nonzero(np.logical_or.reduce(list(costs.over_ceiling.values()))))
+        for model, rows in costs.over_ceiling.items():
+            counts.over_ceiling[model] += int(np.count_nonzero(rows))
+        self._count_cases(block, numbers)
+        self._count_columns(block)
+        self._evidence.add(block, decided, costs, counts, hits)
+        baseline = first_known(block, ("baseline_cost_nano", "cost_nano"))
+        counts.baseline += total(baseline)
+        partial.baselines.add(decided.proposed.won, baseline)
+        units = [(partial.clusters, partial.clusters.of_clusters(block))]
+        partial.forget_days()
+        if partial.days is not None:
+            units.append((partial.days, partial.days.of_days(block.numbers("ts") // _DAY)))
+        timed, bins = self._latencies(block, numbers)
+        for sums, places in units:
+            sums.add(decided.proposed.won, places, costs.now, costs.then, None if hits is None else hits[1])
+            sums.add_latencies(places[timed], bins)
+
+    def _count_cases(self, block: Block, numbers: Ints) -> None:
+        counts = self._partial.counts
+        cached = np.flatnonzero(block.numbers("cached") > 0)
+        if len(cached):
+            counts.cached_rerouted += sum(
+                self._pricing.cases[number].is_rerouted for number in numbers[cached].tolist()
+            )
+        by_case = np.bincount(numbers, minlength=len(self._pricing.cases))
+        by_case[: len(self._by_case)] += self._by_case
+        self._by_case = by_case
+
+    def _count_case(self, case: Case, rows: int) -> None:
+        counts = self._partial.counts
+        counts.rerouted += rows * case.is_rerouted
+        counts.refused_now += rows * (case.now.served is None)
+        counts.refused_then += rows * (case.then.served is None)
+        counts.unpriceable += rows * bool(case.unpriced)
+        for model in case.unpriced:
+            counts.unknown_prices[model] += rows
+        if case.then_decision.shadow_model is not None:
+            counts.copied[case.then_decision.shadow_model] += rows
+        if case.retires is not None:
+            counts.retiring["{} {}".format(*case.retires)] += rows
+
+    def _count_columns(self, block: Block) -> None:
+        counts = self._partial.counts
+        counts.no_baseline += int(np.count_nonzero(block.numbers("baseline_cost_nano") < 0))
+        tokens = block.numbers(TOKENS[0]) < 0
+        estimate = (block.numbers(ESTIMATE[0]) < 0) & (block.numbers(ESTIMATE[1]) >= 0)
+        for name, from_bill in (("input_tokens", tokens), ("estimated_cost_usd", estimate)):
+            if rows := int(np.count_nonzero(from_bill)):
+                counts.from_bill[name] += rows
+        counts.facts_from_bill += int(np.count_nonzero(tokens | estimate))
+        column = block.coded("synthetic")
+        by_text = np.bincount(column.per_row(range(len(column.vocabulary)), 0))
+        for text, rows in zip(column.vocabulary.texts, by_text.tolist(), strict=False):
+            if rows:
+                counts.synthetic.update(dict.fromkeys(json.loads(text), rows))
+        for name, fact in self._decider.facts.items():
+            if rows := int(np.count_nonzero(fact.unknown(block))):
+                counts.unknown[name] += rows
+
+    # --- Latencies ----------------------------------------------------------------------------------------------------
+
+    def _latencies(self, block: Block, numbers: Ints) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The rows that take time under the proposed routes and whose time is known, and their bins."""
+        self._place_cases()
+        latencies = block.numbers("latency_ms")
+        is_known = latencies >= 0
+        self._partial.counts.no_latency += block.rows - int(np.count_nonzero(is_known))
+        lacking = np.flatnonzero(self._then == NO_HISTORY)
+        if len(lacking):
+            by_case = np.bincount(numbers[is_known], minlength=len(self._then))
+            for number in lacking[by_case[lacking] > 0]:
+                served = self._pricing.cases[number].then.served
+                assert served is not None
+                self._partial.counts.no_history[served.model] += int(by_case[number])
+        bins = latency_bin(np.maximum(latencies, 0)).astype(np.intp)
+        _, moved = self._moved(self._now, block, numbers, is_known, bins)
+        self._partial.current_latencies += np.bincount(moved, minlength=BINS)
+        return self._moved(self._then, block, numbers, is_known, bins)
+
+    def _place_cases(self) -> None:
+        """Where the latencies of new cases are looked up."""
+        for case in self._pricing.cases[len(self._own) :]:
+            own = self._histories.own(*case.by)
+            self._own = np.append(self._own, own)
+            self._now = np.append(self._now, self._place(case.now, own))
+            self._then = np.append(self._then, self._place(case.then, own))
+
+    def _place(self, side: Side, own: int) -> int:
+        if side.served is None:
+            return _NOBODY
+        if side.keeps or own == NO_HISTORY:
+            return _OWN
+        return self._histories.place(*side.served)
+
+    def _moved(
+        self, places: Ints, block: Block, numbers: Ints, is_known: NDArray[np.bool_], bins: NDArray[np.intp]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The rows that somebody answers in a known time, and their bins there."""
+        if (places == _OWN).all():
+            timed = np.flatnonzero(is_known)
+            return timed, bins if len(timed) == len(bins) else bins[timed]
+        place = places.take(numbers)
+        others = np.flatnonzero((place >= 0) & is_known & (block.numbers("cached") == 0))
+        if len(others):
+            bins = bins.copy()
+            own = self._own.take(numbers[others])
+            ordinals = block.ordinals[others].astype(np.uint64)
+            bins[others] = self._histories.moved(bins[others], own, place[others], ordinals)
+        timed = np.flatnonzero(is_known & (place != _NOBODY))
+        return timed, bins[timed]
+
+
+def _examples(numbers: Ints, known: int) -> list[int]:
+    """Rows to ask the engines about: the first of every case that is new, and a few of each block."""
+    rows = set(np.linspace(0, len(numbers) - 1, _ASKED_ALWAYS, dtype=np.intp).tolist())
+    new = np.flatnonzero(numbers >= known)
+    if len(new):
+        rows.update(new[np.unique(numbers[new], return_index=True)[1]].tolist())
+    return sorted(rows)

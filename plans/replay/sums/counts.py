@@ -1,0 +1,68 @@
+"""Plain counts and totals of the rows of a part of a log."""
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+
+REASONS = ("failed", "repeated", "shadow", "unpriced")
+
+
+def _reasons() -> Counter[str]:
+    return Counter(dict.fromkeys(REASONS, 0))
+
+
+@dataclass(slots=True)
+class Counts:
+    """Money is in nano-dollars. What is counted by name is counted in rows."""
+
+    #: Rows read, and of these left out, by reason.
+    rows: int = 0
+    excluded: Counter[str] = field(default_factory=_reasons)
+    sample_size: int = 0
+    baseline: int = 0
+    current: int = 0
+    projected: int = 0
+    #: Served by another model or provider than under today's routes; at another cost.
+    rerouted: int = 0
+    repriced: int = 0
+    #: Refused by today's and by the proposed routes.
+    refused_now: int = 0
+    refused_then: int = 0
+    #: Without a price, or above a ceiling, on either side; by model.
+    unpriceable: int = 0
+    too_dear: int = 0
+    unknown_prices: Counter[str] = field(default_factory=Counter)
+    over_ceiling: Counter[str] = field(default_factory=Counter)
+    #: Copies to shadow models, by model.
+    copied: Counter[str] = field(default_factory=Counter)
+    no_baseline: int = 0
+    #: Decided on the bill, by the fact that nobody logged.
+    from_bill: Counter[str] = field(default_factory=Counter)
+    facts_from_bill: int = 0
+    #: Answered by the gateway's cache in truth, and sent elsewhere by the proposed routes.
+    cached_rerouted: int = 0
+    #: Hits of the projected caches under the proposed routes.
+    cache_hits: int = 0
+    #: Rows of unknown latency; and, by model, those whose target has no latencies in the window.
+    no_latency: int = 0
+    no_history: Counter[str] = field(default_factory=Counter)
+    #: Sent by the proposed routes to models that will be retired, by model.
+    retiring: Counter[str] = field(default_factory=Counter)
+    synthetic: Counter[str] = field(default_factory=Counter)
+    #: Rows of which a fact is unknown, by fact.
+    unknown: Counter[str] = field(default_factory=Counter)
+    #: Rows that unknown facts might let another route take: how many, what they cost under today's routes, and the
+    #: least and the most that the plan might save on them.
+    open_rows: int = 0
+    open_current: int = 0
+    open_low: int = 0
+    open_high: int = 0
+    #: What the plan saves on them as they were decided.
+    open_saved: int = 0
+
+    def merge(self, other: "Counts") -> None:
+        for each in fields(self):
+            mine, theirs = getattr(self, each.name), getattr(other, each.name)
+            if isinstance(mine, Counter):
+                mine.update(theirs)
+            else:
+                setattr(self, each.name, mine + theirs)

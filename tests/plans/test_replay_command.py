@@ -1,0 +1,107 @@
+"""`manage.py replay`: a file of logs against a file of routes, without a database."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from tests.paths import ROOT, shared
+
+EXAMPLE = ROOT / "plans" / "examples" / "short-requests.json"
+CSV = (
+    "request_id,ts,provider,model,input_tokens,output_tokens,cost_usd,cluster_key\n"
+    "a,2026-05-01T00:00:00Z,openai,gpt-4o,100,10,0.00035,u1\n"
+    "b,2026-05-01T00:00:01Z,openai,gpt-4o,2000,10,0.0051,u2\n"
+    "c,2026-05-01T00:00:02Z,openai,gpt-4o,x,10,0.0051,u2\n"
+)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    file = tmp_path / "log.csv"
+    file.write_text(CSV)
+    return file
+
+
+def routes(tmp_path: Path, *raw: Any) -> str:
+    file = tmp_path / "routes.json"
+    file.write_text(json.dumps(list(raw)))
+    return str(file)
+
+
+def test_the_documented_plan_on_a_trace_of_real_traffic_gives_its_documented_answer(capsys: Any) -> None:
+    trace = shared("data/azure-llm-2023-conv.csv")
+    call_command("replay", str(trace), model="gpt-4o", routes=EXAMPLE)
+    out = capsys.readouterr().out
+    assert out.startswith("Saves $20.29 (21.0%) on 19,366 requests.\n95% interval of the savings: +$19.80 to +$20.78")
+    assert "Data sha256:3b71a3d5f40f761e80d16b85b820c18e981ee908f80fc65d7062d6e625209a47" in out
+
+
+def test_it_says_what_the_routes_would_save_and_names_refused_records(log: Path, capsys: Any) -> None:
+    call_command("replay", str(log), routes=EXAMPLE)
+    said = capsys.readouterr()
+    assert said.out.startswith("Saves $0.00033 (6.0%) on 2 requests.")
+    assert "short requests to a small model" in said.out
+    assert 'line 4: input_tokens: "x" is not a whole number' in said.err
+    assert "Refused and left out: 1." in said.err
+
+
+def test_the_whole_result_is_json_and_the_same_each_time(log: Path, capsys: Any) -> None:
+    answers = []
+    for _ in range(2):
+        call_command("replay", str(log), "--json", routes=EXAMPLE)
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
+    assert json.loads(answers[0])["sample_size"] == 2
+
+
+def test_routes_of_today_and_prices_of_a_file_are_taken(log: Path, tmp_path: Path, capsys: Any) -> None:
+    prices = tmp_path / "prices.json"
+    prices.write_text(
+        '[{"provider": "p", "model": "m", "input_usd_per_million": 1, "output_usd_per_million": 1, '
+        '"retires_on": "2027-01-01"}]'
+    )
+    to_m = {"name": "all", "when": {}, "then": {"target_model": "m"}}
+    call_command("replay", str(log), "--json", "--prices", str(prices), "--routes", routes(tmp_path, to_m))
+    result = json.loads(capsys.readouterr().out)
+    assert result["aggregates"]["total_projected_cost_usd"] == (100 + 10 + 2000 + 10) / 1e6
+    assert [caveat["values"] for caveat in result["caveats"] if caveat["code"] == "retiring_model"] == [
+        {"models": {"m": {"retires_on": "2027-01-01", "requests": 2}}}
+    ]
+    same = routes(tmp_path, to_m)
+    call_command("replay", str(log), "--prices", str(prices), "--routes", same, "--today", same)
+    assert capsys.readouterr().out.startswith("Changes nothing")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON"),
+        ("{}", "has to be a list"),
+        ('[{"name": "a"}]', "route 1: then"),
+        ("[3]", "route 1"),
+    ],
+)
+def test_routes_that_are_none_are_refused_with_their_place(log: Path, tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "bad.json"
+    file.write_text(text)
+    with pytest.raises(CommandError, match=message):
+        call_command("replay", str(log), "--routes", str(file))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["nowhere.csv"], "cannot be read"),
+        (["LOG", "--prices", "LOG"], r"log\.csv: The file is not JSON"),
+        (["LOG", "--model", "gpt-4o"], "names the model in each row"),
+        (["LOG", "--iterations", "1"], "two iterations"),
+        (["LOG", "--l1-ttl-seconds", "-1"], "time to live"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused_with_what_to_do(log: Path, options: list[str], message: str) -> None:
+    given = [str(log) if option == "LOG" else option for option in options]
+    with pytest.raises(CommandError, match=message):
+        call_command("replay", *given, routes=EXAMPLE)
