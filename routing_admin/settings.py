@@ -4,10 +4,15 @@ What must be chosen has no default: its absence stops the start with its name. `
 fills in the rest; without it the application refuses to start half configured.
 """
 
+import os
 from pathlib import Path
 
 import environ
 from django.utils.csp import CSP
+
+# Before NumPy is loaded: the threads of its matrix products wait by spinning, which on a busy machine takes ten times as
+# long as one thread alone.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

@@ -18,7 +18,7 @@ from plans.replay.sure import BINS, latency_bin
 from plans.replay.survey import WHY, Survey, columns_of
 
 #: So many rows of each block are decided by the engines themselves as well.
-_ASKED_ALWAYS = 8
+_ASKED_ALWAYS = 2
 _DAY = 86_400_000_000
 #: Instead of a history: the row's own latency stays; nobody answers.
 _OWN, _NOBODY = -2, -3
@@ -101,7 +101,7 @@ class Projection:
         timed, bins = self._latencies(block, numbers)
         for sums, places in units:
             sums.add(decided.proposed.won, places, costs.now, costs.then, None if hits is None else hits[1])
-            sums.add_latencies(places[timed], bins)
+            sums.add_latencies(places if len(timed) == len(places) else places.take(timed), bins)
 
     def _count_cases(self, block: Block, numbers: Ints) -> None:
         counts = self._partial.counts
@@ -191,11 +191,11 @@ class Projection:
         others = np.flatnonzero((place >= 0) & is_known & (block.numbers("cached") == 0))
         if len(others):
             bins = bins.copy()
-            own = self._own.take(numbers[others])
-            ordinals = block.ordinals[others].astype(np.uint64)
-            bins[others] = self._histories.moved(bins[others], own, place[others], ordinals)
+            own = self._own.take(numbers.take(others))
+            ordinals = block.ordinals.take(others).astype(np.uint64)
+            bins[others] = self._histories.moved(bins.take(others), own, place.take(others), ordinals)
         timed = np.flatnonzero(is_known & (place != _NOBODY))
-        return timed, bins[timed]
+        return timed, bins if len(timed) == len(bins) else bins.take(timed)
 
 
 def _examples(numbers: Ints, known: int) -> list[int]:

@@ -75,7 +75,7 @@ class RevertConflict(PlansError):
 def get_plan(org: Organization, plan_id: UUID | str) -> PlanRun:
     """The organisation's plan with this id. Raises `NotFound`, alike for unknown and for foreign ids."""
     try:
-        plan = PlanRun.objects.of(org).filter(pk=UUID(str(plan_id))).first()
+        plan = PlanRun.objects.of(org).defer("checkpoint").filter(pk=UUID(str(plan_id))).first()
     except ValueError:
         plan = None
     if plan is None:
@@ -253,7 +253,8 @@ def project(plan: PlanRun, *, by: Any) -> None:
 def cancel(plan: PlanRun, *, by: Any) -> None:
     """Give the plan up; a running replay stops at its next report of progress. Raises `InvalidState`."""
     with transaction.atomic():
-        move(plan, State.CANCELLED)
+        # A worker that has it finds that it lost it; what it kept is of no use to anybody.
+        move(plan, State.CANCELLED, checkpoint=None, phase="", rows_per_second=0)
         _record(plan, by=by, action="plan.cancelled")
 
 

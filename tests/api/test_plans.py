@@ -110,3 +110,65 @@ def test_plans_of_others_are_unknown(editor: Caller) -> None:
             continue  # an editor may not even try these
         problem(response, 404, "not_found")
     assert PlanRun.objects.get(pk=plan.pk).state == "draft"
+
+
+CACHES = {
+    "l1_ttl_seconds": 90.5,
+    "l2_ttl_seconds": 600,
+    "l2_threshold_sweep": [0.8, 0.9],
+    "l2_priced_threshold": 0.9,
+    "interval_method": "cluster_bootstrap",
+}
+
+
+def test_the_caches_and_the_method_that_a_plan_supposes_are_those_of_its_result(editor: Caller) -> None:
+    plan = editor("post", "plans/", {**PLAN, **CACHES}).json()
+    assert {name: plan[name] for name in CACHES} == CACHES
+    editor("post", f"plans/{plan['id']}/project/")
+    run_next()
+    result = editor("get", f"plans/{plan['id']}/").json()["result"]
+    assert result["interval_method"] == "cluster_bootstrap"
+    assert result["provenance"]["caches"] == {name: CACHES[name] for name in CACHES if name != "interval_method"}
+    assert result["aggregates"]["cache_hit_rate_projected"] == 0
+
+
+def test_a_plan_that_says_nothing_of_caches_supposes_none(editor: Caller) -> None:
+    plan = editor("post", "plans/", PLAN).json()
+    assert (plan["l1_ttl_seconds"], plan["l2_ttl_seconds"], plan["l2_priced_threshold"]) == (None, None, None)
+    assert plan["l2_threshold_sweep"] == [0.85, 0.9, 0.92, 0.95]
+    assert plan["interval_method"] == "random_subsets"
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"l1_ttl_seconds": 0}, "/l1_ttl_seconds"),
+        ({"l1_ttl_seconds": -1}, "/l1_ttl_seconds"),
+        ({"l2_ttl_seconds": 1e12}, "/l2_ttl_seconds"),
+        ({"l2_threshold_sweep": []}, "/l2_threshold_sweep"),
+        ({"l2_threshold_sweep": [0.9, 0.9]}, "/l2_threshold_sweep"),
+        ({"l2_threshold_sweep": [1.5]}, "/l2_threshold_sweep"),
+        ({"l2_threshold_sweep": ["x"]}, "/l2_threshold_sweep/0"),
+        ({"l2_ttl_seconds": 60, "l2_priced_threshold": 0.5}, "/l2_priced_threshold"),
+        ({"l2_priced_threshold": 0.9}, "/l2_priced_threshold"),
+        ({"interval_method": "guess"}, "/interval_method"),
+        ({"iterations": 99}, "/iterations"),
+    ],
+)
+def test_settings_of_a_replay_that_cannot_be_are_refused_at_their_place(
+    editor: Caller, changes: dict[str, object], pointer: str
+) -> None:
+    answer = editor("post", "plans/", {**PLAN, **changes})
+    assert answer.status_code == 422
+    assert pointer in [error["pointer"].lstrip("#") for error in answer.json()["errors"]]
+    assert not PlanRun.objects.exists()
+
+
+def test_progress_tells_how_far_a_running_plan_is(editor: Caller, org: Organization) -> None:
+    plan = a_plan(org)
+    running = {"state": "running", "phase": "projection", "rows_done": 25, "rows_total": 100, "rows_per_second": 50}
+    PlanRun.objects.filter(pk=plan.pk).update(**running)
+    progress = editor("get", f"plans/{plan.pk}/").json()["progress"]
+    assert progress == {
+        "phase": "projection", "rows_done": 25, "rows_total": 100, "rows_per_second": 50, "seconds_left": 2,
+    }  # fmt: skip

@@ -63,7 +63,7 @@ class Block:
         """The place of each row among all rows of the log."""
         if self._of is not None:
             whole, rows = self._of
-            return whole.ordinals[rows]
+            return whole.ordinals.take(rows)
         return np.arange(self.first, self.first + self.rows)
 
     def lacks(self, name: str) -> bool:

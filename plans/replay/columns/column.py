@@ -48,7 +48,7 @@ class Numbers:
         return len(self.values)
 
     def taken(self, rows: NDArray[np.intp]) -> "Numbers":
-        return Numbers(self.values[rows])
+        return Numbers(self.values.take(rows))
 
     def canonical(self) -> list[bytes]:
         return packed(self.values)
@@ -65,7 +65,7 @@ class Coded:
         return len(self.codes)
 
     def taken(self, rows: NDArray[np.intp]) -> "Coded":
-        return Coded(self.codes[rows], self.vocabulary)
+        return Coded(self.codes.take(rows), self.vocabulary)
 
     @classmethod
     def of(cls, texts: Sequence[str | None]) -> "Coded":
@@ -79,7 +79,8 @@ class Coded:
         table = np.empty(len(self.vocabulary) + 1, np.int64)
         table[:-1] = of_texts
         table[-1] = none  # where the code -1 points to
-        return table[self.codes]
+        # Of another width, indices would be converted one by one.
+        return table.take(self.codes.astype(np.intp), mode="wrap")
 
     def canonical(self) -> list[bytes]:
         order = self.vocabulary.order
@@ -89,7 +90,8 @@ class Coded:
         ranks = np.zeros(len(self.vocabulary) + 1, np.int64)
         ranks[order] = np.cumsum(used)
         ranks[-1] = 0
-        return [self.vocabulary.hashes[order[used]].astype("<u8").tobytes(), *packed(ranks[self.codes])]
+        ranked = ranks.take(self.codes.astype(np.intp), mode="wrap")
+        return [self.vocabulary.hashes[order[used]].astype("<u8").tobytes(), *packed(ranked)]
 
 
 class Texts:
@@ -137,8 +139,11 @@ class Texts:
         else:
             padded[np.arange(8 * words) < lengths[:, None]] = data
         mixed = splitmix64(lengths.astype(np.uint64))
-        for word in padded.view("<u8").T:
-            mixed = splitmix64(mixed ^ word)
+        shortest = int(lengths.min(initial=longest))
+        for place, word in enumerate(padded.view("<u8").T):
+            more = splitmix64(mixed ^ word)
+            # A text has the same hash whichever longer ones are beside it.
+            mixed = more if 8 * place < shortest else np.where(8 * place < lengths, more, mixed)
         return mixed
 
     def canonical(self) -> list[bytes]:

@@ -143,7 +143,7 @@ class FlagFact(Fact):
         self._table: Codes = np.array(classes, np.intp)
 
     def codes(self, block: Block) -> Codes:
-        found: Codes = self._table.take(block.numbers(self._column), mode="wrap")
+        found: Codes = self._table.take(block.numbers(self._column).astype(np.intp), mode="wrap")
         return found
 
     def unknown(self, block: Block) -> NDArray[np.bool_]:

@@ -102,7 +102,7 @@ class UnitSums:
     def of_clusters(self, block: Block) -> Places:
         """The places of the units of the rows: by cluster key, and without one each row by its ordinal."""
         column = block.coded("cluster_key")
-        vocabulary, codes = column.vocabulary, column.codes
+        vocabulary, codes = column.vocabulary, column.codes.astype(np.intp)
         alone = np.flatnonzero(codes < 0)
         ordinals = block.ordinals[alone].astype(np.uint64)
         hashes = splitmix64(ordinals)
@@ -117,12 +117,12 @@ class UnitSums:
             if places is not None:
                 table = np.zeros(len(vocabulary) + 1, np.intp)
                 table[used] = places[: len(used)]
-                found = table[codes]
+                found = table.take(codes, mode="wrap")
                 found[alone] = places[len(used) :]
                 return found
         if self._last is None or self._last[0] is not vocabulary:
             self._last = vocabulary, np.append(_buckets(vocabulary.hashes, self.limit), 0)
-        found = self._last[1][codes]
+        found = self._last[1].take(codes, mode="wrap")
         found[alone] = _buckets(hashes, self.limit)
         return found
 
