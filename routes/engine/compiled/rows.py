@@ -155,14 +155,14 @@ LITERALS: dict[str, Callable[[Any], list[Literal]]] = {
 
 
 def _unwanted(literal: Literal) -> Literal:
-    return literal._replace(want=False)
+    return literal._replace(want=not literal.want)
 
 
 def _other_flag(literal: Literal) -> Literal:
     return literal._replace(value=not literal.value)
 
 
-_OPPOSITE_COMPARISONS = {"<": ">=", ">": "<=", ">=": "<"}
+_OPPOSITE_COMPARISONS = {"<": ">=", ">": "<=", ">=": "<", "<=": ">"}
 
 
 def _other_side(literal: Literal) -> Literal:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from plans.replay.replay import context_of, usd
+from plans.replay.columns.block import block_of, context_of
+from plans.replay.result import usd
 from routes.engine import UNKNOWN
 from routes.engine.prices import Price, PriceTable
 from tests.plans.replay.worlds import NOTHING, START, caveats, routes, row, run, to
@@ -116,10 +117,38 @@ def test_what_the_log_lacks_is_unknown_and_matches_neither_a_condition_nor_its_o
     assert matched(run([row()], routes(to("small", **{"not": condition})))) == 0
 
 
+@pytest.mark.parametrize(
+    ("metadata", "takes", "opposite"),
+    [
+        (None, 0, 0),
+        ({}, 0, 1),
+        ({"team": "a"}, 1, 0),
+        ({"team": "b", "tier": "1"}, 0, 1),
+        # A gateway cannot have given such values to the engine as they are, so nobody knows what it gave.
+        ({"team": "a", "size": 3}, 0, 0),
+        ({"team": ["a"]}, 0, 0),
+    ],
+)
+def test_metadata_is_known_where_it_was_logged_as_texts(
+    metadata: dict[str, object] | None, takes: int, opposite: int
+) -> None:
+    condition = {"metadata": {"team": ["a"]}}
+    assert matched(run([row(metadata=metadata)], routes(to("small", **condition)))) == takes
+    assert matched(run([row(metadata=metadata)], routes(to("small", **{"not": condition})))) == opposite
+
+
+@pytest.mark.parametrize(("prompt", "takes", "opposite"), [(None, 0, 0), ("", 0, 1), ("My SALARY?", 1, 0)])
+def test_the_prompt_is_known_where_it_was_stored(prompt: str | None, takes: int, opposite: int) -> None:
+    condition = {"prompt_contains_any_of": ["salary"]}
+    assert matched(run([row(prompt=prompt)], routes(to("small", **condition)))) == takes
+    assert matched(run([row(prompt=prompt)], routes(to("small", **{"not": condition})))) == opposite
+
+
 def test_what_the_log_has_is_known() -> None:
-    logged = row(tag=None, has_tools=True, is_stream=False, fact_sticky_key="k")
-    context = context_of(logged)
-    assert (context.tag, context.metadata, context.headers) == (None, UNKNOWN, UNKNOWN)
-    assert (context.has_tools, context.is_stream) == (True, False)
+    logged = row(tag=None, has_tools=True, is_stream=False, fact_sticky_key="k", prompt="p", metadata={"a": "b"})
+    context = context_of(block_of([row(), logged]), 1)
+    assert (context.tag, context.metadata, context.headers) == (None, {"a": "b"}, UNKNOWN)
+    assert (context.has_tools, context.is_stream, context.has_images, context.prompt) == (True, False, None, "p")
     assert (context.at, context.request_id, context.sticky_key) == (logged.ts, logged.request_id, "k")
+    assert (context.input_tokens, context.estimated_cost_nano_usd) == (100, logged.fact_estimated_cost_nano)
     assert matched(run([logged], routes(to("small", **{"not": {"tag_equals": "a"}})))) == 1

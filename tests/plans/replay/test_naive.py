@@ -1,113 +1,76 @@
-"""The replay against a second, deliberately naive implementation: every figure, to the nano-dollar."""
+"""The replay against a second, deliberately naive one: every figure of its answer, to the nano-dollar; and every decision
+against the engine's. The campaign `replay` compares a hundred times as much."""
 
-from decimal import Decimal
-from fractions import Fraction
-from typing import Any
+from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from plans.replay import LogRow
-from routes.engine.prices import Price, PriceTable
 from tests.plans.replay import naive
-from tests.plans.replay.worlds import PRICE_LISTS, RULES, WINDOW, caveats, logs, routes, run
+from tests.plans.replay.agreement import Compared, compare_decisions, compare_worlds
+from tests.routes.engine.worlds import SHAPES
 
-#: Few keys, so that days are the units; and many, so that subsets are drawn.
-KEYS: list[list[str | None]] = [[None], ["a", "b", "c"], [None, *(f"key {n}" for n in range(60))]]
-
-
-def nano(usd: int | float) -> int:
-    """A JSON number of USD, back as nano-dollars: it may not have more than nine decimals."""
-    exact = Decimal(repr(usd)).scaleb(9)
-    assert exact == int(exact)
-    return int(exact)
+PARTS, WORLDS, DECISIONS = 4, 30, 5_000
 
 
-def nano_of(costs: Any) -> int:
-    total = sum(costs, Fraction(0)) * 10**9
-    assert total.denominator == 1
-    return total.numerator
+@cache
+def worlds(part: int) -> Compared:
+    return compare_worlds(f"suite {part}", WORLDS)
 
 
-@pytest.mark.parametrize("keys", KEYS, ids=["no keys", "three keys", "many keys"])
-@settings(max_examples=60, deadline=None)
-@given(data=st.data(), now=RULES, then=RULES, prices=PRICE_LISTS, seed=st.integers(0, 2**63 - 1))
-def test_a_second_implementation_agrees_on_every_figure(
-    keys: list[str | None],
-    data: st.DataObject,
-    now: list[dict[str, Any]],
-    then: list[dict[str, Any]],
-    prices: list[Price],
-    seed: int,
-) -> None:
-    logged: list[LogRow] = data.draw(logs(keys))
-    current, proposed = routes(*now), routes(*then)
-    result = run(logged, proposed, current, prices=PriceTable(prices), seed=seed, iterations=120, window=WINDOW)
-    rows, left_out = naive.replayed(logged, current, proposed, prices)
-
-    assert result["sample_size"] == len(rows)
-    assert result["excluded"] == left_out
-    totals = result["aggregates"]
-    spend, saved = nano_of(row.current for row in rows), nano_of(row.current - row.projected for row in rows)
-    assert nano(totals["total_baseline_cost_usd"]) == nano_of(row.baseline for row in rows)
-    assert nano(totals["total_current_cost_usd"]) == spend
-    assert nano(totals["total_projected_cost_usd"]) == nano_of(row.projected for row in rows)
-    assert nano(totals["projected_savings_usd"]) == saved
-    assert totals["projected_savings_pct"] == (float(Fraction(100 * saved, spend)) if spend else None)
-    assert totals["requests_rerouted"] == sum(row.rerouted for row in rows)
-    assert totals["requests_unchanged"] == sum(not row.rerouted for row in rows)
-
-    for code in ("unknown_price", "over_cost_ceiling"):
-        models = [model for row in rows for why, model in row.kept if why == code]
-        named = caveats(result).get(code, {"models": {}})["models"]
-        assert named == {model: models.count(model) for model in models}
-    refused = {name: sum(row.refused[side] for row in rows) for side, name in enumerate(("current", "proposed"))}
-    assert caveats(result).get("refused", {"current": 0, "proposed": 0}) == refused
-    copies = [row.copied_to for row in rows if row.copied_to is not None]
-    assert caveats(result).get("shadow_copies", {"models": {}})["models"] == {
-        model: copies.count(model) for model in copies
-    }
-    assert totals["requests_unprice_able"] == sum(any(why == "unknown_price" for why, _ in row.kept) for row in rows)
-
-    for part in result["per_route_breakdown"]:
-        mine = [row for row in rows if row.route == part["route_id"]]
-        assert part["matched"] == len(mine)
-        assert nano(part["baseline_cost_usd"]) == nano_of(row.baseline for row in mine)
-        assert nano(part["current_cost_usd"]) == nano_of(row.current for row in mine)
-        assert nano(part["projected_cost_usd"]) == nano_of(row.projected for row in mine)
-        assert nano(part["savings_usd"]) == nano_of(row.current - row.projected for row in mine)
-    assert sum(part["matched"] for part in result["per_route_breakdown"]) == len(rows)
-
-    assert_the_same_certainty(result, rows, seed)
+@cache
+def decisions(part: int) -> Compared:
+    return compare_decisions(f"suite {part}", DECISIONS)
 
 
-def assert_the_same_certainty(result: dict[str, Any], rows: list[naive.Row], seed: int) -> None:
-    pct, usd = (result["confidence_intervals"][name] for name in ("savings_pct_95", "savings_usd_95"))
-    certainty = result["probability_of_loss"], result["verdict"]
-    if all(row.current == row.projected for row in rows):
-        assert (pct, usd, certainty) == ([0, 0], [0, 0], (0, "undecided"))
-        return
-    kind, units = naive.units(rows, WINDOW)
-    found = caveats(result)
-    assert ("units_are_days" in found) == (kind == "days")
-    assert ("too_few_units" in found) == (len(units) < 6)
-    if len(units) < 6:
-        assert (pct, usd, certainty) == (None, None, (None, "undecided"))
-        return
-    spend = sum((row.current for row in rows), Fraction(0))
-    by_spend = [sum((row.current for row in unit), Fraction(0)) for unit in units]
-    saved = [sum((row.current - row.projected for row in unit), Fraction(0)) for unit in units]
-    *ends, losses = naive.interval(list(zip(saved, by_spend, strict=True)), seed, 120)
-    assert pct == [None if end is None else float(end * 100) for end in ends]
-    assert usd == [None if end is None else float(Decimal(round(end * spend * 10**9)).scaleb(-9)) for end in ends]
-    low, high = ends
-    verdict = "saves" if low is not None and low > 0 else "costs" if high is not None and high < 0 else "undecided"
-    assert certainty == (float(losses), verdict)
-    assert ("open_interval" in found) == (None in ends)
-    effective = min(naive.effective(by_spend), naive.effective([len(unit) for unit in units]))
-    assert ("few_effective_units" in found) == (effective < 20)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_second_implementation_agrees_on_every_figure(part: int) -> None:
+    told = worlds(part)
+    assert not told.faults, "\n\n".join(told.faults)
+    assert told.number == WORLDS
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_every_row_is_decided_as_the_engine_decides_it_and_may_go_where_it_might(part: int) -> None:
+    told = decisions(part)
+    assert not told.faults, "\n\n".join(told.faults)
+    assert told.number >= DECISIONS
+
+
+def test_the_worlds_reach_every_caveat_verdict_and_kind_of_interval() -> None:
+    seen = set().union(*(worlds(part).seen for part in range(PARTS)))
+    assert seen >= {
+        "unknown_price", "over_cost_ceiling", "no_latency_history", "retiring_model", "shadow_copies", "refused",
+        "no_baseline", "unpriced", "served_from_cache", "no_latency", "facts_from_bill", "unknown_facts",
+        "synthetic_columns", "few_effective_units", "too_few_units", "units_are_days", "open_interval",
+        "saves", "costs", "undecided", "clusters", "days", "random_subsets", "cluster_bootstrap",
+        "savings with an interval", "a loss in some draws", "a route with an interval", "cache hits", "near hits",
+        "poisoning", "another p50", "p95 up to", "bounds apart", "money beyond 64 bits",
+    }  # fmt: skip
+
+
+def test_the_decisions_reach_every_shape_reason_and_several_words_of_routes() -> None:
+    seen = set(decisions(0).seen) | set(decisions(1).seen)
+    assert seen >= {*SHAPES, "trees"}
+    assert seen >= {"matched", "default", "no_match", "paused", "control", "refused"}
+    assert seen >= {f"{words} times 64 routes" for words in (1, 2, 4, 5)}
+
+
+def test_a_figure_that_differs_is_found_and_its_world_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One nano-dollar too much, of the rows of one model."""
+    from plans.replay import pricing
+
+    def dear(*given: object) -> object:
+        costs = honest(*given)
+        return costs + 1
+
+    honest = pricing._products
+    monkeypatch.setattr(pricing, "_products", dear)
+    told = compare_worlds("suite 0", WORLDS, most_faults=1)
+    assert len(told.faults) == 1
+    assert told.faults[0].count("LogRow(") == 1
 
 
 # --- What the second implementation stands on -------------------------------------------------------------------------

@@ -1,14 +1,17 @@
 """What a replay answers, rule by rule. `test_naive` compares every figure with a second implementation."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from plans.replay.replay import usd
-from routes.engine.canonical import canonical_bytes
+from plans.replay import MemorySource, Question
+from plans.replay import replay as replay_of
+from plans.replay.columns import Block, Cursor, LogChanged, block_of
+from plans.replay.result import usd
 from routes.engine.prices import Price, PriceTable
-from tests.plans.replay.worlds import NOTHING, START, caveats, routes, row, run, to
+from tests.plans.replay.worlds import NOTHING, PRICES, START, caveats, routes, row, run, to
 
 
 def test_a_plan_that_saves_says_so_with_its_interval() -> None:
@@ -37,8 +40,9 @@ def test_a_plan_equal_to_what_is_live_is_exactly_nothing_however_little_traffic(
     for count in (0, 1, 60):
         result = run([row(n) for n in range(count)], engine, engine)
         assert result["aggregates"]["projected_savings_usd"] == 0
-        assert result["confidence_intervals"] == {"savings_usd_95": [0, 0], "savings_pct_95": [0, 0]}
+        assert all(result["confidence_intervals"][name] == [0, 0] for name in ("savings_usd_95", "savings_pct_95"))
         assert (result["probability_of_loss"], result["verdict"]) == (0, "undecided")
+        assert all(part["savings_usd_95"] == part["savings_pct_95"] == [0, 0] for part in result["per_route_breakdown"])
 
 
 def test_savings_are_against_today_s_routes_and_not_against_no_routing() -> None:
@@ -132,14 +136,15 @@ def test_what_the_answer_leans_on_is_said() -> None:
     rows = [row(n, **(odd if n < 20 else {"synthetic": ("model",)})) for n in range(30)]
     found = caveats(run(rows, routes(to("small"))))
     assert found["no_baseline"] == {"rows": 20}
-    assert found["facts_from_bill"] == {"rows": 20}
+    assert found["facts_from_bill"] == {"rows": 20, "facts": {"input_tokens": 20}}
     assert found["synthetic_columns"] == {"columns": {"model": 30, "tag": 20}}
     assert set(found["few_effective_units"]) == {"effective_units", "largest_share"}
 
 
 def test_nothing_is_said_where_nothing_is_to_be_said() -> None:
     rows = [row(n, cluster_key=f"u{n}", input_tokens=1000) for n in range(60)]
-    assert caveats(run(rows, routes(to("small")))) == {}
+    slow = [row(n, cluster_key=f"u{n}", model="small", requested_model="small") for n in range(60, 120)]
+    assert caveats(run(rows + slow, routes(to("small")))) == {}
 
 
 def test_without_a_baseline_what_was_paid_stands_in() -> None:
@@ -159,7 +164,7 @@ def test_without_a_baseline_what_was_paid_stands_in() -> None:
     ],
 )
 def test_a_request_decided_on_its_bill_is_counted_once(changes: dict[str, Any], rows: int) -> None:
-    assert caveats(run([row(**changes)], NOTHING)).get("facts_from_bill", {"rows": 0}) == {"rows": rows}
+    assert caveats(run([row(**changes)], NOTHING)).get("facts_from_bill", {"rows": 0})["rows"] == rows
 
 
 @pytest.mark.parametrize(
@@ -203,7 +208,8 @@ def test_a_price_counts_from_its_beginning_on() -> None:
 
 def test_too_few_units_give_no_interval_and_no_verdict() -> None:
     result = run([row(n, cluster_key=f"u{n % 5}") for n in range(30)], routes(to("small")))
-    assert result["confidence_intervals"] == {"savings_usd_95": None, "savings_pct_95": None}
+    assert set(result["confidence_intervals"].values()) == {None}
+    assert result["per_route_breakdown"][0]["savings_usd_95"] is None
     assert (result["verdict"], result["probability_of_loss"]) == ("undecided", None)
     assert caveats(result)["too_few_units"] == {"units": 5}
 
@@ -221,6 +227,20 @@ def test_savings_that_cancel_out_are_not_a_plan_equal_to_what_is_live() -> None:
     assert result["aggregates"]["projected_savings_usd"] == 0
     assert result["confidence_intervals"]["savings_usd_95"] is None
     assert "too_few_units" in caveats(result)
+
+
+def test_savings_of_a_route_that_cancel_out_are_not_certain_either() -> None:
+    even = PriceTable([Price(provider="p", model="a", input_nano_per_million=10**6, output_nano_per_million=0)])
+    rows = [
+        row(n, model="x", requested_model="x", cost_nano=100 * (n % 2), input_tokens=50, cluster_key=f"u{n}")
+        for n in range(12)
+    ]
+    result = run(rows, routes(to("a")), prices=even)
+    part = result["per_route_breakdown"][0]
+    assert result["aggregates"]["projected_savings_usd"] == part["savings_usd"] == 0
+    low, high = part["savings_usd_95"]
+    assert low < 0 < high
+    assert part["savings_pct_95"] == result["confidence_intervals"]["savings_pct_95"]
 
 
 def test_an_interval_that_the_traffic_does_not_bound_is_open_and_said_to_be() -> None:
@@ -272,55 +292,98 @@ def test_by_route_adds_up_to_the_whole_and_lists_routes_without_a_request() -> N
         assert sum(round(part[key] * 10**9) for part in parts) == round(result["aggregates"][total] * 10**9)
 
 
-def test_the_same_input_gives_the_same_bytes_and_another_row_another_digest() -> None:
+def test_another_row_has_another_digest_and_the_seed_is_told() -> None:
     rows = [row(n) for n in range(40)]
     engine = routes(to("small", input_tokens_lt=2000))
-    one, two = run(rows, engine), run(list(rows), engine)
-    assert canonical_bytes(one) == canonical_bytes(two)
-    other = run([*rows[:-1], row(39, tag="x")], engine)
+    one = run(rows, engine)
+    other = run([*rows[:-1], row(39, output_tokens=51)], engine)
     assert other["provenance"]["data_digest"] != one["provenance"]["data_digest"]
     assert run(rows, engine, seed=2)["provenance"]["seed"] == 2
 
 
-def test_every_column_that_the_answer_leans_on_changes_the_data_digest() -> None:
-    plain = run([row()], NOTHING)["provenance"]["data_digest"]
+EVERY_FACT = {
+    "tag_equals": "a", "metadata": {"team": ["a"]}, "prompt_contains_any_of": ["a"], "upstream_latency_ms_p95_gt": 1,
+    "has_images": True, "has_audio": True, "has_documents": True, "has_tools": True, "is_stream": True,
+}  # fmt: skip
+
+
+def test_every_column_that_the_answer_leans_on_changes_the_data_digest_and_no_other_does() -> None:
+    leaning = routes({"when": EVERY_FACT, "then": {"target_model": "small", "traffic_pct": 50}})
+    caches = {"l1_ttl_seconds": 1, "l2_ttl_seconds": 1}
     changes: dict[str, Any] = {
         "request_id": "x", "ts": START + timedelta(microseconds=1), "kind": "fallback", "provider": "x", "model": "x",
         "requested_model": "x", "input_tokens": 1, "output_tokens": 1, "cached_tokens": 1, "cost_nano": 1,
-        "baseline_cost_nano": 1, "status": 201, "tag": "x", "cluster_key": None, "has_images": False,
-        "has_audio": False, "has_documents": False, "fact_input_tokens": 1, "fact_estimated_cost_nano": 1,
-        "fact_upstream_latency_ms_p95": 1, "fact_sticky_key": "x", "has_tools": False, "is_stream": False,
-        "synthetic": ("x",),
+        "baseline_cost_nano": 1, "status": 201, "cluster_key": None, "fact_input_tokens": 1, "cached": True,
+        "fact_estimated_cost_nano": 1, "latency_ms": 1, "synthetic": ("x",),
     }  # fmt: skip
-    assert set(changes) == set(row().__slots__)
-    digests = {run([row(**{name: value})], NOTHING)["provenance"]["data_digest"] for name, value in changes.items()}
-    assert len(digests | {plain}) == len(changes) + 1
+    of_routes = {
+        "tag": "x", "has_images": False, "has_audio": False, "has_documents": False, "has_tools": False,
+        "is_stream": False, "fact_upstream_latency_ms_p95": 1, "fact_sticky_key": "x", "prompt": "x", "metadata": {},
+    }  # fmt: skip
+    of_caches = {"request_digest": "x", "embedding": bytes(4), "finish_reason": "stop"}
+    assert {*changes, *of_routes, *of_caches} == set(row().__slots__)
+
+    def digests(changed: dict[str, Any], *given: Any, **more: Any) -> set[str]:
+        rows = [row(**{name: value}) for name, value in changed.items()]
+        return {run([one], *given, **more)["provenance"]["data_digest"] for one in rows}
+
+    plain, full = digests({"kind": "primary"}, NOTHING), digests({"kind": "primary"}, leaning, **caches)
+    assert len(digests(changes, NOTHING) | plain) == len(changes) + 1
+    assert digests(of_routes | of_caches, NOTHING) == plain, "nobody looks at them"
+    everything = changes | of_routes | of_caches
+    assert len(digests(everything, leaning, **caches) | full) == len(everything) + 1
+    assert len(digests(of_routes, NOTHING, leaning) | digests({"kind": "primary"}, NOTHING, leaning)) == 11
 
 
 def test_a_result_says_where_it_comes_from() -> None:
-    result = run([row()], NOTHING, iterations=500, seed=9)
-    assert set(result["provenance"]) == {
-        "engine_version", "data_digest", "prices_digest", "seed", "iterations", "units"
+    result = run([row()], NOTHING, iterations=500, seed=9, l1_ttl_seconds=60, interval_method="cluster_bootstrap")
+    origin = result["provenance"]
+    assert set(origin) == {
+        "engine_version", "data_digest", "prices_digest", "seed", "iterations", "caches", "units"
     }  # fmt: skip
-    assert (result["provenance"]["seed"], result["provenance"]["iterations"]) == (9, 500)
-    assert result["provenance"]["units"]["pct"] == "percent"
-    assert result["interval_method"] == "random_subsets"
+    assert (origin["seed"], origin["iterations"], origin["prices_digest"]) == (9, 500, PRICES.digest())
+    assert origin["units"]["pct"] == "percent"
+    assert origin["caches"]["l1_ttl_seconds"] == 60
+    assert origin["caches"]["l2_threshold_sweep"] == [0.85, 0.9, 0.92, 0.95]
+    assert result["interval_method"] == "cluster_bootstrap"
+    assert run([row()], NOTHING)["interval_method"] == "random_subsets"
 
 
-def test_progress_is_told_and_can_stop_the_run() -> None:
-    heard: list[int] = []
+def test_a_log_that_changes_meanwhile_gives_no_answer() -> None:
+    class Growing(MemorySource):
+        passes = 0
 
-    def stop_at_two_thousand(done: int) -> None:
-        heard.append(done)
-        if done == 2000:
-            raise InterruptedError
+        def blocks(self, columns: frozenset[str], start: Cursor = Cursor()) -> Iterator[Block]:  # noqa: B008
+            self.passes += 1
+            return iter([block_of([row(n) for n in range(7 + self.passes)])])
 
-    with pytest.raises(InterruptedError):
-        run([row(n) for n in range(2500)], NOTHING, on_progress=stop_at_two_thousand)
-    assert heard == [1000, 2000]
+    with pytest.raises(LogChanged, match=r"had 8 rows in this window, and then 9"):
+        replay_of(Growing(), Question(current=NOTHING, proposed=NOTHING, prices=PRICES))
 
 
-def test_the_thousandth_row_is_told_even_where_it_is_the_last() -> None:
-    heard: list[int] = []
-    run([row(n) for n in range(1000)], NOTHING, on_progress=heard.append)
-    assert heard == [1000]
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"iterations": 1},
+        {"l1_ttl_seconds": 0},
+        {"l2_ttl_seconds": -1},
+        {"l1_ttl_seconds": float("nan")},
+        {"l2_ttl_seconds": 2e9},
+        {"l2_threshold_sweep": (0.9, 1.01)},
+        {"l2_priced_threshold": 0.7},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_asked_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"\.$"):
+        Question(**{"current": NOTHING, "proposed": NOTHING, "prices": PRICES, **wrong})
+
+
+def test_an_empty_log_has_an_answer() -> None:
+    result = run([], routes(to("small")), l1_ttl_seconds=60, l2_ttl_seconds=60)
+    totals = result["aggregates"]
+    assert (result["sample_size"], result["caveats"], result["verdict"]) == (0, [], "undecided")
+    assert totals["cache_hit_rate_projected"] is totals["p95_latency_ms_projected"] is None
+    assert totals["projected_savings_pct"] is None
+    assert result["interval_units"] == {"kind": "clusters", "count": 0}
+    assert [part["matched"] for part in result["per_route_breakdown"]] == [0, 0]
