@@ -13,7 +13,7 @@ from django.db import connection
 
 from plans.logs.models import RequestLog
 from plans.replay.columns import BLOCK_ROWS, Block, Cursor, Source
-from plans.replay.columns.block import CODED, FLAGS, NUMBERS, time_of
+from plans.replay.columns.block import CODED, FLAGS, NUMBERS, metadata_text, time_of
 from plans.replay.columns.column import Coded, Column, Numbers, Texts
 from plans.replay.columns.parquet import ParquetSource
 from plans.replay.columns.source import BEGINNING
@@ -123,7 +123,7 @@ def _selected(name: str) -> str:
     if name in NUMBERS:
         return f"COALESCE({column}, -1)"
     if name in _READ:
-        return column if name == "embedding" else _JSON[vendor].format(column)
+        return column if name in ("embedding", "finish_reason") else _JSON[vendor].format(column)
     return column
 
 
@@ -150,7 +150,8 @@ def _canonical(text: str) -> str | None:
 
 
 _READ: Final[dict[str, Callable[[Any], str | None]]] = {
-    "metadata": _canonical,
+    "metadata": lambda text: metadata_text(json.loads(text)),
+    "finish_reason": lambda text: text or None,
     "synthetic": _canonical,
     "embedding": lambda raw: bytes(raw).decode("latin-1"),
     "prompt": lambda text: RequestContext.from_chat(json.loads(text)).prompt,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import Final
+from typing import Final, get_args
 
 from plans.replay.columns.block import microseconds_of
 from plans.replay.deciding.decisions import draws
@@ -18,6 +18,7 @@ from routes.engine.prices import PriceTable
 VERSION: Final = "3"
 #: Similarities, from -1 to 1, at which a semantic cache is tried unless others are asked for.
 L2_THRESHOLDS: Final = (0.85, 0.90, 0.92, 0.95)
+METHODS: Final[tuple[str, ...]] = get_args(Method)
 #: Read whatever is asked.
 _ALWAYS: Final = frozenset({
     "ts", "request_id", "kind", "status", "provider", "model", "requested_model", "input_tokens", "output_tokens",
@@ -52,6 +53,12 @@ class Question:
         """Raises `ValueError` for what cannot be asked."""
         if self.iterations < 2:
             raise ValueError("A subset and its complement are two iterations; there are none in fewer.")
+        if not 0 <= self.seed < 2**64:
+            raise ValueError("The seed is a whole number from 0 to 2^64 - 1.")
+        if self.interval_method not in METHODS:
+            raise ValueError(f"The method of the intervals is {' or '.join(METHODS)}.")
+        if self.window is not None and any(edge.tzinfo is None for edge in self.window):
+            raise ValueError("The edges of the window are times with a zone.")
         for ttl in (self.l1_ttl_seconds, self.l2_ttl_seconds):
             if ttl is not None and not 0 < ttl <= 10**9:
                 raise ValueError("A time to live is from 0 to a billion seconds, or None.")
@@ -92,7 +99,7 @@ class Question:
     @property
     def may_disable_cache(self) -> bool:
         """Whether a cache's hits depend on what is decided."""
-        return any(action.disable_cache for action in self._actions)
+        return any(action.disable_cache or action.refuse is not None for action in self._actions)
 
     @property
     def supposes_caches(self) -> bool:

@@ -220,10 +220,11 @@ def _latency_95(draws: Draws | None, totals: Totals, q: tuple[int, int]) -> list
 
 
 def _warn_of_uneven_units(totals: Totals, kind: str, caveats: list[dict[str, Any]]) -> None:
-    sizes = min((totals.sums[column].tolist() for column in (CURRENT, ROWS)), key=effective_units)
+    columns = [totals.sums[column].tolist() for column in (CURRENT, ROWS)]
+    sizes: list[int] = min((column for column in columns if any(column)), key=effective_units, default=[])
     effective = effective_units(sizes)
-    if effective < FEW_EFFECTIVE:
-        largest = max(sizes) / sum(sizes) if sum(sizes) else 0.0
+    if sizes and effective < FEW_EFFECTIVE:
+        largest = max(sizes) / sum(sizes)
         text = f"The traffic is as uneven as {float(effective):.1f} equal {kind}: the largest has {largest:.0%} of it."
         values = {"effective_units": round(float(effective), 3), "largest_share": round(largest, 6)}
         caveats.append(caveat("few_effective_units", text, **values))

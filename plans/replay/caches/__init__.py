@@ -14,6 +14,7 @@ from plans.replay.caches.l2 import L2
 from plans.replay.columns import Block
 from plans.replay.deciding.decisions import Decider
 from plans.replay.question import Question
+from routes.engine import RouteDecision
 
 __all__ = ["Caches"]
 
@@ -45,7 +46,7 @@ class Caches:
         if self._decider is not None:
             decided = self._decider(block)
             asks = [
-                ~np.array([decision.disable_cache for decision in outcomes.decisions], bool)[numbers]
+                np.array([asks_a_cache(decision) for decision in outcomes.decisions], bool)[numbers]
                 for outcomes, numbers in ((self._decider.current, decided.now), (self._decider.proposed, decided.then))
             ]
         hits = [np.zeros(block.rows, bool) for _ in asks]
@@ -65,3 +66,9 @@ class Caches:
             "l2_projections": self._l2[-1].aggregates(),
             "l2_poisoning_candidates": self._l2[-1].candidates,
         }
+
+
+def asks_a_cache(decision: RouteDecision) -> bool:
+    """Whether requests with this decision may be answered from a cache, and fill it: not where a route disables it, and
+    not where nobody answers at all."""
+    return not decision.disable_cache and decision.refusal is None

@@ -30,7 +30,7 @@ FLAGS: Final = {
     "cached": 0, "has_images": UNKNOWN, "has_audio": UNKNOWN, "has_documents": UNKNOWN, "has_tools": UNKNOWN,
     "is_stream": UNKNOWN,
 }  # fmt: skip
-#: `metadata` and `synthetic` are canonical JSON, `embedding` is in Latin-1.
+#: `metadata` and `synthetic` are canonical JSON (of metadata see `metadata_text`), `embedding` is in Latin-1.
 CODED: Final[dict[str, str | None]] = {
     "kind": "primary", "provider": "", "model": None, "requested_model": None, "tag": None, "metadata": None,
     "cluster_key": None, "finish_reason": None, "embedding": None, "prompt": None, "synthetic": "[]",
@@ -169,12 +169,10 @@ def context_of(block: Block, row: int) -> RequestContext:
 
 
 def metadata_fact(text: str | None) -> Any:
-    """What a gateway knew of the metadata that was logged as this JSON text. Values that are no text cannot have been
-    given to the engine as they are, so nobody knows what was decided on."""
+    """What a gateway knew of the metadata in a column."""
     if text is None:
         return UNKNOWN_FACT
-    metadata = json.loads(text)
-    return metadata if all(isinstance(value, str) for value in metadata.values()) else UNKNOWN_FACT
+    return json.loads(text)
 
 
 def time_of(ts: int) -> datetime:
@@ -221,8 +219,17 @@ def _as_it_is(value: str | None) -> str | None:
     return value
 
 
+def metadata_text(metadata: object) -> str | None:
+    """Logged metadata as a column has it. Values that are no text cannot have been given to the engine as they are: with
+    one of them nobody knows what was decided on."""
+    if not isinstance(metadata, Mapping) or not all(isinstance(value, str) for value in metadata.values()):
+        return None
+    return canonical_bytes(dict(metadata)).decode()
+
+
 _WRITTEN: dict[str, Callable[[Any], str | None]] = {
-    "metadata": lambda metadata: None if metadata is None else canonical_bytes(dict(metadata)).decode(),
+    "metadata": metadata_text,
+    "finish_reason": lambda reason: reason or None,
     "synthetic": lambda names: canonical_bytes(list(names)).decode(),
     "embedding": lambda raw: None if raw is None else raw.decode("latin-1"),
 }

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from plans.replay.columns.block import BLOCK_ROWS, CODED, FLAGS, NUMBERS, TEXTS, Block, microseconds_of
+from plans.replay.columns.block import BLOCK_ROWS, CODED, FLAGS, NUMBERS, TEXTS, Block, metadata_text, microseconds_of
 from plans.replay.columns.column import UNKNOWN, Coded, Column, Numbers, Texts, Vocabulary
 from plans.replay.columns.source import BEGINNING, Cursor
 from routes.engine.canonical import canonical_bytes
@@ -158,7 +158,8 @@ class _Reader:
 
     def __init__(self, columns: frozenset[str]) -> None:
         self._columns = columns
-        self._vocabularies: dict[str, tuple[Any, Vocabulary]] = {}
+        #: By column the last dictionary, its vocabulary, and the codes there; at the end that of no text.
+        self._vocabularies: dict[str, tuple[Any, Vocabulary, NDArray[np.int32]]] = {}
         self._last: tuple[int, str] | None = None
 
     def block(self, first: int, batches: list[Any]) -> Block:
@@ -204,13 +205,16 @@ class _Reader:
         known = self._vocabularies.get(name)
         if known is None or not known[0].equals(array.dictionary):
             texts = [_text(name, text) for text in array.dictionary.to_pylist()]
-            known = self._vocabularies[name] = array.dictionary, Vocabulary(texts)
-        codes = array.indices.cast(pyarrow.int32()).fill_null(UNKNOWN).to_numpy(zero_copy_only=False)
-        if CODED[name] is not None and (codes < 0).any():
-            # The default of a column that has one.
-            texts = [*known[1].texts, str(CODED[name])]
-            return Coded(np.where(codes < 0, np.int32(len(texts) - 1), codes), Vocabulary(texts))
-        return Coded(codes, known[1])
+            # What reads alike is one text, and what is read as none, or lacks, is the column's default.
+            listed = list(dict.fromkeys(text for text in (*texts, CODED[name]) if text is not None))
+            place: dict[str | None, int] = {text: number for number, text in enumerate(listed)}
+            place[None] = UNKNOWN
+            codes = [place[text] for text in (*texts, CODED[name])]
+            known = self._vocabularies[name] = array.dictionary, Vocabulary(listed), np.array(codes, np.int32)
+        if name in _REQUIRED and array.null_count:
+            raise ValueError("is empty in some rows")
+        indices = array.indices.cast(pyarrow.int32()).fill_null(UNKNOWN).to_numpy(zero_copy_only=False)
+        return Coded(known[2][indices], known[1])
 
     def _check_order(self, block: Block) -> None:
         ts, ids = block.numbers("ts"), block.texts("request_id")
@@ -278,17 +282,18 @@ def _texts(chunks: Any) -> Texts:
     return Texts(places, np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8))
 
 
-def _text(name: str, text: str) -> str:
-    """A text as blocks have it: JSON is canonical there."""
-    read = _READ.get(name)
-    return text if read is None else read(text)
+def _text(name: str, text: str | None) -> str | None:
+    """A text as blocks have it."""
+    if text is None or name not in _READ:
+        return text
+    return _READ[name](text)
 
 
-def _json(text: str) -> str:
-    return canonical_bytes(json.loads(text)).decode()
-
-
-_READ: Mapping[str, Callable[[str], str]] = {"metadata": _json, "synthetic": _json}
+_READ: Mapping[str, Callable[[str], str | None]] = {
+    "metadata": lambda text: metadata_text(json.loads(text)),
+    "synthetic": lambda text: canonical_bytes(json.loads(text)).decode(),
+    "finish_reason": lambda text: text or None,
+}
 
 
 def _embedding(value: Sequence[float] | bytes | None) -> str | None:

@@ -63,6 +63,11 @@ class Fact:
             self._is_open = np.append(self._is_open, stopped != excluded)
         return known
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether any row asks for it."""
+        return len(self._tests) > 0
+
     def leaves_open(self, codes: Codes) -> bool:
         """Whether one of these rows is of a class that leaves something unknown."""
         return bool(self._is_open.any() and self._is_open.take(codes).any())
@@ -120,9 +125,6 @@ class CodedFact(Fact):
 
     def unknown(self, block: Block) -> NDArray[np.bool_]:
         column = block.coded(self._column)
-        if self._column == "metadata":
-            texts = [metadata_fact(text) is UNKNOWN_FACT for text in column.vocabulary.texts]
-            return column.per_row(texts, True) > 0
         return np.zeros(block.rows, bool) if self._none_is_known else column.codes < 0
 
     def _class(self, text: str | None) -> int:
@@ -304,9 +306,10 @@ def leaves(conditions: Conditions) -> Iterator[Literal]:
         yield from leaves(member)
 
 
-def facts_of(rows: Iterable[tuple[Literal, ...]], words: int) -> dict[str, Fact]:
-    """The facts that these rows of literals look at, by name; row i is bit i."""
-    wanted: dict[str, dict[Literal, int]] = {}
+def facts_of(rows: Iterable[tuple[Literal, ...]], words: int, mentioned: Iterable[str]) -> dict[str, Fact]:
+    """The facts that these rows of literals look at, by name; row i is bit i. `mentioned` are facts that conditions name
+    in vain, because no row of them is left: they tell nothing apart, but may be unknown."""
+    wanted: dict[str, dict[Literal, int]] = {name: {} for name in sorted(mentioned)}
     trees: dict[Literal, int] = {}
     bits: dict[Literal, int] = {}
     below: set[str] = set()

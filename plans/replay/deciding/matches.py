@@ -67,12 +67,14 @@ class Matcher:
         for side in self._sides:
             literals += [row for row, _ in side.rows]
             literals += [()] * (64 * (side.start + side.words) - len(literals))
-        self.facts: dict[str, Fact] = facts_of(literals, words)
+        mentioned = {fact_of(leaf) for routes in engines for route in routes for leaf in leaves(route.when)}
+        self.facts: dict[str, Fact] = facts_of(literals, words, mentioned)
+        self._asked = [fact for fact in self.facts.values() if fact.is_asked]
 
     def __call__(self, block: Block) -> list[Matches]:
         """By engine, what takes the rows."""
-        codes = [fact.codes(block) for fact in self.facts.values()]
-        leaves_open = any(map(Fact.leaves_open, self.facts.values(), codes))
+        codes = [fact.codes(block) for fact in self._asked]
+        leaves_open = any(map(Fact.leaves_open, self._asked, codes))
         return [self._of(side, codes, block.rows, leaves_open) for side in self._sides]
 
     def _of(self, side: _Side, codes: list[NDArray[np.intp]], rows: int, leaves_open: bool) -> Matches:
@@ -138,7 +140,7 @@ class Matcher:
         """Leaves in `through` by row the rows of conditions of this word that every fact lets through."""
         used = side.used[word]
         is_first = True
-        for fact, of_rows in zip(self.facts.values(), codes, strict=True):
+        for fact, of_rows in zip(self._asked, codes, strict=True):
             table = (fact.certain if certain else fact.possible)[side.start + word] & used
             if (table == used).all():
                 continue  # looks at nothing that this word asks for

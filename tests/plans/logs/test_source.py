@@ -169,7 +169,7 @@ def test_a_plan_has_the_same_bytes_from_every_source(org: Organization, logged: 
 
 
 #: Of the canonical bytes. Changes with what a replay answers, and then with `VERSION` of the replay.
-ANSWER = "9ca977ed10e550fbb2426b5ab6719b4cceb16cdf4d0c2200f2b4b0ae6bcbdaac"
+ANSWER = "f6f6f53d0726c413e8b1697f743b3e2227b954ae7ba8779b4ffb5bdb9c88efa3"
 
 
 def test_money_and_times_arrive_to_the_last_digit(org: Organization) -> None:
@@ -245,10 +245,25 @@ def test_columns_that_a_dataset_lacks_have_their_defaults(tmp_path: Path) -> Non
     assert digests(source) == digests(MemorySource(bare))
 
 
+def test_texts_that_mean_the_same_give_the_same_digest_however_they_are_written(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    spaced = {"metadata": ['{"a":"1"}', '{"a": "1"}'], "provider": [None, ""], "finish_reason": ["", None]}
+    alike = {"metadata": ['{"a": "1"}'] * 2, "provider": ["", ""]}
+    assert digests(written(one, **spaced)) == digests(written(other, **alike))
+
+
+def test_metadata_that_no_engine_could_be_given_is_unknown(tmp_path: Path) -> None:
+    (block,) = written(tmp_path, metadata=['{"n": 123456789012345678901}', "{}"]).blocks(frozenset({"metadata"}))
+    assert [block.text("metadata", row) for row in (0, 1)] == [None, "{}"]
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
         ({"model": None}, "lacks model"),
+        ({"model": ["m", None]}, "model.*is empty"),
         ({"ts": [START + timedelta(seconds=1), START]}, "order"),
         ({"ts": [START, START], "request_id": ["b", "a"]}, "order"),
         ({"ts": ["2026-05-01", "2026-05-02"]}, "timestamp"),

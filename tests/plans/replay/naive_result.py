@@ -300,7 +300,7 @@ def caveats(
         "input_tokens": [row.fact_input_tokens is None for row in logs],
     }  # fmt: skip
     retiring = [(row.then.price.model, row.then.price.retires_on) for row in rows if row.then.price is not None]
-    dates = {model: max(day for other, day in retiring if other == model and day) for model, day in retiring if day}
+    dates = {model: min(day for other, day in retiring if other == model and day) for model, day in retiring if day}
     refused = [sum(side.served is None for side in sides) for sides in ([r.now for r in rows], [r.then for r in rows])]
     names = {
         "unknown_price": counts(model for row in rows for why, model in row.kept if why == "unknown_price"),
@@ -325,6 +325,7 @@ def caveats(
         ("no_baseline", sum(row.baseline_cost_nano is None for row in logs)),
         ("unpriced", left_out["unpriced"]),
         ("served_from_cache", sum(row.log.cached and row.is_rerouted for row in rows)),
+        ("latency_of_hits", sum(row.then.hit for row in rows)),
         ("no_latency", sum(row.latency_ms is None for row in logs)),
     ):
         if number:
@@ -341,14 +342,13 @@ def caveats(
 
 
 def caveats_of_units(rows: list[Row], kind: str, units: list[list[Row]], sure: Sureness) -> Iterator[Json]:
-    sizes = min(
-        [sum(row.current for row in unit) for unit in units], [len(unit) for unit in units], key=naive.effective
-    )
+    sizes_of_units = [sum(row.current for row in unit) for unit in units], [len(unit) for unit in units]
+    sizes = min((sizes for sizes in sizes_of_units if any(sizes)), key=naive.effective, default=[])
     effective = naive.effective(sizes)
     if not sure.is_enough and rows:
         yield {"code": "too_few_units", "values": {"units": len(units)}}
-    elif rows and effective < 20:
-        largest = max(sizes) / sum(sizes) if sum(sizes) else 0
+    elif sizes and effective < 20:
+        largest = max(sizes) / sum(sizes)
         values = {"effective_units": round(float(effective), 3), "largest_share": round(largest, 6)}
         yield {"code": "few_effective_units", "values": values}
     if kind == "days":

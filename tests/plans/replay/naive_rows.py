@@ -389,4 +389,4 @@ def project_caches(rows: list[Row], asked: Question) -> Semantic:
 
 
 def asks_a_cache(decision: RouteDecision) -> bool:
-    return not decision.disable_cache
+    return not decision.disable_cache and decision.reason != "refused"
