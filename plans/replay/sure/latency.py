@@ -23,7 +23,7 @@ Share = tuple[int, int]
 #: One draw in so many lies beyond an end.
 BOTH_ENDS = (40, 40)
 #: Exceedances of a high quantile are few and skewed: 97.5% covered 86 to 89% of clustered traffic, 99.5% covers 91 to 97%.
-WIDE_UPPER_END = (40, 200)
+WIDE_UPPER_END = 200
 #: How many bins are asked at once for each end: more take longer, fewer take more rounds.
 _ASKED = 12
 
@@ -126,11 +126,14 @@ def binomial_ranks(rows: int, q: Share) -> tuple[int | None, int | None]:
 def latency_interval(counts: NDArray[np.integer[Any]], draws: Draws, q: Share) -> Milliseconds:
     """The 95% interval of the q-quantile: that of the draws, widened to contain the binomial one over all rows.
 
-    `counts` as in `quantile_interval`. From q = 3/4 on, the high end of the draws is at 99.5% instead of 97.5%.
+    `counts` as in `quantile_interval`. From q = 3/4 on, the high end of the draws is at 99.5% instead of 97.5%: the largest
+    draw where they are too few for that (six or seven units have 63 or 127), but enough for the other end.
     """
     a, b = q
-    tails = WIDE_UPPER_END if 4 * a >= 3 * b else BOTH_ENDS
-    low, high = quantile_interval(counts, draws, q, *tails)
+    below, above = BOTH_ENDS
+    if 4 * a >= 3 * b:
+        above = max(above, min(WIDE_UPPER_END, draws.count + 1))
+    low, high = quantile_interval(counts, draws, q, below, above)
     up_to = np.cumsum(counts.sum(axis=0, dtype=np.int64))
     low_rank, high_rank = binomial_ranks(int(up_to[-1]), q)
     return Milliseconds(

@@ -212,7 +212,8 @@ class Sureness:
         for draw in draws:
             rows = [low for low, number in in_order for _ in range(draw[number])]
             found.append(naive.quantile(rows, q))
-        low, high = naive.ends(found, 40, upper)
+        # Too few for so far an end: the largest of them, if they are enough for the other.
+        low, high = naive.ends(found, 40, max(40, min(upper, len(found) + 1)))
         first, last = binomial_ranks(len(everything), q)
         tops = dict(everything)
         return [

@@ -25,7 +25,7 @@ def coverage_of(cell: Cell) -> float:
 
 @pytest.mark.parametrize(
     ("name", "repetitions"),
-    [("c100", 60), ("c300", 40), ("e12", 25), ("f7", 25), ("d100", 80)],
+    [("c100", 60), ("c300", 25), ("e12", 20), ("f7", 25), ("d100", 80)],
 )
 def test_intervals_of_units_contain_the_truth_and_those_of_rows_would_not(name: str, repetitions: int) -> None:
     """95% is promised. Three standard errors below the band are allowed here, so that only a real fault fails."""
@@ -42,7 +42,7 @@ def test_intervals_of_units_contain_the_truth_and_those_of_rows_would_not(name: 
 
 
 def test_the_bootstrap_of_a_few_unequal_clusters_covers_less_than_random_subsets() -> None:
-    cells = measured("e12", 40, [PRODUCT, "bootstrap"])
+    cells = measured("e12", 30, [PRODUCT, "bootstrap"])
     narrow, wide = (cells["e12", line]["percent"] for line in ("bootstrap", PRODUCT))
     assert coverage_of(narrow) < coverage_of(wide)
     assert (narrow.width or 0) < (wide.width or 0)
@@ -51,7 +51,7 @@ def test_the_bootstrap_of_a_few_unequal_clusters_covers_less_than_random_subsets
 def test_intervals_that_promise_too_much_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The campaign fails where the product's intervals are too narrow: here, of rows."""
     monkeypatch.setitem(coverage.LINES, PRODUCT, LINES["rows"])
-    cells = measured("c100", 30, [PRODUCT])
+    cells = measured("c100", 15, [PRODUCT])
     told = coverage.outside(cells)
     assert any(line.startswith("OUTSIDE c100, percent: ") for line in told)
     assert coverage.undecided("c100", cells["c100", PRODUCT]) == []

@@ -212,8 +212,14 @@ def test_the_same_milliseconds_everywhere_are_certain() -> None:
         assert latency_interval(counts, Draws(300, seed=1, iterations=400), q) == Milliseconds(123, 123)
 
 
-def test_p95_of_seven_units_has_no_upper_end_because_127_subsets_hold_no_half_percent() -> None:
+def test_with_too_few_draws_for_half_a_percent_the_largest_is_the_upper_end_of_p95() -> None:
     ms = np.arange(7_000, dtype=np.int64)
-    for units, is_open in ((7, True), (8, False)):
-        found = latency_interval(counted(ms, ms % units, units), Draws(units, seed=1, iterations=2000), P95)
-        assert (found.high is None) == is_open
+    for units, draws in ((6, Draws(6, seed=1, iterations=2)), (7, Draws(7, seed=1, iterations=2))):  # 63 and 127
+        counts = counted(ms, ms % units, units)
+        _, high_bin = quantile_interval(counts, draws, P95, 40, draws.count + 1)
+        found = latency_interval(counts, draws, P95)
+        assert high_bin is not None
+        assert found.high == max(bin_high(high_bin), bin_high(bin_of(6_687)))
+    for iterations, is_open in ((38, True), (40, False)):
+        found = latency_interval(counted(ms, ms % 20, 20), Draws(20, seed=1, iterations=iterations), P95)
+        assert (found.low is None, found.high is None) == (is_open, is_open)
