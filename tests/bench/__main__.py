@@ -17,6 +17,8 @@ from tests.bench.report import Row, markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / ".data" / "bench.md"
+#: What `tests.campaign.coverage` found when it last ran: half an hour's work, which is not done here.
+COVERAGE = ROOT / ".data" / "coverage.md"
 #: By module, what it races.
 RACES = {
     "decide": "One decision by the number of routes",
@@ -26,6 +28,8 @@ RACES = {
     "loading": "A new version: compiling, reading, memory",
     "paths": "Matching paths",
     "freshness": "A change until other processes decide by it",
+    "replay": "A replay of a long log",
+    "resampling": "Intervals by resampling",
 }
 
 
@@ -50,6 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"  {'FAILED' if code else 'done'} after {time.monotonic() - began:.0f} s\n", flush=True)
     table = f"{machine}{', quick' if given.quick else ''}\n\n{markdown(rows)}\n"
     print(table)
+    if COVERAGE.exists():
+        print(f"How often intervals contain what is true, as measured before\n\n{COVERAGE.read_text(encoding='utf-8')}")
     if given.only == list(RACES):
         TABLE.parent.mkdir(exist_ok=True)
         TABLE.write_text(table, encoding="utf-8")
@@ -63,7 +69,9 @@ def run(name: str, arguments: list[str]) -> tuple[list[Row], int]:
     rows: list[Row] = []
     malformed = False
     command = [sys.executable, "-m", f"tests.bench.{name}", *arguments]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    # As the settings of the application have it.
+    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             try:

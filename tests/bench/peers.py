@@ -6,18 +6,16 @@ the call for one request, from a prebuilt context or from the prebuilt facts tha
 """
 
 import importlib.metadata
-import os
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from routes.engine import Engine
+from tests.bench.environment import python_of, run_inside
 from tests.bench.report import Row, held, microseconds, not_run, say, tell, times
 from tests.bench.timing import race
-from tests.bench.workload import ROOT, TOOLS, NotHereError, Workload, answers_of, context_of, must_agree, shared_module
+from tests.bench.workload import NotHereError, Workload, answers_of, context_of, must_agree, shared_module
 
 #: By the name of the adapter, the distribution at the version that was raced when the goals were set.
 PINNED = {
@@ -35,13 +33,11 @@ PINNED = {
 }
 #: Of the adapters, one is no engine: the SDK around the plain loop shows what the SDK alone costs.
 NO_ENGINE = "openfeature+naive"
-ENVIRONMENT = TOOLS / "peers"
 #: How many times faster than the fastest, by the number of routes.
 GOALS = {100: 40, 1_000: 150}
 REQUESTS = 4
 #: Whoever needs so many times as long as the fastest peer is asked once and not raced.
 FAR_BEHIND = 20
-INSTALL_SECONDS = 300
 
 
 class Race(NamedTuple):
@@ -67,56 +63,12 @@ ENGINE, WITH_CONTEXT = "engine", "engine, its context built for each request"
 def main() -> int:
     try:
         shared_module("rules_workload")
-        python = _python_of_peers()
+        python = python_of("peers", list(PINNED.values()))
     except NotHereError as error:
         for size, goal in GOALS.items():
             not_run(_what(Race(size, "none", 0.0)), f">= {goal}x", str(error))
         return 0
-    inside = [python, "-m", "tests.bench.peers", "--inside", *sys.argv[1:]]
-    return subprocess.run(inside, cwd=ROOT, env=_clean() | {"PYTHONPATH": str(ROOT)}, check=False).returncode
-
-
-def _python_of_peers() -> str:
-    """The Python of the peers' environment, which is made where it is not as pinned. Raises `NotHereError`."""
-    python = ENVIRONMENT / "bin" / "python"
-    stamp, wanted = ENVIRONMENT / "pinned", "\n".join([sys.version, *PINNED.values()])
-    if stamp.exists() and stamp.read_text() == wanted:
-        return str(python)
-    uv = shutil.which("uv") or shutil.which("uv", path=str(TOOLS / "bin"))
-    say(f"installing the peers in {ENVIRONMENT.relative_to(ROOT)}")
-    if uv:
-        make = [uv, "venv", "--quiet", "--clear", "--no-python-downloads", "--python", sys.executable, ENVIRONMENT]
-        install = [uv, "pip", "install", "--quiet", "--python", python]
-    else:
-        make = [sys.executable, "-m", "venv", "--clear", ENVIRONMENT]
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if problem := _fails(make):
-        raise NotHereError(f"no environment for the peers: {problem}")
-    if _fails([*install, *PINNED.values()]):
-        # One that cannot be had shall not keep the others away.
-        missing = [pinned for pinned in PINNED.values() if _fails([*install, pinned])]
-        if len(missing) == len(PINNED):
-            raise NotHereError("none of the peers can be installed")
-        say(f"not installed: {', '.join(missing)}")
-    else:
-        stamp.write_text(wanted)
-    return str(python)
-
-
-def _fails(command: list[Any]) -> str | None:
-    """The last line of what a failing command says, None where it succeeds."""
-    try:
-        run = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=_clean(), timeout=INSTALL_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        return f"no end after {INSTALL_SECONDS} s"
-    return (run.stderr.strip().splitlines() or ["it does not say why"])[-1] if run.returncode else None
-
-
-def _clean() -> dict[str, str]:
-    """The environment without what points at the project's own packages."""
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return run_inside(python, "tests.bench.peers", "--inside", *sys.argv[1:]).returncode
 
 
 # --- In the peers' ----------------------------------------------------------------------------------------------------

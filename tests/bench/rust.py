@@ -1,4 +1,4 @@
-"""The linear scan in Rust over the shared workload, beside a race in Python."""
+"""Programs in Rust: how one is compiled and run, and the linear scan over the shared workload beside a race in Python."""
 
 import hashlib
 import os
@@ -16,13 +16,14 @@ from tests.bench.workload import SHARED, TOOLS, NotHereError, Workload, must_agr
 
 #: Conditions as an enumeration over strings, as one writes it; and everything interned to integers beforehand.
 RUST, TUNED_RUST = "Rust scan", "tuned Rust scan"
+SCAN = "rules_linear"
 
 
 @cache
 def missing() -> str | None:
     """Why the scan cannot run here, None where it can."""
     try:
-        _program()
+        program_of(SCAN)
     except NotHereError as error:
         return str(error)
     return None
@@ -43,14 +44,15 @@ def race_beside_rust(
     return took | {name: sum(scan[name] for scan in scans) / len(scans) for name in (scans[0] if scans else ())}
 
 
-def _program() -> Path:
-    source = SHARED / "rules_linear.rs"
+def program_of(name: str) -> Path:
+    """The program of a source in the shared folder, compiled where it is not yet. Raises `NotHereError`."""
+    source = SHARED / f"{name}.rs"
     if not source.exists():
         raise NotHereError(f"../shared/bench/{source.name} is not here")
     compiler = shutil.which("rustc")
     if compiler is None:
         raise NotHereError("rustc is not here")
-    program = TOOLS / f"rules_linear-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
+    program = TOOLS / f"{name}-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
     if not program.exists():
         TOOLS.mkdir(exist_ok=True)
         made = program.with_suffix(f".{os.getpid()}")
@@ -61,14 +63,19 @@ def _program() -> Path:
     return program
 
 
+def run_program(program: Path, *arguments: str) -> tuple[str, float]:
+    """What a program of one thread prints, and the share of the time of day that the processor spent on it: a program
+    reads the time of day, and what others took of the processor meanwhile is not its own."""
+    start, spent = time.perf_counter(), _spent_by_children()
+    run = subprocess.run([program, *arguments], capture_output=True, text=True, check=True)
+    return run.stdout, min(1.0, (_spent_by_children() - spent) / (time.perf_counter() - start))
+
+
 def _scan(workload: Workload, right: list[int]) -> dict[str, float]:
     with tempfile.NamedTemporaryFile("w", suffix=".tsv") as file:
         shared_module("rules_workload").dump_tsv(workload.rules, workload.requests, file.name)
-        start, spent = time.perf_counter(), _spent_by_children()
-        run = subprocess.run([_program(), file.name], capture_output=True, text=True, check=True)
-        # It reads the time of day; what others took of the processor meanwhile is not its own.
-        share = min(1.0, (_spent_by_children() - spent) / (time.perf_counter() - start))
-    idiomatic_ns, tuned_ns, answers = run.stdout.split()
+        told, share = run_program(program_of(SCAN), file.name)
+    idiomatic_ns, tuned_ns, answers = told.split()
     must_agree(f"The {RUST}", [int(answer) for answer in answers.split(",")], right)
     return {RUST: float(idiomatic_ns) * share * 1e-9, TUNED_RUST: float(tuned_ns) * share * 1e-9}
 

@@ -7,7 +7,8 @@ import pytest
 
 from routes.engine import Engine
 from tests.bench import __main__ as bench
-from tests.bench import workload
+from tests.bench import environment, workload
+from tests.bench.environment import python_of
 from tests.bench.keywords import EXTRA, without_extra
 from tests.bench.peers import PINNED
 from tests.bench.report import Row, markdown
@@ -84,6 +85,40 @@ def test_within_the_race_without_the_extra_it_cannot_be_imported():
     with without_extra(), pytest.raises(ImportError):
         import_module(EXTRA)
     import_module(EXTRA)
+
+
+# --- Environments -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def installs(monkeypatch, tmp_path):
+    """The commands that make an environment, which are not run; those that name `nowhere` fail."""
+    commands = []
+
+    def fails(command):
+        commands.append([str(word) for word in command])
+        (tmp_path / "some").mkdir(exist_ok=True)
+        return "it is not there" if "nowhere==1" in command else None
+
+    monkeypatch.setattr(environment, "TOOLS", tmp_path)
+    monkeypatch.setattr(environment, "_fails", fails)
+    return commands
+
+
+def test_an_environment_is_made_once_and_again_when_something_else_is_pinned(installs):
+    assert python_of("some", ["one==1"]) == python_of("some", ["one==1"])
+    assert len(installs) == 2
+    python_of("some", ["one==2"])
+    assert installs[3][-1] == "one==2"
+
+
+def test_what_cannot_be_installed_keeps_the_others_not_away_and_is_tried_again(installs, capsys):
+    for _ in range(2):
+        python_of("some", ["nowhere==1", "one==1"])
+    assert "not installed: nowhere==1" in capsys.readouterr().out
+    assert [command[-1] for command in installs].count("one==1") == 4
+    with pytest.raises(NotHereError, match="none of the some"):
+        python_of("some", ["nowhere==1"])
 
 
 # --- Timing -----------------------------------------------------------------------------------------------------------
@@ -182,6 +217,7 @@ def outcomes(monkeypatch, tmp_path):
     found = dict.fromkeys(bench.RACES, ([ROW], 0))
     monkeypatch.setattr(bench, "run", lambda name, _: found[name])
     monkeypatch.setattr(bench, "TABLE", tmp_path / "data" / "bench.md")
+    monkeypatch.setattr(bench, "COVERAGE", tmp_path / "data" / "coverage.md")
     return found
 
 
@@ -201,6 +237,15 @@ def test_a_race_that_fails_makes_the_run_fail_and_the_others_still_count(outcome
 def test_a_run_of_some_races_leaves_the_table_as_it_was(outcomes):
     assert bench.main(["--only", "decide"]) == 0
     assert not bench.TABLE.exists()
+
+
+def test_the_coverage_that_was_measured_before_is_shown_where_there_is_any(outcomes, capsys):
+    bench.main([])
+    assert "contain what is true" not in capsys.readouterr().out
+    bench.COVERAGE.write_text("| a2000 | 94.6 |")
+    bench.main([])
+    assert "contain what is true, as measured before\n\n| a2000 | 94.6 |" in capsys.readouterr().out
+    assert "a2000" not in bench.TABLE.read_text()
 
 
 @pytest.mark.parametrize(
