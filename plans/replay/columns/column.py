@@ -4,7 +4,7 @@ The canonical bytes depend on the values alone: not on who read them, in which c
 """
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -16,6 +16,10 @@ from plans.replay.sure import key_hash, splitmix64
 #: In columns of numbers, flags and codes: nobody knows.
 UNKNOWN: Final = -1
 _WIDTHS = (np.dtype("u1"), np.dtype("<u2"), np.dtype("<u4"))
+
+
+#: Blocks that do not share a vocabulary still share most of its texts.
+_known_hash = lru_cache(maxsize=1 << 17)(key_hash)
 
 
 class Vocabulary:
@@ -30,7 +34,7 @@ class Vocabulary:
     @cached_property
     def hashes(self) -> NDArray[np.uint64]:
         """`key_hash` of each."""
-        return np.fromiter(map(key_hash, self.texts), np.uint64, len(self.texts))
+        return np.fromiter(map(_known_hash, self.texts), np.uint64, len(self.texts))
 
     @cached_property
     def order(self) -> NDArray[np.intp]:

@@ -8,6 +8,7 @@ Those that are absent count as unknown, or as their defaults. Needs pyarrow, whi
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ FILED: Final = {
     "fact_estimated_cost_nano": "fact_estimated_cost_usd",
 }  # fmt: skip
 _REQUIRED: Final = ("request_id", "ts", "model", "requested_model", "input_tokens", "output_tokens")
+_BATCH_ROWS: Final = 4 * BLOCK_ROWS
 _MAX_TOKENS, _MAX_MS, _MAX_NANO = 10**9, 2**31 - 1, 10**18
 _MOST: Final = {
     "input_tokens": _MAX_TOKENS, "output_tokens": _MAX_TOKENS, "cached_tokens": _MAX_TOKENS, "latency_ms": _MAX_MS,
@@ -72,24 +74,27 @@ class ParquetSource:
             yield reader.block(first, pending.take(pending.rows))
 
     def _tables(self, columns: frozenset[str], skip: int) -> Iterator[Any]:
-        """The rows of the window after so many, in pieces of a row group or less."""
-        for file, group, start, stop in self._pieces():
-            if skip >= stop - start:
-                skip -= stop - start
-                continue
-            yield from self._read(file, group, columns, start + skip, stop)
-            skip = 0
+        """The rows of the window after so many, in record batches."""
+        for file, pieces in groupby(self._pieces(), key=lambda piece: piece[0]):
+            left = []
+            for _, group, start, stop in pieces:
+                if skip < stop - start:
+                    left.append((group, start + skip, stop))
+                skip = max(0, skip - (stop - start))
+            if left:
+                yield from self._read(file, columns, left)
 
-    def _read(self, file: Path, group: int, columns: frozenset[str], start: int, stop: int) -> Iterator[Any]:
+    def _read(self, file: Path, columns: frozenset[str], pieces: list[tuple[int, int, int]]) -> Iterator[Any]:
         with self._open(file) as opened:
             wanted = [FILED.get(name, name) for name in columns]
             read = sorted(set(wanted) & set(opened.schema_arrow.names))
-            position = 0
-            for batch in opened.iter_batches(batch_size=1 << 18, row_groups=[group], columns=read):
-                low, high = max(start - position, 0), min(stop - position, batch.num_rows)
-                position += batch.num_rows
-                if low < high:
-                    yield batch.slice(low, high - low)
+            for group, start, stop in pieces:
+                position = 0
+                for batch in opened.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group], columns=read):
+                    low, high = max(start - position, 0), min(stop - position, batch.num_rows)
+                    position += batch.num_rows
+                    if low < high:
+                        yield batch.slice(low, high - low)
 
     def _pieces(self) -> list[tuple[Path, int, int, int]]:
         """(file, row group, first row, row after the last) of what lies in the window. Found by looking at the times
