@@ -5,7 +5,7 @@
 # make bench   what the README's figures come from
 # make campaign PART=name   the long searches for faults, of which the suite runs a share
 
-.PHONY: run example test test-rest test-sqlite test-postgres check bench campaign wheel clean
+.PHONY: run example test test-rest test-browser test-sqlite test-postgres check bench campaign wheel clean
 .DEFAULT_GOAL := help
 
 UV := $(or $(shell command -v uv),.tools/bin/uv)
@@ -36,13 +36,17 @@ example: .venv/synced
 	@test -e .env || $(MAKE) -s .env
 	@$(PY) manage.py replay $(TRACE) --model gpt-4o --routes plans/examples/short-requests.json
 
-# Three at a time also on two cores: much of a test is waiting.
+# Four at a time also on two cores: much of a test is waiting.
 test: .venv/synced
-	@$(MAKE) -s -j3 --output-sync=target test-rest test-postgres test-sqlite
+	@$(MAKE) -s -j4 --output-sync=target test-rest test-browser test-postgres test-sqlite
 
 test-rest: .venv/synced
-	@echo "== Pure rooms, processes, browser"
+	@echo "== Pure rooms, processes"
 	@TEST_DATABASE=none $(PY) -m pytest -q $(ARGS)
+
+test-browser: .venv/synced
+	@echo "== Browser"
+	@TEST_DATABASE=browser $(PY) -m pytest -q $(ARGS)
 
 test-sqlite: .venv/synced
 	@echo "== SQLite"

@@ -24,15 +24,15 @@ TransactionTestCase._fixture_teardown = _teardown_without_triggers
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """TEST_DATABASE names a share: `postgres` and `sqlite` what touches the database, `none` the rest, and the browser."""
+    """TEST_DATABASE names a share: `postgres` and `sqlite` what touches the database, `browser`, and `none`, the rest."""
     if SHARE is None:
         return
     keep, drop = [], []
     for item in items:
         fixtures: Any = getattr(item, "fixturenames", ())
         asks_database = item.get_closest_marker("django_db") or item.get_closest_marker("both_databases")
-        share = "database" if asks_database and "browser" not in fixtures else "none"
-        (keep if (share == "none") == (SHARE == "none") else drop).append(item)
+        shares = {"browser"} if "browser" in fixtures else {"sqlite", "postgres"} if asks_database else {"none"}
+        (keep if SHARE in shares else drop).append(item)
     items[:] = keep
     config.hook.pytest_deselected(items=drop)
 

@@ -29,8 +29,9 @@ _MONEY: Final = frozenset({"cost_nano", "baseline_cost_nano", "fact_estimated_co
 
 #: By database, how microseconds of the epoch and nano-dollars are read, and in which order texts are.
 _TIME: Final = {
-    # Text as "2026-05-01 00:00:00.000001"; whole seconds have no fraction.
-    "sqlite": "CAST(strftime('%%s', {0}) AS INTEGER) * 1000000 + CAST(substr({0} || '.000000', 21, 6) AS INTEGER)",
+    # Text as "2026-05-01 00:00:00.000001"; whole seconds have no fraction. Of the second alone: strftime rounds.
+    "sqlite": "CAST(strftime('%%s', substr({0}, 1, 19)) AS INTEGER) * 1000000"
+    " + CAST(substr({0} || '.000000', 21, 6) AS INTEGER)",
     "postgresql": "(EXTRACT(EPOCH FROM {0}) * 1000000)::bigint",
 }
 _NANO: Final = {

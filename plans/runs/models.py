@@ -153,7 +153,7 @@ class PlanRun(models.Model):
         """How long the phase goes on, by the rate so far; None where nobody knows."""
         if not self.rows_per_second or self.rows_total is None:
             return None
-        return -(-(self.rows_total - self.rows_done) // self.rows_per_second)
+        return max(0, -(-(self.rows_total - self.rows_done) // self.rows_per_second))
 
     @property
     def outcome(self) -> dict[str, Any] | None:

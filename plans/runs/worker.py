@@ -79,10 +79,15 @@ def run_next() -> PlanRun | None:
     except Exception as error:
         # Whatever else is wrong is wrong with this plan, and must not keep the others waiting.
         log.exception("plan %s failed", plan.pk)
-        _finish(plan, fence, State.FAILED, "plan.failed", failure=f"{type(error).__name__}: {error}"[:2000])
+        _finish(plan, fence, State.FAILED, "plan.failed", failure=_storable(f"{type(error).__name__}: {error}"))
         return plan
     _finish(plan, fence, State.PROJECTED, "plan.projected", result=result, projected_at=timezone.now())
     return plan
+
+
+def _storable(text: str) -> str:
+    """The text without what a database does not take: an error may quote whatever it met."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")[:2000]
 
 
 def _claim() -> PlanRun | None:
@@ -99,7 +104,9 @@ def _claim() -> PlanRun | None:
             rows_per_second=0,
         )
         if claimed:
+            fence = plan.fence + 1
             plan.refresh_from_db()
+            plan.fence = fence  # this claim's, whoever has the row by now
             return plan
     return None
 

@@ -72,7 +72,7 @@ class Mapping:
         ours = self.columns[theirs]
         if ours == "":
             return None
-        return (ours, COLUMNS[ours]) if ours == theirs else MAPPED[ours]
+        return (ours, COLUMNS[ours]) if ours == theirs and ours in COLUMNS else MAPPED[ours]
 
     def problem(self, columns: Sequence[str]) -> str | None:
         """Why a file whose header has these columns cannot be read so, or None."""

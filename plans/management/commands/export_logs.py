@@ -33,8 +33,10 @@ class Command(BaseCommand):
             )
         except ImportError:
             raise CommandError("Writing Parquet needs pyarrow: uv sync --group parquet") from None
+        except FileExistsError as error:
+            raise CommandError(str(error)) from None
         except OSError as error:
-            raise CommandError(f"Nothing more could be written: {error}") from None
+            raise CommandError(f"Nothing more could be written, and plans do not see what was: {error}") from None
         self.stdout.write(f"{rows:,} rows in {folder}.")
 
     def _org(self, ref: str) -> Organization:

@@ -1,6 +1,6 @@
 """Writing a log as a Parquet dataset, as `parquet` reads it."""
 
-import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -20,13 +20,16 @@ WRITTEN: Final = tuple(name for name in COLUMNS if name != "prompt")
 
 
 def write_dataset(source: Source, folder: Path, on_block: Callable[[int], None] | None = None) -> int:
-    """Write all rows to new files of an empty folder, which is made; answers how many rows. A file that is there is
-    whole. `on_block` hears how many rows were written so far. Raises `FileExistsError` where there are files already."""
+    """Write all rows to files of a new folder; answers how many rows. The folder is there once all of it is: until then
+    its name ends in `.unfinished`, and what an interrupted run left under that name is written anew. `on_block` hears how
+    many rows were written so far. Raises `FileExistsError` where the folder exists."""
     import pyarrow.parquet as parquet
 
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.glob("*.parquet")):
-        raise FileExistsError(f"{folder.name} has *.parquet already; a dataset is written anew.")
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists already. Move it away or delete it; then all rows are written anew.")
+    whole, folder = folder, folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     rows = 0
     pending: list[Any] = []
 
@@ -34,13 +37,12 @@ def write_dataset(source: Source, folder: Path, on_block: Callable[[int], None] 
         if not pending:
             return
         first = rows - sum(table.num_rows for table in pending)
-        unfinished = folder / f"{first:012d}.unfinished"
+        file = folder / f"{first:012d}.parquet"
         # Numbers differ from row to row, and plain ones are read three times as fast; as are decimals as integers.
         layout = {"compression": "zstd", "use_dictionary": sorted(CODED), "store_decimal_as_integer": True}
-        with parquet.ParquetWriter(unfinished, pending[0].schema, **layout) as writer:
+        with parquet.ParquetWriter(file, pending[0].schema, **layout) as writer:
             for table in pending:
                 writer.write_table(table)
-        os.replace(unfinished, folder / f"{first:012d}.parquet")
         pending.clear()
 
     for block in source.blocks(frozenset(WRITTEN)):
@@ -51,6 +53,7 @@ def write_dataset(source: Source, folder: Path, on_block: Callable[[int], None] 
         if on_block is not None:
             on_block(rows)
     flush()
+    folder.rename(whole)
     return rows
 
 

@@ -124,7 +124,8 @@ class ParquetSource:
                 for name in schema.names
                 if name in CODED and name != "embedding" and not pyarrow.types.is_null(schema.field(name).type)
             ]
-            opened = parquet.ParquetFile(file, read_dictionary=texts, memory_map=True)
+            # Not as a memory map: a file that shrinks while it is read would end the process.
+            opened = parquet.ParquetFile(file, read_dictionary=texts)
         except (OSError, pyarrow.ArrowException) as error:
             raise UnreadableLog(f"{file.name} cannot be read: {error}") from None
         if lacking := [name for name in _REQUIRED if name not in schema.names]:
@@ -194,6 +195,8 @@ class _Reader:
         if name in FLAGS:
             return Numbers(_integers(chunks, "int8"))
         if name in TEXTS:
+            if name in _REQUIRED and chunks.null_count:
+                raise ValueError("is empty in some rows")
             return _texts(chunks)
         if name == "embedding":
             return Coded.of([_embedding(value) for value in chunks.to_pylist()])

@@ -97,6 +97,13 @@ def test_a_time_without_a_zone_is_utc_where_that_is_said(cell: str, expected: da
     assert isinstance(item, Refusal) if expected is None else isinstance(item, Row) and item.values["ts"] == expected
 
 
+def test_a_column_that_has_the_name_of_a_unit_is_read_in_that_unit() -> None:
+    for name in MAPPED:
+        target = Mapping.of_texts([f"{name}={name}"], []).target(name)
+        assert target is not None
+        assert target[0] in COLUMNS
+
+
 @pytest.mark.parametrize(
     ("maps", "sets", "reason"),
     [

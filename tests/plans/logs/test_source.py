@@ -125,8 +125,8 @@ def test_a_dataset_gives_the_blocks_of_the_database(
     org: Organization, logged: list[LogRow], block_rows: int, tmp_path: Path
 ) -> None:
     database = DatabaseSource(org.pk, WINDOW, block_rows=100)
-    assert write_dataset(database, tmp_path) == 300
-    files = ParquetSource(tmp_path, WINDOW, block_rows=block_rows)
+    assert write_dataset(database, tmp_path / "log") == 300
+    files = ParquetSource(tmp_path / "log", WINDOW, block_rows=block_rows)
     assert files.count() == 300
     assert digests(files) == digests(DatabaseSource(org.pk, WINDOW, block_rows=block_rows))
 
@@ -135,12 +135,15 @@ def test_reading_begins_anywhere_and_ends_with_the_window(
     org: Organization, logged: list[LogRow], tmp_path: Path
 ) -> None:
     database = DatabaseSource(org.pk, WINDOW, block_rows=50)
-    write_dataset(database, tmp_path)
+    write_dataset(database, tmp_path / "log")
     window = (START + timedelta(seconds=11), START + timedelta(seconds=61, microseconds=500_000))
     inside = [row for row in rows() if window[0] <= row.ts < window[1]]
     assert 100 < len(inside) < 200
     expected = digests(MemorySource(inside, block_rows=50))
-    for source in (DatabaseSource(org.pk, window, block_rows=50), ParquetSource(tmp_path, window, block_rows=50)):
+    for source in (
+        DatabaseSource(org.pk, window, block_rows=50),
+        ParquetSource(tmp_path / "log", window, block_rows=50),
+    ):
         assert source.count() == len(inside)
         assert digests(source) == expected
         blocks = list(source.blocks(frozenset(WRITTEN)))
@@ -159,10 +162,10 @@ def test_a_plan_has_the_same_bytes_from_every_source(org: Organization, logged: 
         l2_ttl_seconds=60, l2_priced_threshold=0.9,
     )  # fmt: skip
     database = DatabaseSource(org.pk, WINDOW)
-    write_dataset(database, tmp_path)
+    write_dataset(database, tmp_path / "log")
     answers = {
         canonical_bytes(replay(source, question))
-        for source in (database, ParquetSource(tmp_path, WINDOW), MemorySource(logged))
+        for source in (database, ParquetSource(tmp_path / "log", WINDOW), MemorySource(logged))
     }
     assert len(answers) == 1
     assert sha256(answers.pop()).hexdigest() == ANSWER
@@ -182,6 +185,33 @@ def test_money_and_times_arrive_to_the_last_digit(org: Organization) -> None:
     names = ("cost_nano", "baseline_cost_nano", "fact_estimated_cost_nano")
     assert [int(block.numbers(name)[0]) for name in names] == [1, 123_456_123_456_789, 10**15 - 1]
     assert int(block.numbers("ts")[0]) % 1_000_000 == 1
+
+
+@pytest.mark.parametrize("fraction", [0, 1, 499_999, 999_499, 999_500, 999_999])
+def test_a_time_is_read_as_it_was_stored_and_no_row_is_skipped(org: Organization, fraction: int) -> None:
+    """SQLite's own functions round to milliseconds; a block that ended with such a row lost those after it."""
+    at = START + timedelta(microseconds=fraction)
+    bare = {"model": "m", "requested_model": "m", "input_tokens": 1, "output_tokens": 1}
+    logged = [LogRow(request_id=f"r{n}", ts=at + timedelta(milliseconds=n // 2), **bare) for n in range(8)]
+    stored(org, logged)
+    source = DatabaseSource(org.pk, WINDOW, block_rows=3)
+    assert digests(source, ("ts", "request_id")) == digests(MemorySource(logged, block_rows=3), ("ts", "request_id"))
+
+
+def test_an_export_that_was_interrupted_is_seen_by_nobody_and_written_anew(
+    org: Organization, logged: list[LogRow], tmp_path: Path
+) -> None:
+    def stop(rows: int) -> None:
+        raise KeyboardInterrupt
+
+    database = DatabaseSource(org.pk, WINDOW, block_rows=50)
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(database, tmp_path / str(org.pk), stop)
+    with override_settings(LOG_DATASETS=str(tmp_path)):
+        assert isinstance(source_of(org.pk, WINDOW), DatabaseSource)
+        assert write_dataset(database, tmp_path / str(org.pk)) == 300
+        assert source_of(org.pk, WINDOW).count() == 300
+    assert [path.name for path in tmp_path.iterdir()] == [str(org.pk)]
 
 
 def test_the_prompt_is_read_where_bodies_are_stored(org: Organization) -> None:
@@ -273,6 +303,7 @@ def test_metadata_that_no_engine_could_be_given_is_unknown(tmp_path: Path) -> No
         ({"latency_ms": [2**31, 1]}, "latency_ms"),
         ({"cost_usd": [1e9 + 1, 1]}, "cost_usd"),
         ({"metadata": ["{", "{}"]}, "metadata"),
+        ({"request_id": ["a", None]}, "request_id.*is empty"),
     ],
 )
 def test_what_is_wrong_with_a_dataset_is_said_by_column(tmp_path: Path, columns: dict[str, Any], message: str) -> None:

@@ -130,6 +130,7 @@ def test_the_time_left_is_that_of_the_rows_left_at_the_rate_so_far() -> None:
     assert PlanRun(rows_done=40, rows_total=100, rows_per_second=25).seconds_left == 3
     assert PlanRun(rows_done=40, rows_total=100).seconds_left is None
     assert PlanRun(rows_per_second=25).seconds_left is None
+    assert PlanRun(rows_done=150, rows_total=100, rows_per_second=25).seconds_left == 0, "the log grew"
 
 
 class Crash(BaseException):
@@ -322,3 +323,11 @@ def test_the_command_runs_what_waits_and_stops(org: Organization, capsys: Any) -
     queued(org)
     call_command("worker", "--once")
     assert ": projected" in capsys.readouterr().out
+
+
+def test_an_error_that_quotes_what_no_database_stores_fails_the_plan_and_not_the_worker(org: Organization) -> None:
+    plan = queued(org)
+    with patch("plans.runs.worker.survey", side_effect=ValueError("it says \0 and \ud800")):
+        worker.run_next()
+    plan.refresh_from_db()
+    assert (plan.state, plan.failure) == ("failed", "ValueError: it says \N{REPLACEMENT CHARACTER} and ?")
