@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -55,23 +55,33 @@ class LostLease(Exception):
     """The plan was cancelled, or another worker has it: this one stops and writes nothing."""
 
 
+class Stopped(Exception):
+    """The worker was asked to stop: the plan goes back to the queue, with what was found so far."""
+
+
 class MissingVersion(PlansError):
     """The routes that the plan stands on are not kept any more."""
 
     code = "missing_version"
 
 
-def run_next() -> PlanRun | None:
-    """Claim the plan that waits longest, run it, and answer it; None where none waits."""
+def run_next(stop: threading.Event | None = None) -> PlanRun | None:
+    """Claim the plan that waits longest, run it, and answer it; None where none waits. Once `stop` is set, the run ends
+    after the block of rows it is at, and the plan waits for another worker."""
     plan = _claim()
     if plan is None:
         return None
     fence = plan.fence
     try:
         with _heartbeat(plan) as is_lost:
-            result = _replay(plan, is_lost)
+            result = _replay(plan, is_lost, stop or threading.Event())
     except LostLease:
         log.info("plan %s was taken away or cancelled", plan.pk)
+        return plan
+    except Stopped:
+        with suppress(InvalidState):  # cancelled, or another worker's, by now
+            plan.state = State.RUNNING
+            move(plan, State.QUEUED, fence=fence, lease_until=None, lease_owner="", rows_per_second=0)
         return plan
     except (OperationalError, InterfaceError):
         # The database is away, which says nothing about the plan: the lease runs out, and it is taken up again.
@@ -114,7 +124,7 @@ def _claim() -> PlanRun | None:
 # --- One plan -------------------------------------------------------------------------------------------------------
 
 
-def _replay(plan: PlanRun, is_lost: threading.Event) -> str:
+def _replay(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> str:
     """The result, as canonical JSON."""
     today = _content_at(plan)
     live = would_be_live(today["routes"], plan.proposed_routes, plan.mode)
@@ -132,7 +142,7 @@ def _replay(plan: PlanRun, is_lost: threading.Event) -> str:
         l2_threshold_sweep=tuple(plan.l2_threshold_sweep),
         l2_priced_threshold=plan.l2_priced_threshold,
     )
-    result = _asked(plan, question, source_of(plan.org_id, window))
+    result = _asked(plan, question, source_of(plan.org_id, window), stop)
     if is_lost.is_set():
         raise LostLease
     result["proposed_routes"] = live
@@ -145,12 +155,12 @@ def _replay(plan: PlanRun, is_lost: threading.Event) -> str:
     return canonical_bytes(result).decode()
 
 
-def _asked(plan: PlanRun, question: Question, source: Source) -> dict[str, Any]:
+def _asked(plan: PlanRun, question: Question, source: Source, stop: threading.Event) -> dict[str, Any]:
     """The answer of the replay. Raises `LogChanged` where the log does not hold still."""
     begun = _begun(plan, question)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            found, sums = _passes(plan, question, source, *begun)
+            found, sums = _passes(question, source, _Progress(plan, question.key(), source.count(), stop), *begun)
             check(found, sums)
         except LogChanged:
             if attempt == ATTEMPTS:
@@ -163,9 +173,8 @@ def _asked(plan: PlanRun, question: Question, source: Source) -> dict[str, Any]:
 
 
 def _passes(
-    plan: PlanRun, question: Question, source: Source, begun: Survey | None, sums: Partial | None
+    question: Question, source: Source, progress: "_Progress", begun: Survey | None, sums: Partial | None
 ) -> tuple[Survey, Partial]:
-    progress = _Progress(plan, question.key(), source.count())
     if begun is None or sums is None:
         begun = resumable(question, source, begun)
         progress.begin(Phase.SURVEY, begun.rows)
@@ -203,8 +212,9 @@ def _begun(plan: PlanRun, question: Question) -> tuple[Survey | None, Partial | 
 class _Progress:
     """Writes how far the worker is, and what it found, into the plan's row."""
 
-    def __init__(self, plan: PlanRun, key: bytes, rows_total: int) -> None:
+    def __init__(self, plan: PlanRun, key: bytes, rows_total: int, stop: threading.Event) -> None:
         self._plan = plan
+        self._stop = stop
         self._key = key
         self._rows_total = rows_total
         self._phase = Phase.SURVEY
@@ -220,13 +230,16 @@ class _Progress:
         now = time.monotonic()
         rate = round((rows_done - self._before) / max(now - self._began, 0.001))
         more: dict[str, Any] = {"rows_done": rows_done, "rows_per_second": min(rate, 2**31 - 1)}
-        is_time = now - self._saved >= self._cost / CHECKPOINT_SHARE
+        is_last = self._stop.is_set()
+        is_time = is_last or now - self._saved >= self._cost / CHECKPOINT_SHARE
         if is_time:
             more["checkpoint"] = self._key + found()
         _report(self._plan, **more)
         if is_time:
             self._saved = time.monotonic()
             self._cost = self._saved - now
+        if is_last:
+            raise Stopped
 
 
 @contextmanager

@@ -25,7 +25,7 @@ class Command(BaseCommand):
                 signal.signal(name, lambda *_: stop.set())
         while not stop.is_set():
             try:
-                plan = run_next()
+                plan = run_next(stop)
             except (OperationalError, InterfaceError) as error:
                 # The database is away; it comes back or an operator stops us. A plan that ran is taken up again.
                 self.stderr.write(f"database: {error}".strip())

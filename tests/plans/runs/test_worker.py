@@ -1,6 +1,7 @@
 """The worker: one plan at a time, by a lease that can be lost."""
 
 import itertools
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -260,8 +261,8 @@ def test_a_lost_worker_is_replaced_and_its_late_result_is_refused(org: Organizat
     plan = queued(org)
     original = worker._replay
 
-    def slow(running: PlanRun, is_lost: Any) -> str:
-        result = original(running, is_lost)
+    def slow(running: PlanRun, *events: Any) -> str:
+        result = original(running, *events)
         # The lease ends while this worker sleeps; another one takes the plan and finishes it.
         PlanRun.objects.filter(pk=plan.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
         with patch("plans.runs.worker._replay", original):
@@ -283,8 +284,8 @@ def test_a_worker_whose_plan_another_one_is_running_writes_nothing(org: Organiza
     plan = queued(org)
     original = worker._replay
 
-    def overtaken(running: PlanRun, is_lost: Any) -> str:
-        result = original(running, is_lost)
+    def overtaken(running: PlanRun, *events: Any) -> str:
+        result = original(running, *events)
         PlanRun.objects.filter(pk=plan.pk).update(fence=F("fence") + 1)
         return result
 
@@ -331,3 +332,26 @@ def test_an_error_that_quotes_what_no_database_stores_fails_the_plan_and_not_the
         worker.run_next()
     plan.refresh_from_db()
     assert (plan.state, plan.failure) == ("failed", "ValueError: it says \N{REPLACEMENT CHARACTER} and ?")
+
+
+@pytest.mark.parametrize("report", [2, 4, 7, 9])
+def test_a_worker_that_is_asked_to_stop_gives_the_plan_back_with_what_it_found(org: Organization, report: int) -> None:
+    with in_blocks(10):
+        expected = undisturbed(org)
+        plan = queued(org, routes=[FIXED])
+        stop = threading.Event()
+        # Even where checkpoints are seldom.
+        with (
+            patch("plans.runs.worker._report", Watched(report - 1, stop.set)),
+            patch("plans.runs.worker.CHECKPOINT_SHARE", 1e-9),
+        ):
+            worker.run_next(stop)
+        plan.refresh_from_db()
+        assert (plan.state, plan.lease_until, plan.checkpoint is None) == ("queued", None, False)
+        watched = Watched(0, lambda: None)
+        with patch("plans.runs.worker._report", watched):
+            assert worker.run_next() is not None
+    plan.refresh_from_db()
+    assert plan.result == expected
+    begun = next(progress for progress in watched.seen if "phase" in progress)
+    assert begun["rows_done"] == {2: 10, 4: 30, 7: 10, 9: 30}[report]
