@@ -90,6 +90,7 @@ def plan(request: HttpRequest, id: str) -> HttpResponse:
             "answer": answer(run),
             "result": (result := run.outcome),
             **_open(result),
+            "hit_rate": f"{(result or {}).get('aggregates', {}).get('cache_hit_rate_projected') or 0:.1%}",
             "latencies": latency_rows(result) if result else [],
             "by_route": [
                 {**row, "interval": ends_text(row.get("savings_usd_95"))} for row in result["per_route_breakdown"]

@@ -41,8 +41,12 @@ def answer_of(result: dict[str, Any]) -> Answer:
     if percent is not None:
         headline += f" ({abs(percent):.1f}%)"
     headline += f" on {result['sample_size']:,} requests"
+    if unpriced := totals["requests_unprice_able"]:
+        headline += f"; {unpriced:,} of them have no known price and count as unchanged"
     usd, pct = result["confidence_intervals"]["savings_usd_95"], result["confidence_intervals"]["savings_pct_95"]
     if usd is None or None in usd or None in pct:
+        if not totals["total_current_cost_usd"]:
+            return Answer(headline, verdict, "Today's routes cost nothing here, and there is no percentage of nothing.")
         return Answer(headline, verdict, "Too little independent traffic for a 95% interval; see the caveats.")
     more = "" if saved >= 0 else "; negative means dearer"
     detail = (

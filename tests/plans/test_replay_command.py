@@ -105,3 +105,10 @@ def test_what_cannot_be_replayed_is_refused_with_what_to_do(log: Path, options: 
     given = [str(log) if option == "LOG" else option for option in options]
     with pytest.raises(CommandError, match=message):
         call_command("replay", *given, routes=EXAMPLE)
+
+
+def test_a_file_of_which_no_record_can_be_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "empty.csv"
+    file.write_text("a,b\n1,2\n")
+    with pytest.raises(CommandError, match="nothing to replay"):
+        call_command("replay", str(file), routes=EXAMPLE)

@@ -74,6 +74,10 @@ class Command(BaseCommand):
             raise CommandError(f"{error.filename} cannot be read: {error.strerror or error}") from error
         except (PlansError, RoutesError, ValueError) as error:
             raise CommandError(str(error)) from error
+        if not rows:
+            raise CommandError(
+                "No record could be read, so there is nothing to replay. What is wrong: import_logs --preview"
+            )
         result = replay(MemorySource(rows), question)
         if options["json"]:
             self.stdout.write(canonical_bytes(result).decode())
