@@ -12,11 +12,12 @@ from django.conf import settings
 from django.db import connection
 
 from plans.logs.models import RequestLog
-from plans.replay.columns import BLOCK_ROWS, Block, Cursor, Source
+from plans.replay.columns import BLOCK_ROWS, Block, Cursor, LogChanged, Source
 from plans.replay.columns.block import CODED, FLAGS, NUMBERS, metadata_text, time_of
 from plans.replay.columns.column import Coded, Column, Numbers, Texts
 from plans.replay.columns.parquet import ParquetSource
 from plans.replay.columns.source import BEGINNING
+from plans.replay.columns.spooled import LONG, LONG_ROWS, SpooledColumn
 from routes.engine import RequestContext
 from routes.engine.canonical import canonical_bytes
 
@@ -39,6 +40,8 @@ _NANO: Final = {
     "sqlite": "CAST(ROUND({0} * 1000000000) AS INTEGER)",
     "postgresql": "({0} * 1000000000)::bigint",
 }
+#: A route decided who serves, unless it was paused or the request outside its share; or the default did.
+_ROUTED: Final = "({0} IS NOT NULL AND {1} NOT IN ('paused', 'control')) OR {1} = 'default'"
 _FLAG: Final = {"sqlite": "{0}", "postgresql": "{0}::int"}
 _JSON: Final = {"sqlite": "{0}", "postgresql": "{0}::text"}
 _IN_BYTES: Final = {"sqlite": "{0}", "postgresql": '{0} COLLATE "C"'}
@@ -66,26 +69,44 @@ class DatabaseSource:
     def count(self) -> int:
         return RequestLog.objects.of(self._org_id).between(*self._window).count()
 
+    def state(self) -> str:
+        return "database"  # no row is ever changed
+
     def blocks(self, columns: frozenset[str], start: Cursor = BEGINNING) -> Iterator[Block]:
-        names = ["ts", "request_id", *sorted(columns - {"ts", "request_id"})]
-        select = ", ".join(map(_selected, names))
+        names = ["ts", "request_id", *sorted(columns - {"ts", "request_id", *LONG})]
+        long = sorted(columns & LONG)
         first, after = start
         is_full = True
         while is_full:
-            with connection.cursor() as cursor:
-                cursor.execute(*self._query(select, after))
-                rows = cursor.fetchall()
+            before = after
+            rows = self._fetched(names, after, self._block_rows)
             is_full = len(rows) == self._block_rows
             if rows:
-                after = rows[-1][:2]
+                after, count = rows[-1][:2], len(rows)
                 values = zip(names, zip(*rows, strict=True), strict=True)
                 del rows
-                block = Block(first, 0, {name: _column(name, column) for name, column in values})
-                block.rows = len(block.column("ts"))
-                yield block
-                first += block.rows
+                made = {name: _column(name, column) for name, column in values}
+                yield Block(first, count, {**made, **self._long(long, before, count)})
+                first += count
 
-    def _query(self, select: str, after: tuple[int, str] | None) -> tuple[str, list[Any]]:
+    def _long(self, names: list[str], after: tuple[int, str] | None, count: int) -> dict[str, Coded]:
+        """Columns of long texts of so many rows after this one, of which few are in memory at once."""
+        columns = {name: SpooledColumn() for name in names}
+        while names and count:
+            rows = self._fetched(["ts", "request_id", *names], after, min(count, LONG_ROWS))
+            if not rows:
+                raise LogChanged("Rows went while the log was read. Replay a window that has ended.")
+            for name, values in zip(names, list(zip(*rows, strict=True))[2:], strict=True):
+                columns[name].add(_read_once(_READ[name], values))
+            after, count = rows[-1][:2], count - len(rows)
+        return {name: column.column() for name, column in columns.items()}
+
+    def _fetched(self, names: list[str], after: tuple[int, str] | None, limit: int) -> list[Any]:
+        with connection.cursor() as cursor:
+            cursor.execute(*self._query(", ".join(map(_selected, names)), after, limit))
+            return cursor.fetchall()
+
+    def _query(self, select: str, after: tuple[int, str] | None, limit: int) -> tuple[str, list[Any]]:
         """The next rows after this one. Both conditions on the time are what the index can begin and end at."""
         fields = RequestLog._meta
         org, ts, request_id = map(_quoted, ("org_id", "ts", "request_id"))
@@ -102,7 +123,7 @@ class DatabaseSource:
         table = connection.ops.quote_name(fields.db_table)
         # Only names of our own are written into it.
         return (
-            f"SELECT {select} FROM {table} WHERE {where} ORDER BY {ts}, {in_bytes} LIMIT {self._block_rows}",  # noqa: S608
+            f"SELECT {select} FROM {table} WHERE {where} ORDER BY {ts}, {in_bytes} LIMIT {limit}",  # noqa: S608
             parameters,
         )
 
@@ -115,6 +136,8 @@ def _selected(name: str) -> str:
     """What is selected for a column of blocks: integers, -1 for unknown, or texts."""
     vendor = connection.vendor
     column = _quoted(_STORED.get(name, name))
+    if name == "routed":
+        column = f"({_ROUTED.format(_quoted('matched_route_id'), _quoted('reason'))})"
     if name == "ts":
         return _TIME[vendor].format(column)
     if name in _MONEY:

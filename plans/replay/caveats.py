@@ -1,9 +1,14 @@
 """What to keep in mind with a result: `{code, message, values}` each."""
 
 from collections import Counter
-from typing import Any
+from fractions import Fraction
+from typing import Any, Final
 
+from plans.replay.figures import usd
 from plans.replay.sums.counts import Counts
+
+#: One part in so many is far: 5%.
+_FAR: Final = 20
 
 
 def caveat(code: str, message: str, **values: Any) -> dict[str, Any]:
@@ -56,6 +61,16 @@ def _retiring(retiring: Counter[str]) -> dict[str, Any]:
 
 def _of_rows(counts: Counts) -> list[dict[str, Any]]:
     found = []
+    if (today := counts.current + counts.current_hits) != counts.paid and abs(today - counts.paid) * _FAR > counts.paid:
+        more = "though nothing was paid for them"
+        if counts.paid:
+            more = (
+                f"{abs(Fraction(today, counts.paid) - 1):.0%} {'more' if today > counts.paid else 'less'} than was paid"
+            )
+        text = (
+            f"Under today's routes the requests would have cost {more}: they were routed otherwise then, or fell back."
+        )
+        found.append(caveat("current_differs_from_paid", text, paid_usd=usd(counts.paid), current_usd=usd(today)))
     if counts.refused_now or counts.refused_then:
         text = (
             f"The proposed routes refuse {_requests(counts.refused_then)}, today's {counts.refused_now:,}: they cost"

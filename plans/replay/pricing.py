@@ -115,7 +115,7 @@ class Pricing:
     def cases_of(self, block: Block, now: Nano, then: Nano) -> Nano:
         """By row the number of its case, under decisions by their numbers."""
         asked = [self._names_of(block.coded(name)) for name in ("provider", "model", "requested_model")]
-        served = self._served.of(asked)
+        served = self._served.of([*asked, Codes(_untouched(block), 2)])
         numbers = self._combinations.of(
             [
                 Codes(served, _room(len(self._served.met))),
@@ -142,16 +142,16 @@ class Pricing:
         return Codes(column.per_row(texts, self._texts.number("")), _room(len(self._texts.met)))
 
     def _case(self, served: int, now: int, then: int, era: int) -> Case:
-        provider, model, requested = (self._texts.met[code] for code in self._served.met[served])
+        *codes, is_untouched = self._served.met[served]
+        provider, model, requested = (self._texts.met[code] for code in codes)
         # A time inside the era: between two starts, prices do not change.
         at = time_of(int(self._eras[era - 1]) if era else int(self._eras[0]) - 1 if len(self._eras) else 0)
         by = Served(provider, model)
-        return Case(
-            by,
-            self._side(by, requested, self._now[now], at),
-            self._side(by, requested, self._then[then], at),
-            self._then[then],
+        now_side, then_side = (
+            Side(by, PAID) if is_untouched and _changes_nothing(decision) else self._side(by, requested, decision, at)
+            for decision in (self._now[now], self._then[then])
         )
+        return Case(by, now_side, then_side, self._then[then])
 
     def _side(self, by: Served, requested: str, decision: RouteDecision, at: datetime) -> Side:
         if decision.refusal is not None:
@@ -194,6 +194,19 @@ class Pricing:
         if stands.any():
             now, then = np.where(stands, paid, now), np.where(stands, paid, then)
         return Costs(now, then, stands, over)
+
+
+def _untouched(block: Block) -> Nano:
+    """By row 1 where it was served as the gateway serves what no route changes: no route decided, and nothing failed
+    before. The name asked for may stand for a group of models there; what it stands for is what served."""
+    kinds = block.coded("kind")
+    untouched = kinds.per_row([text == "primary" for text in kinds.vocabulary.texts], 0)
+    untouched[block.numbers("routed") > 0] = 0
+    return untouched
+
+
+def _changes_nothing(decision: RouteDecision) -> bool:
+    return decision.refusal is None and decision.target_model is None and decision.provider is None
 
 
 def _room(size: int) -> int:

@@ -52,7 +52,8 @@ class Projection:
         return self._partial
 
     def add(self, block: Block) -> None:
-        """Project the rows of one more block."""
+        """Project the rows of one more block. Raises `LogChanged` where it is not the one that was surveyed."""
+        self._survey.must_have(block)
         partial, counts = self._partial, self._partial.counts
         for column in self._question.columns - self._surveyed:
             partial.digests[column][block.first] = block.digest(column)
@@ -77,10 +78,13 @@ class Projection:
         self._decider.ask_the_engines(block, decided, _examples(numbers, known))
         costs = self._pricing.costs(block, numbers)
         if hits is not None:
-            costs = costs.with_hits(*hits)
+            without = costs
+            costs = without.with_hits(*hits)
             counts.cache_hits += int(np.count_nonzero(hits[1]))
+            counts.current_hits += total(without.now) - total(costs.now)
         saved = costs.now - costs.then
         counts.sample_size += block.rows
+        counts.paid += total(block.numbers("cost_nano"))
         counts.current += total(costs.now)
         counts.projected += total(costs.then)
         counts.repriced += int(np.count_nonzero(saved))

@@ -15,15 +15,15 @@ from routes.engine import Action, Engine
 from routes.engine.prices import PriceTable
 
 #: Of the replay: changes when the same input may give another result.
-VERSION: Final = "3"
+VERSION: Final = "4"
 #: Similarities, from -1 to 1, at which a semantic cache is tried unless others are asked for.
 L2_THRESHOLDS: Final = (0.85, 0.90, 0.92, 0.95)
 METHODS: Final[tuple[str, ...]] = get_args(Method)
 #: Read whatever is asked.
 _ALWAYS: Final = frozenset({
     "ts", "request_id", "kind", "status", "provider", "model", "requested_model", "input_tokens", "output_tokens",
-    "cached_tokens", "cost_nano", "baseline_cost_nano", "cluster_key", "latency_ms", "cached", "fact_input_tokens",
-    "fact_estimated_cost_nano", "synthetic",
+    "cached_tokens", "cost_nano", "baseline_cost_nano", "cluster_key", "latency_ms", "cached", "routed",
+    "fact_input_tokens", "fact_estimated_cost_nano", "synthetic",
 })  # fmt: skip
 
 
@@ -80,11 +80,12 @@ class Question:
             columns |= {"embedding", "finish_reason"}
         return frozenset(columns)
 
-    def key(self) -> bytes:
-        """Names everything that the sums over rows depend on; 32 bytes. Sums of questions with one key go together."""
+    def key(self, state: str) -> bytes:
+        """Names everything that the sums over rows depend on, with the state of their source; 32 bytes. Sums of questions
+        with one key go together."""
         prices = [(price.provider, price.model, price.retires_on) for price in self.prices.prices]
         asked = (
-            VERSION, self.current.digest, self.proposed.digest, self.prices.digest(), prices, self.window,
+            VERSION, state, self.current.digest, self.proposed.digest, self.prices.digest(), prices, self.window,
             self.l1_ttl_seconds, self.l2_ttl_seconds, self.l2_threshold_sweep, self.l2_priced_threshold,
         )  # fmt: skip
         return sha256(repr(asked).encode()).digest()

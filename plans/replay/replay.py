@@ -26,11 +26,12 @@ def replay(source: Source, question: Question, *, parts: int = 1, executor: Exec
 
     `parts`: into how many the log is cut for the executor. Raises `LogChanged` where rows came or went meanwhile.
     """
+    state = source.state()
     found = survey(question, source)
     executor = Serial() if executor is None else executor
     work = partial(project, question, found, source)
     total = executor.merge(executor.map(work, parts_of(found, parts)))
-    check(found, total)
+    check(found, total, state, source)
     return result_of(question, found, total)
 
 
@@ -51,10 +52,7 @@ def project(question: Question, found: Survey, source: Source, part: Part) -> Pa
     return projection.partial
 
 
-def check(found: Survey, total: Partial) -> None:
-    """Raises `LogChanged` where both passes did not see the same rows."""
-    if found.rows != total.counts.rows:
-        raise LogChanged(
-            f"The log had {found.rows:,} rows in this window, and then {total.counts.rows:,}. Replay a window that has"
-            " ended."
-        )
+def check(found: Survey, total: Partial, state: str, source: Source) -> None:
+    """Raises `LogChanged` where rows of the survey did not come again, or the source is in another state than before."""
+    if found.rows != total.counts.rows or state != source.state():
+        raise LogChanged("The log changed while it was read. Replay a window that has ended.")

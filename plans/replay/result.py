@@ -1,16 +1,17 @@
 """The result of a replay as JSON: USD are numbers with at most nine decimals, percents are percents, savings are signed."""
 
 from collections.abc import Iterable
-from decimal import Decimal
+from datetime import datetime
 from fractions import Fraction
 from hashlib import sha256
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from plans.replay.caveats import caveat, caveats_of
+from plans.replay.columns.block import time_of
 from plans.replay.deciding.facts import fact_of
+from plans.replay.figures import percent, quantile, usd
 from plans.replay.question import VERSION, Question
 from plans.replay.sums.partial import FEW_CLUSTERS, Partial
 from plans.replay.sums.units import (
@@ -28,8 +29,6 @@ from plans.replay.sure import (
     MIN_UNITS,
     Draws,
     Ratio,
-    bin_high,
-    bin_low,
     effective_units,
     hit_rate_interval,
     latency_interval,
@@ -47,6 +46,9 @@ FEW_EFFECTIVE: Final = 20
 P50, P95 = (1, 2), (19, 20)
 #: Routes whose intervals are drawn together: bounds memory.
 _ROUTES_AT_ONCE = 64
+_NEARLY_ALL = 0.975
+#: A part of the window in so many is long: a tenth.
+_LONG = 10
 _SURE_OF_NOTHING = Ratio(0.0, 0.0, 0.0)
 
 
@@ -68,6 +70,8 @@ def result_of(question: Question, survey: Survey, partial: Partial) -> dict[str,
     if kind == "days":
         text = f"Only {len(partial.clusters)} users or keys: the intervals are about other days of these, not about others."
         caveats.append(caveat("units_are_days", text, clusters=len(partial.clusters), days=number))
+    if question.window is not None and survey.last is not None:
+        _warn_of_a_window_without_rows(question.window, survey, caveats)
     savings = _savings(counts.repriced, draws, totals)
     if savings is not None and None in (savings.low, savings.high):
         caveats.append(caveat("open_interval", "The traffic does not bound the savings on every side."))
@@ -98,7 +102,7 @@ def result_of(question: Question, survey: Survey, partial: Partial) -> dict[str,
             "p95_latency_ms_95": _latency_95(draws, totals, P95),
         },
         "probability_of_loss": None if savings is None else savings.probability_of_loss,
-        "verdict": verdict(savings),
+        "verdict": verdict(savings, counts.current),
         "interval_method": question.interval_method,
         "interval_units": {"kind": kind, "count": number},
         "per_route_breakdown": routes.breakdown(draws, totals),
@@ -122,36 +126,17 @@ def result_of(question: Question, survey: Survey, partial: Partial) -> dict[str,
     }
 
 
-# --- Figures --------------------------------------------------------------------------------------------------------
+# --- Verdict -----------------------------------------------------------------------------------------------------------
 
 
-def usd(nano: int) -> int | float:
-    """Nano-dollars as a JSON number of USD: the double nearest to the exact nine decimals, an integer where it is whole."""
-    whole, rest = divmod(nano, 10**9)
-    return whole if rest == 0 else float(Decimal(nano).scaleb(-9))
-
-
-def percent(part: int, whole: int) -> float | int | None:
-    if whole == 0:
-        return None
-    return 0 if part == 0 else float(Fraction(part * 100, whole))
-
-
-def quantile(counts: NDArray[np.int64], q: tuple[int, int]) -> int | None:
-    """Of rows by bin, the milliseconds of the element at index (2a(n - 1) + b) // (2b); above 255 ms the middle of its
-    bin, which is less than 0.8% wide. None for none."""
-    a, b = q
-    rows = int(counts.sum())
-    if not rows:
-        return None
-    number = int(np.searchsorted(np.cumsum(counts), (2 * a * (rows - 1) + b) // (2 * b), side="right"))
-    return (bin_low(number) + bin_high(number)) // 2
-
-
-def verdict(savings: Ratio | None) -> str:
-    if savings is not None and savings.low is not None and savings.low > 0:
+def verdict(savings: Ratio | None, current: int) -> str:
+    """`saves`, `costs` or `undecided`: on which side of zero the interval is. Where nothing is paid today there is no
+    share that it could bound, so that nearly all draws have to lose."""
+    if savings is None:
+        return "undecided"
+    if savings.low is not None and savings.low > 0:
         return "saves"
-    if savings is not None and savings.high is not None and savings.high < 0:
+    if (savings.high is not None and savings.high < 0) or (not current and savings.probability_of_loss > _NEARLY_ALL):
         return "costs"
     return "undecided"
 
@@ -228,6 +213,21 @@ def _warn_of_uneven_units(totals: Totals, kind: str, caveats: list[dict[str, Any
         text = f"The traffic is as uneven as {float(effective):.1f} equal {kind}: the largest has {largest:.0%} of it."
         values = {"effective_units": round(float(effective), 3), "largest_share": round(largest, 6)}
         caveats.append(caveat("few_effective_units", text, **values))
+
+
+def _warn_of_a_window_without_rows(
+    window: tuple[datetime, datetime], survey: Survey, caveats: list[dict[str, Any]]
+) -> None:
+    """Where a good part of the window at its beginning or end has no row: the log may not reach so far."""
+    assert survey.first_ts is not None
+    assert survey.last is not None
+    first, last = time_of(survey.first_ts), time_of(survey.last[0])
+    if max(first - window[0], window[1] - last) * _LONG > window[1] - window[0]:
+        text = (
+            f"The log has rows from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC alone, not of the whole window."
+        )
+        rows = [f"{ts.isoformat().removesuffix('+00:00')}Z" for ts in (first, last)]
+        caveats.append(caveat("window_not_covered", text, first_row=rows[0], last_row=rows[1]))
 
 
 # --- By route -------------------------------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ from plans.replay.sums.units import UnitSums
 from plans.replay.survey import Survey
 
 #: Of these bytes; others are not read, and the replay begins again.
-VERSION: Final = 1
+VERSION: Final = 2
+#: Nobody found so much, and a worker can hold it.
+_MOST_BYTES: Final = 2**30
 
 
 class NotStored(ValueError):
@@ -44,7 +46,10 @@ def dump(survey: Survey, partial: Partial | None) -> bytes:
 def load(raw: bytes) -> tuple[Survey, Partial | None]:
     """What `dump` wrote. Raises `NotStored`."""
     try:
-        body = zlib.decompress(raw)
+        unpacking = zlib.decompressobj()
+        body = unpacking.decompress(raw, _MOST_BYTES)
+        if not unpacking.eof:
+            raise NotStored("It does not end, or not within a gibibyte.")
         end = 8 + int.from_bytes(body[:8], "little")
         head = json.loads(body[8:end])
         if head.pop("version") != VERSION:
@@ -73,6 +78,7 @@ type _Take = Callable[[list[Any]], np.ndarray[Any, Any]]
 def _survey(survey: Survey, kept: _Keep) -> dict[str, Any]:
     return {
         "rows": survey.rows,
+        "first_ts": survey.first_ts,
         "last": survey.last,
         "starts": [[cursor.rows, cursor.after] for cursor in survey.starts],
         "latencies": [[*served, *_sparse(counts, kept)] for served, counts in survey.latencies.items()],
@@ -84,7 +90,7 @@ def _survey(survey: Survey, kept: _Keep) -> dict[str, Any]:
 
 
 def _read_survey(stored: dict[str, Any], taken: _Take) -> Survey:
-    survey = Survey(rows=stored["rows"], last=_row(stored["last"]))
+    survey = Survey(rows=stored["rows"], first_ts=stored["first_ts"], last=_row(stored["last"]))
     survey.starts = [Cursor(rows, _row(after)) for rows, after in stored["starts"]]
     for provider, model, *counts in stored["latencies"]:
         survey.latencies[provider, model] = _full(counts, taken)

@@ -4,6 +4,7 @@ Which rows count, how fast each model was in the window, where blocks begin, and
 it depends on rows that lie far apart, so it is found in one pass in order; the second pass can then begin anywhere.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from plans.replay.caches import Caches
 from plans.replay.cases import Codes, Combinations, Names
-from plans.replay.columns import Block, Cursor, Source
+from plans.replay.columns import Block, Cursor, LogChanged, Source
 from plans.replay.question import Question
 from plans.replay.sure import BINS, latency_bin
 
@@ -32,7 +33,8 @@ class Survey:
     """What the first pass finds."""
 
     rows: int = 0
-    #: (microseconds, request_id) of the last row read.
+    #: The microseconds of the first row, and (microseconds, request_id) of the last one read.
+    first_ts: int | None = None
     last: tuple[int, str] | None = None
     #: Where each block begins.
     starts: list[Cursor] = field(default_factory=list)
@@ -47,6 +49,15 @@ class Survey:
     hits: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = field(default_factory=dict)
     #: `l2_projections` and `l2_poisoning_candidates` of the result.
     l2: dict[str, Any] = field(default_factory=lambda: {"l2_projections": [], "l2_poisoning_candidates": 0})
+
+    def must_have(self, block: Block) -> None:
+        """Raises `LogChanged` unless the block lies between the rows between which this one found it."""
+        number = bisect_left(self.starts, block.first, key=lambda start: start.rows)
+        begins = self.starts[number : number + 1]
+        (ends, *_) = [*self.starts[number + 1 : number + 2], Cursor(self.rows, self.last)]
+        last = int(block.numbers("ts")[-1]), block.texts("request_id")[block.rows - 1]
+        if not begins or begins[0].rows != block.first or ends != Cursor(block.first + block.rows, last):
+            raise LogChanged("Rows came or went while the log was read. Replay a window that has ended.")
 
     def hits_of(self, block: Block) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
         """By row whether a cache answers it on either side; None where no caches are supposed."""
@@ -126,8 +137,10 @@ class Surveyor:
         survey = self.survey
         survey.starts.append(Cursor(survey.rows, survey.last))
         survey.rows += block.rows
-        ids = block.texts("request_id")
-        survey.last = int(block.numbers("ts")[-1]), ids[block.rows - 1]
+        ids, ts = block.texts("request_id"), block.numbers("ts")
+        if survey.first_ts is None:
+            survey.first_ts = int(ts[0])
+        survey.last = int(ts[-1]), ids[block.rows - 1]
         for name in self._columns:
             survey.digests[name].append(block.digest(name))
         counted = np.flatnonzero(survey.why_left_out(block) == 0)

@@ -23,6 +23,8 @@ class LogRow:
     #: Paid, and what it would have cost without any routing.
     cost_nano: int | None = None
     baseline_cost_nano: int | None = None
+    #: A route, or the default, decided who serves it.
+    routed: bool = False
     #: Answered by the gateway's own cache.
     cached: bool = False
     latency_ms: int | None = None

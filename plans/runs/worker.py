@@ -157,15 +157,16 @@ def _replay(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> s
 
 def _asked(plan: PlanRun, question: Question, source: Source, stop: threading.Event) -> dict[str, Any]:
     """The answer of the replay. Raises `LogChanged` where the log does not hold still."""
-    begun = _begun(plan, question)
+    state = source.state()
+    begun = _begun(plan, question.key(state))
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            found, sums = _passes(question, source, _Progress(plan, question.key(), source.count(), stop), *begun)
-            check(found, sums)
+            found, sums = _passes(question, source, _Progress(plan, question.key(state), source.count(), stop), *begun)
+            check(found, sums, state, source)
         except LogChanged:
             if attempt == ATTEMPTS:
                 raise
-            begun = None, None
+            state, begun = source.state(), (None, None)
         else:
             _report(plan, phase=Phase.RESULT)
             return result_of(question, found, sums)
@@ -196,12 +197,11 @@ def _passes(
     return found, projection.partial
 
 
-def _begun(plan: PlanRun, question: Question) -> tuple[Survey | None, Partial | None]:
-    """What a worker before this one found, if it was asked the same."""
+def _begun(plan: PlanRun, key: bytes) -> tuple[Survey | None, Partial | None]:
+    """What a worker before this one found, if it was asked the same of the same rows."""
     if plan.checkpoint is None:
         return None, None
     try:
-        key = question.key()
         stored = bytes(plan.checkpoint)
         return load(stored[len(key) :]) if stored.startswith(key) else (None, None)
     except NotStored as error:

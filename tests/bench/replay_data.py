@@ -11,7 +11,7 @@ import numpy as np
 from plans.replay import MemorySource, Question, replay
 from plans.replay.columns.block import BLOCK_ROWS, COLUMNS, Block, microseconds_of
 from plans.replay.columns.column import Coded, Column, Numbers, Texts, Vocabulary
-from plans.replay.result import usd
+from plans.replay.figures import usd
 from routes.engine import Action, Engine, RequestContext, Route
 from routes.engine.prices import Price, PriceTable
 from tests.bench.workload import Workload, route_of, shared_module

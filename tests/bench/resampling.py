@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plans.replay.columns.block import BLOCK_ROWS, Block
-from plans.replay.result import quantile
+from plans.replay.figures import quantile
 from plans.replay.sums.units import CURRENT, HITS, ROWS, SAVED, UnitSums
 from plans.replay.sure import Draws, Interval, hit_rate_interval, latency_bin, latency_interval, ratio_interval
 from tests.bench.environment import python_of, run_inside

@@ -27,7 +27,7 @@ NUMBERS: Final = {
     "fact_estimated_cost_nano": UNKNOWN, "fact_upstream_latency_ms_p95": UNKNOWN,
 }  # fmt: skip
 FLAGS: Final = {
-    "cached": 0, "has_images": UNKNOWN, "has_audio": UNKNOWN, "has_documents": UNKNOWN, "has_tools": UNKNOWN,
+    "routed": 0, "cached": 0, "has_images": UNKNOWN, "has_audio": UNKNOWN, "has_documents": UNKNOWN, "has_tools": UNKNOWN,
     "is_stream": UNKNOWN,
 }  # fmt: skip
 #: `metadata` and `synthetic` are canonical JSON (of metadata see `metadata_text`), `embedding` is in Latin-1.
@@ -92,9 +92,9 @@ class Block:
             if self._of is not None:
                 whole, rows = self._of
                 lacks = whole.lacks(name)
-                self._columns[name] = _absent(name, self.rows) if lacks else whole.column(name).taken(rows)
+                self._columns[name] = absent(name, self.rows) if lacks else whole.column(name).taken(rows)
             else:
-                self._columns[name] = _absent(name, self.rows)
+                self._columns[name] = absent(name, self.rows)
                 self._made_up.add(name)
         return self._columns[name]
 
@@ -126,7 +126,8 @@ class Block:
         return None if value == UNKNOWN else bool(value)
 
 
-def _absent(name: str, rows: int) -> Column:
+def absent(name: str, rows: int) -> Column:
+    """The column of this name where every row has its default."""
     # One element seen `rows` times: it takes no memory.
     if name in NUMBERS or name in FLAGS:
         if name in FLAGS:

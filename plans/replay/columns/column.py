@@ -26,7 +26,7 @@ class Vocabulary:
     """The texts that codes stand for; blocks may share one, which may hold more than each of them needs."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self.texts: tuple[str, ...] = tuple(texts)
+        self.texts: Sequence[str] = tuple(texts)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -54,6 +54,9 @@ class Numbers:
     def taken(self, rows: NDArray[np.intp]) -> "Numbers":
         return Numbers(self.values.take(rows))
 
+    def cut(self, start: int, stop: int) -> "Numbers":
+        return Numbers(self.values[start:stop])
+
     def canonical(self) -> list[bytes]:
         return packed(self.values)
 
@@ -70,6 +73,9 @@ class Coded:
 
     def taken(self, rows: NDArray[np.intp]) -> "Coded":
         return Coded(self.codes.take(rows), self.vocabulary)
+
+    def cut(self, start: int, stop: int) -> "Coded":
+        return Coded(self.codes[start:stop], self.vocabulary)
 
     @classmethod
     def of(cls, texts: Sequence[str | None]) -> "Coded":
@@ -117,6 +123,9 @@ class Texts:
         places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         return Texts(offsets, self.data[places])
 
+    def cut(self, start: int, stop: int) -> "Texts":
+        return Texts(self.offsets[start : stop + 1], self.data)
+
     @classmethod
     def of(cls, texts: Sequence[str | None]) -> "Texts":
         raw = [(text or "").encode("utf-8", "surrogatepass") for text in texts]
@@ -155,6 +164,28 @@ class Texts:
 
 
 Column = Numbers | Coded | Texts
+
+
+def joined(columns: Sequence[Column]) -> Column:
+    """Columns of one kind, one after the other."""
+    first = columns[0]
+    if len(columns) == 1:
+        return first
+    if isinstance(first, Numbers):
+        return Numbers(np.concatenate([one.values for one in columns if isinstance(one, Numbers)]))
+    if isinstance(first, Texts):
+        texts = [one for one in columns if isinstance(one, Texts)]
+        starts = np.cumsum([0, *(one.offsets[-1] - one.offsets[0] for one in texts)])
+        offsets = [one.offsets[:-1] - one.offsets[0] + start for one, start in zip(texts, starts, strict=False)]
+        data = np.concatenate([one.data[one.offsets[0] : one.offsets[-1]] for one in texts])
+        return Texts(np.concatenate([*offsets, starts[-1:]]), data)
+    coded = [one for one in columns if isinstance(one, Coded)]
+    if all(one.vocabulary is first.vocabulary for one in coded):
+        return Coded(np.concatenate([one.codes for one in coded]), first.vocabulary)
+    listed = list(dict.fromkeys(text for one in coded for text in one.vocabulary.texts))
+    places = {text: place for place, text in enumerate(listed)}
+    codes = [one.per_row([places[text] for text in one.vocabulary.texts], UNKNOWN) for one in coded]
+    return Coded(np.concatenate(codes).astype(np.int32), Vocabulary(listed))
 
 
 def packed(values: NDArray[np.int64] | NDArray[np.int8]) -> list[bytes]:

@@ -31,7 +31,11 @@ class Source(Protocol):
     has_unique_ids: bool
 
     def count(self) -> int:
-        """How many rows there are; for progress, and to notice that there are more by the end."""
+        """How many rows there are, for progress."""
+        ...
+
+    def state(self) -> str:
+        """Another one once rows that were read may have been rewritten in their place; of files, what they are."""
         ...
 
     def blocks(self, columns: frozenset[str], start: Cursor = BEGINNING) -> Iterator[Block]:
@@ -58,6 +62,9 @@ class MemorySource:
 
     def count(self) -> int:
         return sum(block.rows for block in self._blocks)
+
+    def state(self) -> str:
+        return "memory"
 
     def blocks(self, columns: frozenset[str], start: Cursor = BEGINNING) -> Iterator[Block]:
         return (block for block in self._blocks if block.first >= start.rows)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from plans.replay.columns.block import Block, context_of, metadata_fact, microseconds_of, time_of
 from plans.replay.columns.column import Vocabulary
+from plans.replay.columns.spooled import LONG
 from routes.engine import UNKNOWN as UNKNOWN_FACT
 from routes.engine import RequestContext
 from routes.engine.compiled.literals import test_of
@@ -115,6 +116,7 @@ class CodedFact(Fact):
         self._context = context
         self._known: dict[str | None, int] = {}
         self._last: tuple[Vocabulary, list[int]] | None = None
+        self._most = 1_000 if column in LONG else 100_000
         self._none_is_known = column == "tag"  # of which none says that the request has none
 
     def codes(self, block: Block) -> Codes:
@@ -130,7 +132,7 @@ class CodedFact(Fact):
     def _class(self, text: str | None) -> int:
         known = self._known.get(text)
         if known is None:
-            if len(self._known) >= 100_000:  # prompts and metadata may all differ
+            if len(self._known) >= self._most:  # they may all differ
                 self._known.clear()
             known = self._known[text] = self.class_of(self._context(text))
         return known

@@ -18,9 +18,12 @@ class Counts:
     rows: int = 0
     excluded: Counter[str] = field(default_factory=_reasons)
     sample_size: int = 0
+    paid: int = 0
     baseline: int = 0
     current: int = 0
     projected: int = 0
+    #: What supposed caches save of `current`.
+    current_hits: int = 0
     #: Served by another model or provider than under today's routes; at another cost.
     rerouted: int = 0
     repriced: int = 0

@@ -108,7 +108,7 @@ class UnitSums:
         hashes = splitmix64(ordinals)
         if self._names is not None:
             used = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(vocabulary)))
-            names = [(int(vocabulary.hashes[code]), vocabulary.texts[code]) for code in used]
+            names = [(int(vocabulary.hashes[code]), vocabulary.texts[code]) for code in used.tolist()]
             # No key begins with NUL: such a unit has no name that a key could have.
             names += [
                 (hashed, f"\0{ordinal}") for hashed, ordinal in zip(hashes.tolist(), ordinals.tolist(), strict=True)

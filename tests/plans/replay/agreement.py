@@ -40,6 +40,9 @@ class Narrow:
     def count(self) -> int:
         return self._source.count()
 
+    def state(self) -> str:
+        return self._source.state()
+
     def blocks(self, columns: frozenset[str], start: Cursor = Cursor()) -> Iterator[Block]:  # noqa: B008
         for block in self._source.blocks(columns, start):
             yield Block(block.first, block.rows, {name: block.column(name) for name in columns})

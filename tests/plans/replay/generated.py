@@ -129,6 +129,7 @@ def a_row(chance: Random, n: int, keys: list[str | None], unknown: float, vector
         cached_tokens=chance.choice([0, 0, tokens, tokens // 2, tokens + 1]),
         cost_nano=money(chance, is_rich) if is_usual else maybe(chance, 0.5, 7),
         baseline_cost_nano=maybe(chance, unknown, money(chance, is_rich)),
+        routed=chance.random() < 0.5,
         cached=chance.random() < 0.1,
         latency_ms=maybe(chance, unknown / 3, a_latency(chance)),
         tag=chance.choice([None, "a", "b"]),

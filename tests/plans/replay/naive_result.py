@@ -27,7 +27,8 @@ def answer(logged: Sequence[LogRow], asked: Question) -> Json:
     sure = Sureness(rows, units, buckets, asked)
     current, projected = sum(row.current for row in rows), sum(row.projected for row in rows)
     low, high, loss = sure.savings()
-    verdict = "saves" if low is not None and low > 0 else "costs" if high is not None and high < 0 else "undecided"
+    is_loss = high is not None and high < 0 if current else loss is not None and loss > 0.975
+    verdict = "saves" if low is not None and low > 0 else "costs" if is_loss else "undecided"
     bins = [[row.bins[side] for row in rows] for side in (0, 1)]
     return {
         "sample_size": len(rows),
@@ -74,11 +75,11 @@ def answer(logged: Sequence[LogRow], asked: Question) -> Json:
         "interval_method": asked.interval_method,
         "interval_units": {"kind": kind, "count": len(units)},
         "per_route_breakdown": list(by_route(rows, sure, asked)),
-        "caveats": list(caveats(rows, left_out, kind, units, sure)),
+        "caveats": list(caveats(rows, left_out, kind, units, sure, ends_without_rows(logged, asked))),
         "excluded": left_out,
         "coverage": coverage(rows, asked),
         "provenance": {
-            "engine_version": "3",
+            "engine_version": "4",
             "seed": asked.seed,
             "iterations": asked.iterations,
             "caches": {
@@ -291,8 +292,25 @@ def by_route(rows: list[Row], sure: Sureness, asked: Question) -> Iterator[Json]
 # --- Caveats ----------------------------------------------------------------------------------------------------------
 
 
+def ends_without_rows(logged: Sequence[LogRow], asked: Question) -> list[Json]:
+    if not logged or asked.window is None:
+        return []
+    start, end = asked.window
+    first, last = min(row.ts for row in logged), max(row.ts for row in logged)
+    tenth = (end - start) / 10
+    if first <= start + tenth and last >= end - tenth:
+        return []
+    texts = [time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").removesuffix(".000000") for time in (first, last)]
+    return [{"code": "window_not_covered", "values": {"first_row": f"{texts[0]}Z", "last_row": f"{texts[1]}Z"}}]
+
+
 def caveats(
-    rows: list[Row], left_out: dict[str, int], kind: str, units: list[list[Row]], sure: Sureness
+    rows: list[Row],
+    left_out: dict[str, int],
+    kind: str,
+    units: list[list[Row]],
+    sure: Sureness,
+    ends: list[Json],
 ) -> Iterator[Json]:
     """Those that apply, in their order."""
     logs = [row.log for row in rows]
@@ -320,6 +338,10 @@ def caveats(
     for code, models in names.items():
         if models:
             yield {"code": code, "values": {"models": models}}
+    paid = sum(log.cost_nano or 0 for log in logs)
+    today = sum((row.log.cost_nano or 0) if row.kept else row.now.cost for row in rows)
+    if abs(today - paid) > Fraction(paid, 20):
+        yield {"code": "current_differs_from_paid", "values": {"paid_usd": usd(paid), "current_usd": usd(today)}}
     if any(refused):
         yield {"code": "refused", "values": {"current": refused[0], "proposed": refused[1]}}
     for code, number in (
@@ -339,10 +361,12 @@ def caveats(
         yield {"code": "unknown_facts", "values": {"rows": sum(row.is_open for row in rows)}}
     if made_up := counts(name for row in logs for name in row.synthetic):
         yield {"code": "synthetic_columns", "values": {"columns": made_up}}
-    yield from caveats_of_units(rows, kind, units, sure)
+    yield from caveats_of_units(rows, kind, units, sure, ends)
 
 
-def caveats_of_units(rows: list[Row], kind: str, units: list[list[Row]], sure: Sureness) -> Iterator[Json]:
+def caveats_of_units(
+    rows: list[Row], kind: str, units: list[list[Row]], sure: Sureness, ends: list[Json]
+) -> Iterator[Json]:
     sizes_of_units = [sum(row.current for row in unit) for unit in units], [len(unit) for unit in units]
     sizes = min((sizes for sizes in sizes_of_units if any(sizes)), key=naive.effective, default=[])
     effective = naive.effective(sizes)
@@ -354,6 +378,7 @@ def caveats_of_units(rows: list[Row], kind: str, units: list[list[Row]], sure: S
         yield {"code": "few_effective_units", "values": values}
     if kind == "days":
         yield {"code": "units_are_days", "values": {"clusters": len({row.key for row in rows}), "days": len(units)}}
+    yield from ends
     if sure.has_savings and None in sure.savings():
         yield {"code": "open_interval", "values": {}}
 

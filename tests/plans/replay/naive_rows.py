@@ -174,6 +174,9 @@ def side(row: LogRow, decision: RouteDecision, asked: Question) -> Side:
         return Side(decision, None, 0)
     model, provider = decision.target_model or row.requested_model, decision.provider or row.provider
     served = (provider, model)
+    if decision.target_model is decision.provider is None and row.kind == "primary" and not row.routed:
+        # Whatever name was asked for, nobody changed it, and this is who answers to it.
+        return Side(decision, (row.provider, row.model), row.cost_nano, same=True)
     if model == row.model and (not row.provider or provider == row.provider):
         return Side(decision, served, row.cost_nano, same=True)
     price = price_of(asked.prices.prices, provider, model, row.ts)

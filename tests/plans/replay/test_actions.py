@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from plans.replay.columns.block import block_of, context_of
-from plans.replay.result import usd
+from plans.replay.figures import usd
 from routes.engine import UNKNOWN
 from routes.engine.prices import Price, PriceTable
 from tests.plans.replay.worlds import NOTHING, START, caveats, routes, row, run, to

@@ -11,7 +11,7 @@ from plans.replay import LogRow
 from plans.replay.caches.l1 import L1, keys_of
 from plans.replay.caches.l2 import L2, cosine, diverged
 from plans.replay.columns import block_of
-from plans.replay.result import usd
+from plans.replay.figures import usd
 from tests.plans.replay import naive_caches
 from tests.plans.replay.worlds import NOTHING, START, routes, row, run, to
 

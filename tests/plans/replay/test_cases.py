@@ -11,7 +11,7 @@ import pytest
 
 from plans.replay import LogRow
 from plans.replay.caches.l2 import cosine, diverged
-from plans.replay.result import quantile
+from plans.replay.figures import quantile
 from plans.replay.sure import BINS, latency_bin
 from routes.engine.prices import Price
 from tests.paths import shared

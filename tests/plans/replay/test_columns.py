@@ -8,7 +8,8 @@ import pytest
 from plans.replay import MemorySource
 from plans.replay.cases import Codes, Combinations, Names
 from plans.replay.columns import Block, Cursor, block_of
-from plans.replay.columns.column import Coded, Column, Numbers, Texts, Vocabulary, digest_of
+from plans.replay.columns.column import Coded, Column, Numbers, Texts, Vocabulary, digest_of, joined
+from plans.replay.columns.spooled import SpooledColumn, joined_long
 from plans.replay.executors import Part
 from plans.replay.replay import parts_of
 from plans.replay.survey import Survey
@@ -25,6 +26,43 @@ def test_codes_have_the_same_bytes_whatever_else_their_vocabulary_holds_in_whate
         np.array([places.get(text or "", -1) if text is not None else -1 for text in TEXTS], np.int32), vocabulary
     )
     assert digest_of(other) == digest_of(plain)
+
+
+def spooled(texts: list[str | None]) -> Coded:
+    made = SpooledColumn()
+    for start in range(0, len(texts), 2):
+        made.add(texts[start : start + 2])
+    return made.column()
+
+
+@pytest.mark.parametrize("times", [1, 100_000])
+def test_long_texts_are_read_back_from_their_file_and_have_the_same_bytes(times: int) -> None:
+    texts = [None if text is None else text * times for text in TEXTS]
+    column = spooled(texts)
+    assert digest_of(column) == digest_of(Coded.of(texts))
+    assert [None if code < 0 else column.vocabulary.texts[code] for code in column.codes] == texts
+    assert list(column.vocabulary.texts) == column.vocabulary.texts[:] == list(Coded.of(texts).vocabulary.texts)
+    with pytest.raises(IndexError):
+        column.vocabulary.texts[len(column.vocabulary)]
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [2, 2, 5], list(range(7))], ids=str)
+@pytest.mark.parametrize(
+    ("made", "join"),
+    [
+        (Coded.of, joined),
+        (Texts.of, joined),
+        (spooled, joined_long),
+        (lambda texts: Numbers(np.arange(len(texts))), joined),
+    ],
+)
+def test_parts_of_a_column_make_the_column(made: Any, join: Any, cuts: list[int]) -> None:
+    """Cut from one, or made apart with vocabularies of their own."""
+    whole = made(TEXTS)
+    edges = list(zip([0, *cuts], [*cuts, len(TEXTS)], strict=True))
+    assert digest_of(join([whole.cut(start, stop) for start, stop in edges])) == digest_of(whole)
+    if made is not spooled and not isinstance(whole, Numbers):
+        assert digest_of(join([made(TEXTS[start:stop]) for start, stop in edges])) == digest_of(whole)
 
 
 @pytest.mark.parametrize("at", range(len(TEXTS)))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from plans.replay.result import usd
+from plans.replay.figures import usd
 from tests.plans.replay.worlds import NOTHING, caveats, routes, row, run, to
 
 #: What a row costs on the small model, and on the big one as it was paid.

@@ -9,7 +9,7 @@ import pytest
 from plans.replay import MemorySource, Question
 from plans.replay import replay as replay_of
 from plans.replay.columns import Block, Cursor, LogChanged, block_of
-from plans.replay.result import usd
+from plans.replay.figures import usd
 from routes.engine.prices import Price, PriceTable
 from tests.plans.replay.worlds import NOTHING, PRICES, START, caveats, routes, row, run, to
 
@@ -55,10 +55,30 @@ def test_savings_are_against_today_s_routes_and_not_against_no_routing() -> None
 
 
 def test_a_row_served_by_the_model_that_is_decided_keeps_what_was_paid() -> None:
-    odd = row(model="small", requested_model="big", cost_nano=12_345)
+    odd = row(model="small", requested_model="big", routed=True, cost_nano=12_345)
     result = run([odd], routes(to("small")), NOTHING)
     assert result["aggregates"]["total_projected_cost_usd"] == usd(12_345)
     assert result["aggregates"]["total_current_cost_usd"] == usd(100 * 2_500 + 50 * 10_000), "would have gone to big"
+
+
+@pytest.mark.parametrize("asked", ["big", "a group of models"])
+def test_a_row_that_nobody_routed_costs_what_was_paid_while_nobody_routes_it(asked: str) -> None:
+    """The name asked for stands for whatever the gateway makes of it, here the small model, even if another model with
+    a price has that name: what was paid is no guess."""
+    rows = [row(n, model="small", requested_model=asked, cost_nano=10) for n in range(12)]
+    totals = run(rows, routes(to("big", input_tokens_lt=600)))["aggregates"]
+    assert totals["total_current_cost_usd"] == usd(120)
+    assert totals["requests_rerouted"] == 5
+    assert totals["total_projected_cost_usd"] == usd(70 + sum(n * 100 * 2_500 + 500_000 for n in range(1, 6)))
+    assert run(rows, routes(to("small")))["aggregates"]["requests_rerouted"] == 0, "it is what served"
+
+
+@pytest.mark.parametrize("why", [{"routed": True}, {"kind": "fallback"}], ids=str)
+def test_a_row_that_was_routed_or_fell_back_is_priced_where_nobody_routes_it(why: dict[str, Any]) -> None:
+    rows = [row(n, model="small", requested_model="big", cost_nano=10, **why) for n in range(12)]
+    result = run(rows, routes(to("small")))
+    assert result["aggregates"]["projected_savings_usd"] > 0
+    assert caveats(result)["current_differs_from_paid"]["paid_usd"] == usd(120)
 
 
 def test_an_unknown_price_is_counted_and_never_a_saving() -> None:
@@ -86,7 +106,7 @@ def test_a_request_that_both_sides_cannot_price_counts_once() -> None:
 @pytest.mark.parametrize("unknown", ["proposed", "current"])
 def test_an_unknown_price_is_no_saving_either_where_another_model_served(unknown: str) -> None:
     """Paid for the small model although the large one was asked for, as after a fallback."""
-    rows = [row(n, model="small", requested_model="big", cost_nano=10) for n in range(60)]
+    rows = [row(n, model="small", requested_model="big", kind="fallback", cost_nano=10) for n in range(60)]
     nobody, somebody = routes(to("nobody-knows")), NOTHING
     result = run(rows, nobody, somebody) if unknown == "proposed" else run(rows, somebody, nobody)
     assert result["aggregates"]["projected_savings_usd"] == 0
@@ -311,8 +331,8 @@ def test_every_column_that_the_answer_leans_on_changes_the_data_digest_and_no_ot
     leaning = routes({"when": EVERY_FACT, "then": {"target_model": "small", "traffic_pct": 50}})
     caches = {"l1_ttl_seconds": 1, "l2_ttl_seconds": 1}
     changes: dict[str, Any] = {
-        "request_id": "x", "ts": START + timedelta(microseconds=1), "kind": "fallback", "provider": "x", "model": "x",
-        "requested_model": "x", "input_tokens": 1, "output_tokens": 1, "cached_tokens": 1, "cost_nano": 1,
+        "request_id": "x", "ts": START + timedelta(microseconds=1), "kind": "fallback", "routed": True, "provider": "x",
+        "model": "x", "requested_model": "x", "input_tokens": 1, "output_tokens": 1, "cached_tokens": 1, "cost_nano": 1,
         "baseline_cost_nano": 1, "status": 201, "cluster_key": None, "fact_input_tokens": 1, "cached": True,
         "fact_estimated_cost_nano": 1, "latency_ms": 1, "synthetic": ("x",),
     }  # fmt: skip
@@ -349,16 +369,18 @@ def test_a_result_says_where_it_comes_from() -> None:
     assert run([row()], NOTHING)["interval_method"] == "random_subsets"
 
 
-def test_a_log_that_changes_meanwhile_gives_no_answer() -> None:
-    class Growing(MemorySource):
-        passes = 0
+@pytest.mark.parametrize("second", [[*range(9)], [*range(7)], [*range(1, 9)], [0, *range(2, 9)], [*range(7), 8]], ids=str)
+def test_a_log_that_changes_meanwhile_gives_no_answer(second: list[int]) -> None:
+    """Rows that came, rows that went, and as many that went as came, in any block."""
+
+    class Changing(MemorySource):
+        passes = iter([[*range(8)], second])
 
         def blocks(self, columns: frozenset[str], start: Cursor = Cursor()) -> Iterator[Block]:  # noqa: B008
-            self.passes += 1
-            return iter([block_of([row(n) for n in range(7 + self.passes)])])
+            return MemorySource([row(n) for n in next(self.passes)], block_rows=3).blocks(columns, start)
 
-    with pytest.raises(LogChanged, match=r"had 8 rows in this window, and then 9"):
-        replay_of(Growing(), Question(current=NOTHING, proposed=NOTHING, prices=PRICES))
+    with pytest.raises(LogChanged, match=r"while it was read|while the log was read"):
+        replay_of(Changing(), Question(current=NOTHING, proposed=NOTHING, prices=PRICES))
 
 
 @pytest.mark.parametrize(
@@ -377,6 +399,27 @@ def test_a_log_that_changes_meanwhile_gives_no_answer() -> None:
 def test_what_cannot_be_asked_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"\.$"):
         Question(**{"current": NOTHING, "proposed": NOTHING, "prices": PRICES, **wrong})
+
+
+@pytest.mark.parametrize(("percent", "said"), [(95, None), (105, None), (106, "6% more"), (90, "10% less")])
+def test_that_today_s_cost_is_far_from_what_was_paid_is_said(percent: int, said: str | None) -> None:
+    """They were served by the small model, through a route that is gone; today the big one would serve them."""
+    was = {"routed": True, "model": "small", "requested_model": "big", "input_tokens": 1000}
+    rows = [row(n, cost_nano=10**9, **was) for n in range(30)]
+    big = Price(provider="openai", model="big", input_nano_per_million=percent * 10**10, output_nano_per_million=0)
+    for caches in ({}, {"l1_ttl_seconds": 10**6}):
+        found = run(rows, NOTHING, prices=PriceTable([big]), **caches)["caveats"]
+        texts = [one["message"] for one in found if one["code"] == "current_differs_from_paid"]
+        assert [said is not None and said in text for text in texts] == ([] if said is None else [True])
+
+
+def test_where_nothing_is_paid_today_a_plan_that_costs_something_costs() -> None:
+    free = [row(n, cost_nano=0, cluster_key=f"u{n}") for n in range(30)]
+    result = run(free, routes(to("small")))
+    assert (result["verdict"], result["probability_of_loss"]) == ("costs", 1)
+    assert result["aggregates"]["projected_savings_pct"] is None
+    half = run(free, routes(to("small", input_tokens_lt=150)))
+    assert half["verdict"] == "undecided", "of the 30 one request, and half of the draws are without it"
 
 
 def test_an_empty_log_has_an_answer() -> None:
