@@ -33,8 +33,12 @@ run: .venv/synced
 # Another trace: make example TRACE=file.csv
 TRACE := ../shared/data/azure-llm-2023-conv.csv
 example: .venv/synced
+	@test -f "$(TRACE)" || { printf '%s\n' "There is no $(TRACE). The example needs the conversations of Microsoft's Azure LLM inference" \
+	"trace 2023 (CC-BY 4.0), AzureLLMInferenceTrace_conv.csv. Download it from" \
+	"https://github.com/Azure/AzurePublicDataset/blob/master/AzureLLMInferenceDataset2023.md" \
+	"and say where it is: make example TRACE=AzureLLMInferenceTrace_conv.csv" >&2; exit 1; }
 	@test -e .env || $(MAKE) -s .env
-	@$(PY) manage.py replay $(TRACE) --model gpt-4o --routes plans/examples/short-requests.json
+	@$(PY) manage.py replay "$(TRACE)" --model gpt-4o --routes plans/examples/short-requests.json
 
 # Four at a time also on two cores: much of a test is waiting.
 test: .venv/synced

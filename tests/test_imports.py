@@ -28,6 +28,7 @@ LAZY: dict[str, set[str]] = {
     "routes/engine/regex.py": {"re2"},
     "routes/engine/compiled/keywords.py": {"ahocorasick_rs"},
     "plans/logs/formats/parquet.py": {"pyarrow"},
+    "plans/replay/columns/arrow.py": {"pyarrow"},
     "plans/replay/columns/parquet.py": {"pyarrow"},
     "plans/replay/columns/dataset.py": {"pyarrow"},
 }

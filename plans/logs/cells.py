@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from math import isfinite
 from typing import Any, NoReturn
@@ -19,6 +19,7 @@ MAX_DEPTH = 64
 MAX_EMBEDDING = 4_096
 YEARS = range(2000, 2200)
 
+NO_ZONE = "has no zone; write Z, or an offset as +02:00, or map the column to ts_utc if its times are UTC"
 _NANO = Decimal("1e-9")
 #: Holds every number that `_DECIMAL` or an Arrow decimal can be, to its last digit.
 _EXACT = Context(prec=250, rounding=ROUND_HALF_EVEN)
@@ -31,7 +32,8 @@ _RFC3339 = re.compile(
 # PostgreSQL writes a whole hour as +02.
 _SHORT_OFFSET = re.compile(r"(.*:\d\d(?:\.\d+)?[+-]\d\d)(\d\d)?", re.ASCII)
 _EPOCH = re.compile(r"\d{9,19}(?:\.\d{1,20})?", re.ASCII)
-_INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
+# A column of whole numbers with gaps becomes one of doubles in many programs: 5.0.
+_INTEGER = re.compile(r"(-?\d{1,19})(?:\.0{1,20})?", re.ASCII)
 _DECIMAL = re.compile(r"-?\d{1,20}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 #: Seconds since 1970 of `YEARS`. In thousands, millions and billions of these no number lies in two of the ranges.
@@ -69,13 +71,6 @@ def read(column: str, cell: Cell, given: Any) -> Any:
         return cell(given)
     except Refused as refused:
         raise Refused(f"{column}: {shown(given)} {refused}") from None
-
-
-def counted(found: list[str], wanted: int) -> list[str]:
-    """The cells of a record, if it has as many as the header."""
-    if len(found) != wanted:
-        raise Refused(f"has {len(found)} cells, the header {wanted}")
-    return found
 
 
 def shown(given: Any) -> str:
@@ -131,9 +126,9 @@ def one_of(*allowed: str) -> Cell:
 def boolean(given: Any) -> bool:
     if isinstance(given, bool):
         return given
-    if not isinstance(given, str) or given not in ("true", "false"):
+    if not isinstance(given, str) or (said := given.lower()) not in ("true", "false"):  # True, and TRUE of spreadsheets
         raise Refused("is neither true nor false")
-    return given == "true"
+    return said == "true"
 
 
 def uuid(given: Any) -> UUID:
@@ -152,9 +147,9 @@ def uuid(given: Any) -> UUID:
 def integer(low: int, high: int) -> Cell:
     def read_integer(given: Any) -> int:
         if isinstance(given, str):
-            if not _INTEGER.fullmatch(given):
-                raise Refused("is not a whole number")
-            number = int(given)
+            if not (found := _INTEGER.fullmatch(given)):
+                raise _no_number(given, "is not a whole number")
+            number = int(found[1])
         else:
             number = _whole(given)
         if not low <= number <= high:
@@ -167,12 +162,16 @@ def integer(low: int, high: int) -> Cell:
 def _whole(given: Any) -> int:
     if isinstance(given, int) and not isinstance(given, bool):
         return given
-    # A column of whole numbers with gaps becomes one of doubles in many programs.
     if isinstance(given, float) and given.is_integer():
         return int(given)
     if isinstance(given, Decimal) and given.is_finite() and given == given.to_integral_value(context=_EXACT):
         return int(given)
     raise Refused("is not a whole number")
+
+
+def _no_number(given: str, reason: str) -> Refused:
+    has_commas = "," in given and given.strip("-").replace(",", "").replace(".", "").isdecimal()
+    return Refused(f"{reason}; write a decimal point, and nothing between thousands" if has_commas else reason)
 
 
 def money(given: Any) -> Decimal:
@@ -181,10 +180,10 @@ def money(given: Any) -> Decimal:
     A double has no exact decimals: of it the shortest text that means it is rounded, half to even.
     """
     number = _number(given)
-    usd = number.quantize(_NANO, context=_EXACT)
+    usd = _usd(number.quantize(_NANO, context=_EXACT))
     if usd != number and not isinstance(given, float):
-        raise Refused("has more than nine decimals" if number >= 0 else "is negative")
-    return _usd(usd)
+        raise Refused("has more than nine decimals; write nine, or map the column to what rounds, as cost_usd_rounded")
+    return usd
 
 
 def _usd(usd: Decimal) -> Decimal:
@@ -199,7 +198,7 @@ def _number(given: Any) -> Decimal:
     """Any finite number below 1e120, exactly."""
     if isinstance(given, str):
         if not _DECIMAL.fullmatch(given):
-            raise Refused("is not a decimal number")
+            raise _no_number(given, "is not a decimal number")
         return Decimal(given)
     if isinstance(given, bool) or not isinstance(given, int | float | Decimal):
         raise Refused("is not a decimal number")
@@ -234,10 +233,9 @@ def seconds(given: Any) -> int:
 
 
 def any_boolean(given: Any) -> bool:
-    known = {"true": True, "1": True, "false": False, "0": False}
-    if (said := str(given).lower()) not in known:
+    if (said := str(given).lower()) not in ("true", "1", "false", "0"):
         raise Refused("is neither true nor false, 1 nor 0")
-    return known[said]
+    return said in ("true", "1")
 
 
 # --- Times ----------------------------------------------------------------------------------------------------------
@@ -251,6 +249,8 @@ def time(given: Any) -> datetime:
     """
     if isinstance(given, datetime):
         return _in_utc(given)
+    if isinstance(given, date):
+        raise Refused("is a day; when on that day it was has to be there too")
     if not isinstance(given, str) or _EPOCH.fullmatch(given):
         return _since_1970(_number(given))
     found = _RFC3339.fullmatch(given)
@@ -260,7 +260,7 @@ def time(given: Any) -> datetime:
     if zulu:
         return instant(digits, fraction, UTC)
     if not sign:
-        raise Refused("has no zone; write Z, or an offset as +02:00")
+        raise Refused(NO_ZONE)
     if int(hours) > 23 or int(minutes) > 59:
         raise Refused("has an impossible offset")
     offset = timedelta(hours=int(hours), minutes=int(minutes))
@@ -280,7 +280,7 @@ def utc_time(given: Any) -> datetime:
 
 def _in_utc(given: datetime) -> datetime:
     if given.tzinfo is None:
-        raise Refused("has no zone")
+        raise Refused(NO_ZONE)
     if given.year not in YEARS:
         raise Refused(f"is not in the years {YEARS[0]} to {YEARS[-1]}")
     return given.astimezone(UTC)
@@ -363,7 +363,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _not_finite(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise ValueError(f"{name} is not JSON; write null")
 
 
 #: For records: numbers stay text. Raises `ValueError` with `Repeated`, and `RecursionError`.

@@ -55,12 +55,13 @@ COLUMNS: dict[str, Cell] = {
 }
 REQUIRED = ("request_id", "ts", "model", "input_tokens", "output_tokens")
 
-#: What a column is called that is not in our unit: name → (our column, how it is read).
+#: What a column is called whose values are to be converted: name → (our column, how it is read).
 CONVERSIONS: dict[str, tuple[str, Cell]] = {
     "ts_utc": ("ts", cells.utc_time),
     "latency_s": ("latency_ms", cells.seconds),
     "upstream_latency_s": ("upstream_latency_ms", cells.seconds),
     "cost_cents": ("cost_usd", cells.cents),
+    **{f"{name}_rounded": (name, cells.rounded_money) for name, cell in COLUMNS.items() if cell is cells.money},
 }
 _LOOSER: dict[Cell, Cell] = {
     cells.money: cells.rounded_money,

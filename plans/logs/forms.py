@@ -9,10 +9,10 @@ from plans.logs.formats import AUTO, FORMATS, TRACE, Mapping, ReadAs
 
 _LABELS = {
     AUTO: "Find out by the content",
-    "csv": "CSV",
-    "jsonl": "JSON lines",
+    "csv": "CSV (commas, semicolons or tabs)",
+    "jsonl": "JSON (an object a line, or a list of them)",
     "parquet": "Parquet",
-    "litellm": "LiteLLM spend logs (CSV, JSON, JSON lines or Parquet)",
+    "litellm": "LiteLLM spend logs (CSV, JSON or Parquet)",
     TRACE: "Azure LLM inference trace",
 }
 

@@ -21,7 +21,7 @@ from django.views.decorators.csrf import csrf_protect
 
 from plans.errors import PlansError
 from plans.logs.columns import COLUMNS, CONVERSIONS, REQUIRED
-from plans.logs.formats import LogFile, NoModel, Reader, UnpricedModel, detect
+from plans.logs.formats import MAPPABLE, LogFile, NoModel, Reader, UnpricedModel, detect
 from plans.logs.formats.records import MAX_RECORD
 from plans.logs.forms import ImportForm
 from plans.logs.preview import BYTES, Preview, preview
@@ -39,6 +39,9 @@ _CONVERSION_LABELS = {
     "latency_s": "latency_s: in seconds",
     "upstream_latency_s": "upstream_latency_s: in seconds",
     "cost_cents": "cost_cents: in cents of a dollar",
+    "cost_usd_rounded": "cost_usd_rounded: more than nine decimals",
+    "baseline_cost_usd_rounded": "baseline_cost_usd_rounded: more than nine decimals",
+    "fact_estimated_cost_usd_rounded": "fact_estimated_cost_usd_rounded: more than nine decimals",
 }
 logger = logging.getLogger(__name__)
 
@@ -176,6 +179,7 @@ def _told(
     }
     shown = {"result": result, "words": str(report), "unnamed": f"{report.unnamed:,}" if report.unnamed else ""}
     shown |= {"numbered": reader.numbered, "file": reader.file, "org": request.org}
+    shown["can_be_mapped"] = reader.format in MAPPABLE
     yield {**result, "html": render_to_string("plans/logs_import_result.html", shown, request)}
 
 

@@ -1,5 +1,7 @@
 """What an import would do, seen from the first records of a file; nothing is stored."""
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -88,7 +90,7 @@ def preview(org: Organization, file: LogFile, how: ReadAs, *, guessing: bool) ->
         else:
             # In the order of the table, whatever the order of the file.
             seen.rows.append((item.line, {name: text(item.values[name]) for name in COLUMNS if name in item.values}))
-        if reader.bytes_read >= BYTES and reader.numbered == "line":
+        if reader.bytes_read >= BYTES:
             break
     return seen
 
@@ -103,13 +105,22 @@ def _looked_at(reader: Reader) -> tuple[list[str], dict[str, list[Any]]]:
                 names.setdefault(name)
                 if value is not None and not (isinstance(value, str) and value == ""):
                     examples.setdefault(name, []).append(value)
-        if reader.bytes_read >= BYTES and reader.numbered == "line":
+        if reader.bytes_read >= BYTES:
             break
     return list(names), examples
 
 
 def _short(value: Any) -> str:
-    return value.reason if isinstance(value, cells.Unfit) else cells.shown(value)
+    if isinstance(value, cells.Unfit):
+        return value.reason
+    if isinstance(value, dict):
+        with suppress(cells.Refused):
+            return cells.shown(_as_json(cells.json_object(value)))
+    return cells.shown(value)
+
+
+def _as_json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def text(value: Any) -> str:
@@ -124,4 +135,5 @@ def text(value: Any) -> str:
         return format(value, "f")
     if isinstance(value, list):
         return ", ".join(value)
-    return cells.shown(str(value))[1:-1] if len(str(value)) > 40 else str(value)
+    said = _as_json(value) if isinstance(value, dict) else str(value)
+    return cells.shown(said)[1:-1] if len(said) > 40 else said

@@ -25,7 +25,7 @@ class Combinations:
         self.met: list[tuple[int, ...]] = []
         self._numbers: dict[tuple[int, ...], int] = {}
         self._sizes: tuple[int, ...] = ()
-        self._table = np.empty(0, np.int64)
+        self._table = np.empty(0, np.int32)
 
     def of(self, columns: Sequence[Codes]) -> NDArray[np.int64]:
         """The number of each row's combination."""
@@ -43,14 +43,13 @@ class Combinations:
             found, places = np.unique(combined, return_inverse=True)
             return np.array([self._number(int(key), sizes) for key in found], np.int64)[places]
         if sizes != self._sizes:
-            self._sizes, self._table = sizes, np.full(possible, -1, np.int64)
+            self._sizes, self._table = sizes, np.full(possible, -1, np.int32)
         numbers = self._table.take(combined)
-        new = numbers < 0
-        if new.any():
-            for key in np.unique(combined[new]).tolist():
+        if numbers.min(initial=0) < 0:
+            for key in np.unique(combined[numbers < 0]).tolist():
                 self._table[key] = self._number(key, sizes)
             numbers = self._table.take(combined)
-        return numbers
+        return numbers.astype(np.int64)
 
     def _number(self, key: int, sizes: tuple[int, ...]) -> int:
         combination: list[int] = []

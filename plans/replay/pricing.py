@@ -105,7 +105,8 @@ class Pricing:
         self.cases: list[Case] = []
         self._prices = prices
         self._now, self._then = now, then
-        self._texts = Names()
+        #: By column. Each has its own, so that there are fewer possible combinations.
+        self._names = {name: Names() for name in ("provider", "model", "requested_model")}
         self._served = Combinations()
         self._combinations = Combinations()
         starts = {microseconds_of(price.since) for price in prices.prices if price.since is not None}
@@ -114,7 +115,7 @@ class Pricing:
 
     def cases_of(self, block: Block, now: Nano, then: Nano) -> Nano:
         """By row the number of its case, under decisions by their numbers."""
-        asked = [self._names_of(block.coded(name)) for name in ("provider", "model", "requested_model")]
+        asked = [self._codes_of(block.coded(name), names) for name, names in self._names.items()]
         served = self._served.of([*asked, Codes(_untouched(block), 2)])
         numbers = self._combinations.of(
             [
@@ -137,13 +138,13 @@ class Pricing:
             return np.broadcast_to(np.int64(first), block.rows)
         return np.searchsorted(self._eras, ts, side="right")
 
-    def _names_of(self, column: Coded) -> Codes:
-        texts = [self._texts.number(text) for text in column.vocabulary.texts]
-        return Codes(column.per_row(texts, self._texts.number("")), _room(len(self._texts.met)))
+    def _codes_of(self, column: Coded, names: Names) -> Codes:
+        texts = [names.number(text) for text in column.vocabulary.texts]
+        return Codes(column.per_row(texts, names.number("")), _room(len(names.met)))
 
     def _case(self, served: int, now: int, then: int, era: int) -> Case:
         *codes, is_untouched = self._served.met[served]
-        provider, model, requested = (self._texts.met[code] for code in codes)
+        provider, model, requested = (names.met[code] for names, code in zip(self._names.values(), codes, strict=True))
         # A time inside the era: between two starts, prices do not change.
         at = time_of(int(self._eras[era - 1]) if era else int(self._eras[0]) - 1 if len(self._eras) else 0)
         by = Served(provider, model)

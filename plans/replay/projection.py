@@ -1,6 +1,7 @@
 """The second pass: what each row costs, and how long it takes, under both sets of routes, added up."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from plans.replay.question import Question
 from plans.replay.sums.exact import total
 from plans.replay.sums.partial import Partial
 from plans.replay.sure import BINS, latency_bin
-from plans.replay.survey import WHY, Survey, columns_of
+from plans.replay.survey import WHY, Survey
 
 #: So many rows of each block are decided by the engines themselves as well.
 _ASKED_ALWAYS = 2
@@ -32,13 +33,14 @@ class Projection:
         """`begun`: sums to add to."""
         self._question = question
         self._survey = survey
-        self._surveyed = columns_of(question)
         self._decider = Decider(question.current, question.proposed)
         self._pricing = Pricing(question.prices, self._decider.current.decisions, self._decider.proposed.decisions)
         self._evidence = Evidence(self._decider, self._pricing)
         self._histories = Histories(survey.latencies)
         #: By case: the history of whoever served, and those of whoever would on either side.
         self._own, self._now, self._then = (np.zeros(0, np.int64) for _ in range(3))
+        #: A second thread, for what is neither awaited nor done by the interpreter: hashing.
+        self._aside = ThreadPoolExecutor(1)
         self._partial = Partial(len(self._decider.proposed.routes) + 1) if begun is None else begun
         #: Rows by case that are not in the counts yet: there are many cases, and what they count as is found case by case.
         self._by_case = np.zeros(0, np.int64)
@@ -54,9 +56,9 @@ class Projection:
     def add(self, block: Block) -> None:
         """Project the rows of one more block. Raises `LogChanged` where it is not the one that was surveyed."""
         self._survey.must_have(block)
+        first = block.first
         partial, counts = self._partial, self._partial.counts
-        for column in self._question.columns - self._surveyed:
-            partial.digests[column][block.first] = block.digest(column)
+        digests = self._aside.submit(self._digests, block)
         counts.rows += block.rows
         why = self._survey.why_left_out(block)
         hits = self._survey.hits_of(block) if self._question.has_caches else None
@@ -69,6 +71,11 @@ class Projection:
             hits = None if hits is None else (hits[0][counted], hits[1][counted])
         if block.rows:
             self._add(block, hits)
+        for column, digest in digests.result().items():
+            partial.digests[column][first] = digest
+
+    def _digests(self, block: Block) -> dict[str, bytes]:
+        return {column: block.digest(column) for column in self._question.columns}
 
     def _add(self, block: Block, hits: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None) -> None:
         partial, counts = self._partial, self._partial.counts

@@ -8,6 +8,7 @@ from itertools import islice, pairwise
 from typing import Any
 
 from plans.replay.columns import Cursor, LogChanged, Source
+from plans.replay.columns.kept import kept
 from plans.replay.executors import Executor, Part, Serial
 from plans.replay.projection import Projection
 from plans.replay.question import Question
@@ -26,6 +27,7 @@ def replay(source: Source, question: Question, *, parts: int = 1, executor: Exec
 
     `parts`: into how many the log is cut for the executor. Raises `LogChanged` where rows came or went meanwhile.
     """
+    source = kept(source, question.columns)
     state = source.state()
     found = survey(question, source)
     executor = Serial() if executor is None else executor

@@ -111,7 +111,7 @@ def result_of(question: Question, survey: Survey, partial: Partial) -> dict[str,
         "coverage": _coverage(question, partial),
         "provenance": {
             "engine_version": VERSION,
-            "data_digest": _data_digest(question, survey, partial),
+            "data_digest": _data_digest(question, partial),
             "prices_digest": question.prices.digest(),
             "seed": question.seed,
             "iterations": question.iterations,
@@ -327,16 +327,11 @@ def _conditions(engines: Iterable[Engine]) -> dict[str, str]:
     return found
 
 
-def _data_digest(question: Question, survey: Survey, partial: Partial) -> str:
+def _data_digest(question: Question, partial: Partial) -> str:
     """SHA-256 over the digests of all columns that were read, each over those of its blocks."""
     columns = []
     for column in sorted(question.columns):
-        digest = sha256()
-        blocks = survey.digests.get(column)
-        if blocks is None:
-            by_block = partial.digests.get(column, {})
-            blocks = [by_block[first] for first in sorted(by_block)]
-        for block in blocks:
-            digest.update(block)
+        by_block = partial.digests.get(column, {})
+        digest = sha256(b"".join(by_block[first] for first in sorted(by_block)))
         columns.append([column, digest.hexdigest()])
     return f"sha256:{sha256(canonical_bytes(columns)).hexdigest()}"

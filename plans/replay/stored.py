@@ -5,7 +5,7 @@ Not pickle: whoever can write to the database must not be able to run code in th
 
 import json
 import zlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, Final
@@ -83,7 +83,6 @@ def _survey(survey: Survey, kept: _Keep) -> dict[str, Any]:
         "starts": [[cursor.rows, cursor.after] for cursor in survey.starts],
         "latencies": [[*served, *_sparse(counts, kept)] for served, counts in survey.latencies.items()],
         "repeated": kept(survey.repeated),
-        "digests": {column: [digest.hex() for digest in digests] for column, digests in survey.digests.items()},
         "hits": [[first, kept(now), kept(then)] for first, (now, then) in survey.hits.items()],
         "l2": survey.l2,
     }
@@ -95,9 +94,6 @@ def _read_survey(stored: dict[str, Any], taken: _Take) -> Survey:
     for provider, model, *counts in stored["latencies"]:
         survey.latencies[provider, model] = _full(counts, taken)
     survey.repeated = taken(stored["repeated"])
-    survey.digests = defaultdict(list)
-    for column, digests in stored["digests"].items():
-        survey.digests[column] = [bytes.fromhex(digest) for digest in digests]
     survey.hits = {first: (taken(now), taken(then)) for first, now, then in stored["hits"]}
     survey.l2 = stored["l2"]
     return survey

@@ -5,7 +5,6 @@ it depends on rows that lie far apart, so it is found in one pass in order; the 
 """
 
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -42,9 +41,6 @@ class Survey:
     latencies: dict[tuple[str, str], NDArray[np.int64]] = field(default_factory=dict)
     #: Ordinals of the rows whose request was counted before, ascending.
     repeated: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    #: By column, the digest of each block.
-    digests: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
-
     #: By the first row of a block, which rows caches answer under today's and under the proposed routes, as packed bits.
     hits: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = field(default_factory=dict)
     #: `l2_projections` and `l2_poisoning_candidates` of the result.
@@ -123,7 +119,6 @@ class Surveyor:
 
     def __init__(self, question: Question, survey: Survey, *, looks_for_repeats: bool) -> None:
         self.survey = survey
-        self._columns = columns_of(question)
         self._caches = Caches(question) if question.supposes_caches else None
         self._looks_for_repeats = looks_for_repeats
         self._before = dict(survey.latencies)  # of a survey that goes on
@@ -141,8 +136,6 @@ class Surveyor:
         if survey.first_ts is None:
             survey.first_ts = int(ts[0])
         survey.last = int(ts[-1]), ids[block.rows - 1]
-        for name in self._columns:
-            survey.digests[name].append(block.digest(name))
         counted = np.flatnonzero(survey.why_left_out(block) == 0)
         if self._looks_for_repeats:
             self._ids.append((ids.hashes()[counted], block.first + counted))

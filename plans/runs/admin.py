@@ -14,7 +14,7 @@ from audit.actors import as_actor
 from plans.errors import PlansError
 from plans.logs.models import RequestLog
 from plans.runs import services
-from plans.runs.answer import answer, ends_text, latency_rows
+from plans.runs.answer import answer, cost_rows, earlier_version, latency_rows, percent_text, route_rows, unknowns
 from plans.runs.change import would_be_live
 from plans.runs.forms import PlanForm
 from plans.runs.models import PlanRun, State
@@ -22,7 +22,6 @@ from routes import engine
 from routes.catalog.services import prices_for
 from routes.document import document_of
 from routes.errors import NotFound, RoutesError
-from routes.money import usd_text
 from routes.orgs.models import Organization
 from routes.rules.sentences import differences, sentence
 from routes.versions.models import RouteSetVersion
@@ -76,6 +75,7 @@ def plan_new(request: HttpRequest) -> HttpResponse:
 def plan(request: HttpRequest, id: str) -> HttpResponse:
     """The answer first; then what would change, the steps that are possible, and the figures."""
     run = _plan_or_404(request, id)
+    result = run.outcome
     org: Organization = request.org
     person = as_actor(request.actor).person
     live = document_of(org)
@@ -88,15 +88,8 @@ def plan(request: HttpRequest, id: str) -> HttpResponse:
             "title": run.name,
             "plan": run,
             "answer": answer(run),
-            "result": (result := run.outcome),
-            **_open(result),
-            "hit_rate": f"{(result or {}).get('aggregates', {}).get('cache_hit_rate_projected') or 0:.1%}",
-            "latencies": latency_rows(result) if result else [],
-            "by_route": [
-                {**row, "interval": ends_text(row.get("savings_usd_95"))} for row in result["per_route_breakdown"]
-            ]
-            if result
-            else [],
+            "result": result,
+            **(_figures(result) if result else {}),
             "changes": _changes(run),
             "is_stale": is_stale,
             "live_version": live.version,
@@ -112,15 +105,15 @@ def plan(request: HttpRequest, id: str) -> HttpResponse:
     )
 
 
-def _open(result: dict[str, Any] | None) -> dict[str, str]:
-    """What hangs on facts that nobody logged, in words."""
-    if result is None or "coverage" not in result:  # of an earlier version of the replay
-        return {}
-    coverage = result["coverage"]
+def _figures(result: dict[str, Any]) -> dict[str, Any]:
+    hit_rate = result["aggregates"].get("cache_hit_rate_projected")
     return {
-        "open_share": f"{coverage['share_of_spend_open']:.1%}",
-        "open_low": usd_text(coverage["savings_usd_low"], signed=True),
-        "open_high": usd_text(coverage["savings_usd_high"], signed=True),
+        "costs": cost_rows(result),
+        "hit_rate": None if hit_rate is None else percent_text(100 * hit_rate),
+        "latencies": latency_rows(result),
+        "unknowns": unknowns(result),
+        "by_route": route_rows(result),
+        "earlier_version": earlier_version(result),
     }
 
 

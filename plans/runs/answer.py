@@ -1,10 +1,14 @@
-"""A plan's result in words: the answer before the figures."""
+"""A plan's result in words: the answer before the figures.
+
+Results are kept for ever, so those of earlier versions of the replay are read as well: what they lack is left out.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
+from plans.replay.question import VERSION
 from plans.runs.models import PlanRun
-from routes.money import usd_text
+from routes.money import usd_range, usd_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,33 +31,70 @@ def answer_of(result: dict[str, Any]) -> Answer:
     """What the result of a replay says."""
     totals: dict[str, Any] = result["aggregates"]
     saved = totals["projected_savings_usd"]
-    percent = totals["projected_savings_pct"]
     verdict: str = result["verdict"]
-    if not result["sample_size"]:
+    rows: int = result["sample_size"]
+    if not rows:
         return Answer("No request of the window could be replayed", verdict, "Choose a window that has traffic.")
     if not totals["requests_rerouted"] and not saved:
-        detail = f"None of {result['sample_size']:,} requests would be served otherwise."
+        would = "The 1 request would not" if rows == 1 else f"None of {rows:,} requests would"
+        detail = f"{would} be served otherwise."
         if open_rows := result.get("coverage", {}).get("rows_open"):
             detail += f" Of {open_rows:,} nobody can know: their routes ask for facts that were not logged."
         return Answer("Changes nothing", verdict, detail)
-    verb = "Saves" if saved >= 0 else "Costs"
-    headline = f"{verb} {usd_text(abs(saved))}"
-    if percent is not None:
-        headline += f" ({abs(percent):.1f}%)"
-    headline += f" on {result['sample_size']:,} requests"
-    if unpriced := totals["requests_unprice_able"]:
-        headline += f"; {unpriced:,} of them have no known price and count as unchanged"
-    usd, pct = result["confidence_intervals"]["savings_usd_95"], result["confidence_intervals"]["savings_pct_95"]
-    if usd is None or None in usd or None in pct:
-        if not totals["total_current_cost_usd"]:
-            return Answer(headline, verdict, "Today's routes cost nothing here, and there is no percentage of nothing.")
-        return Answer(headline, verdict, "Too little independent traffic for a 95% interval; see the caveats.")
-    more = "" if saved >= 0 else "; negative means dearer"
-    detail = (
-        f"95% interval of the savings: {usd_text(usd[0], signed=True)} to {usd_text(usd[1], signed=True)}"
-        f" ({pct[0]:+.1f}% to {pct[1]:+.1f}%{more}). {_CERTAINTY[verdict]}"
+    is_certain_loss = not totals["total_current_cost_usd"] and saved < 0
+    return Answer(_headline(result), "costs" if is_certain_loss else verdict, _how_sure(result))
+
+
+def _headline(result: dict[str, Any]) -> str:
+    totals = result["aggregates"]
+    saved, percent, unpriced = (
+        totals[name] for name in ("projected_savings_usd", "projected_savings_pct", "requests_unprice_able")
     )
-    return Answer(headline, verdict, detail)
+    if saved:
+        # As finely as the interval is told, so that it does not seem to lie outside.
+        text = (
+            f"{'Saves' if saved > 0 else 'Costs'} {usd_text(abs(saved), finest=_width(result['confidence_intervals']))}"
+        )
+        text += "" if percent is None else f" ({percent_text(abs(percent))})"
+    else:
+        text = "No known savings" if unpriced else "Costs the same"
+    text += f" on {result['sample_size']:,} request{'' if result['sample_size'] == 1 else 's'}"
+    if unpriced:
+        text += f"; {unpriced:,} of them ha{'s' if unpriced == 1 else 've'} no known price and count as unchanged"
+    return text
+
+
+def _width(intervals: dict[str, Any]) -> float:
+    """Of the interval in USD; 0 where there is none, or no end of it."""
+    low, high = intervals.get("savings_usd_95") or (None, None)
+    return 0 if low is None or high is None else high - low
+
+
+def _how_sure(result: dict[str, Any]) -> str:
+    totals, intervals = result["aggregates"], result["confidence_intervals"]
+    saved = totals["projected_savings_usd"]
+    usd, pct = intervals["savings_usd_95"], intervals["savings_pct_95"]
+    if not totals["total_current_cost_usd"] and saved < 0:
+        # No request can become cheaper, so this hangs on no sample.
+        return "Today's routes cost nothing here, so it is certain that this costs more; there is no percentage of nothing."
+    if usd is None or usd == [None, None]:
+        return "Too little independent traffic for a 95% interval; see the caveats."
+    certainty = _CERTAINTY[result["verdict"]]
+    if None in usd:
+        return f"95% interval of the savings: {_ends_text(usd)}; this traffic bounds them on one side only. {certainty}"
+    low, high = usd
+    if low == high == 0 and not saved:
+        if totals["requests_unprice_able"]:
+            return "Where another model would serve, a price is missing: nobody knows what that would save or cost."
+        return "Where another model would serve, it costs exactly as much."
+    if low == high:
+        units = result.get("interval_units")
+        who = f"All {units['count']:,} {units['kind']}" if units else "All clusters"
+        loses = "save" if low > 0 else "lose"
+        return f"{who} {loses} the same share of what they cost today, so the 95% interval is one point. {certainty}"
+    more = "" if saved >= 0 else "; negative means dearer"
+    percents = " to ".join(percent_text(end, signed=True) for end in pct)
+    return f"95% interval of the savings: {usd_range(low, high)} ({percents}{more}). {certainty}"
 
 
 _CERTAINTY = {
@@ -63,20 +104,82 @@ _CERTAINTY = {
 }
 
 
-def ends_text(ends: list[float | None] | None) -> str:
+def percent_text(percent: float, *, signed: bool = False) -> str:
+    """`21.0%`; below 1% as many decimals as say something: `0.40%`."""
+    places = 1
+    while percent and places < 9 and abs(percent) < 10 ** -(places - 1):
+        places += 1
+    return f"{percent:+.{places}f}%" if signed and percent else f"{percent:.{places}f}%"
+
+
+def route_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """By proposed route, last what no route takes: `name`, `matched`, and `current`, `projected`, `saved`, `interval` as
+    texts."""
+    return [
+        {
+            "name": row["route_name"] or "no route",
+            "matched": row["matched"],
+            "current": usd_text(row["current_cost_usd"]),
+            "projected": usd_text(row["projected_cost_usd"]),
+            "saved": usd_text(row["savings_usd"], signed=True, finest=_width(row)),
+            "interval": _route_interval(row, result),
+        }
+        for row in result["per_route_breakdown"]
+    ]
+
+
+def _route_interval(row: dict[str, Any], result: dict[str, Any]) -> str:
+    if not row["matched"] or "savings_usd_95" not in row:
+        return "–"
+    ends = row["savings_usd_95"]
+    if ends == [0, 0] and not row["savings_usd"]:
+        # A request without a known price counts as unchanged, and may well be one of this route.
+        return "$0 as far as priced" if result["aggregates"]["requests_unprice_able"] else "exactly $0"
+    return _ends_text(ends)
+
+
+def _ends_text(ends: list[float | None] | None) -> str:
     """The ends of an interval in USD; what is missing or open is said."""
     if ends is None:
         return "too few units"
     low, high = ends
-    if low == high == 0:
-        return "exactly $0"
     if low is None and high is None:
         return "open on both sides"
     if low is None or high is None:
         return (
             f"at most {usd_text(high or 0, signed=True)}" if low is None else f"at least {usd_text(low, signed=True)}"
         )
-    return f"{usd_text(low, signed=True)} to {usd_text(high, signed=True)}"
+    return f"{usd_text(low, signed=True)}, same share everywhere" if low == high else usd_range(low, high)
+
+
+def cost_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the window costs, as (what, US dollars)."""
+    totals = result["aggregates"]
+    return [
+        (label, usd_text(totals[f"total_{name}_cost_usd"]))
+        for name, label in (
+            ("baseline", "Cost without routing"),
+            ("current", "Cost with today's routes"),
+            ("projected", "Cost with the proposed"),
+        )
+    ]
+
+
+def unknowns(result: dict[str, Any]) -> dict[str, str] | None:
+    """What hangs on facts that nobody logged: `share` of today's cost, and the savings from `low` to `high`. None where
+    nothing does."""
+    coverage = result.get("coverage")
+    if not coverage or not coverage["rows_open"]:
+        return None
+    width = coverage["savings_usd_high"] - coverage["savings_usd_low"]
+    low, high = (usd_text(coverage[f"savings_usd_{end}"], signed=True, finest=width) for end in ("low", "high"))
+    return {"share": percent_text(100 * coverage["share_of_spend_open"]), "low": low, "high": high}
+
+
+def earlier_version(result: dict[str, Any]) -> str | None:
+    """The version of the replay that made the result, where it is not today's."""
+    version = str(result.get("provenance", {}).get("engine_version", "unknown"))
+    return None if version == VERSION else version
 
 
 def latency_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -84,16 +187,17 @@ def latency_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     totals, intervals = result["aggregates"], result["confidence_intervals"]
     rows = []
     for name, label in (("p50", "Half of the requests within"), ("p95", "95% of the requests within")):
-        # Results of an earlier version of the replay lack them.
         now, then = (totals.get(f"{name}_latency_ms_{side}") for side in ("current", "projected"))
-        ends = intervals.get(f"{name}_latency_ms_95")
         if then is not None:
-            rows.append({"label": label, "now": now, "then": then, "interval": _ms_text(ends)})
+            interval = _ms_text(intervals.get(f"{name}_latency_ms_95"))
+            rows.append({"label": label, "now": now, "then": then, "interval": interval})
     return rows
 
 
 def _ms_text(ends: list[int | None] | None) -> str:
     if ends is None:
         return "too few units"
-    low, high = ("open" if end is None else f"{end:,}" for end in ends)
-    return f"{low} to {high}"
+    low, high = ends
+    if low is None or high is None:
+        return "open on both sides" if low == high else f"at most {high:,}" if low is None else f"at least {low:,}"
+    return f"{low:,} to {high:,}"

@@ -12,10 +12,32 @@ from rest_framework.views import APIView
 from plans.runs import services
 from plans.runs.models import IntervalMethod, Mode, PlanRun, default_sweep
 from routes.api import StrictSerializer, TimeField, change_json
+from routes.engine.reading import shown
 from routes.publish import Change
 from routes.times import rfc3339
 
 Step = Callable[[PlanRun, Request], Change | None]
+
+
+class WholeField(serializers.IntegerField):
+    """A JSON number that is whole: not true, not text that reads like one."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            raise serializers.ValidationError(f"This is a whole number, not {shown(data)}.", "wrong_type")
+        return data
+
+
+class NumberField(serializers.Field[float, Any, float, Any]):
+    """A JSON number: not true, not text that reads like one."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or not isinstance(data, int | float):
+            raise serializers.ValidationError(f"This is a number, not {shown(data)}.", "wrong_type")
+        try:
+            return float(data)
+        except OverflowError:
+            raise serializers.ValidationError("This number is too large.", "out_of_range") from None
 
 
 class PlanInput(StrictSerializer):
@@ -25,13 +47,13 @@ class PlanInput(StrictSerializer):
     routes = serializers.ListField(child=serializers.JSONField())
     window_start = TimeField()
     window_end = TimeField()
-    seed = serializers.IntegerField(default=1, min_value=0, max_value=2**63 - 1)
-    iterations = serializers.IntegerField(default=10_000, min_value=100, max_value=100_000)
+    seed = WholeField(default=1)
+    iterations = WholeField(default=10_000)
     interval_method = serializers.ChoiceField(IntervalMethod.choices, default=IntervalMethod.RANDOM_SUBSETS)
-    l1_ttl_seconds = serializers.FloatField(default=None, allow_null=True)
-    l2_ttl_seconds = serializers.FloatField(default=None, allow_null=True)
-    l2_threshold_sweep = serializers.ListField(child=serializers.FloatField(), default=default_sweep)
-    l2_priced_threshold = serializers.FloatField(default=None, allow_null=True)
+    l1_ttl_seconds = NumberField(default=None, allow_null=True)
+    l2_ttl_seconds = NumberField(default=None, allow_null=True)
+    l2_threshold_sweep = serializers.ListField(child=NumberField(), default=default_sweep)
+    l2_priced_threshold = NumberField(default=None, allow_null=True)
 
 
 class ReasonInput(StrictSerializer):

@@ -10,6 +10,16 @@ from plans.replay.question import L2_THRESHOLDS
 from plans.runs.models import IntervalMethod, Mode
 from routes.rules.forms.fields import Json, UtcTime
 
+#: Of a plan, what most leave as it is: the form folds it away.
+SETTINGS = ("l1_ttl_seconds", "l2_ttl_seconds", "l2_priced_threshold", "interval_method")
+
+
+class Seconds(forms.FloatField):
+    def to_python(self, value: Any) -> float | None:
+        if isinstance(value, str) and "_" in value:  # Python reads 1_0 as ten; people do not
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return super().to_python(value)
+
 
 class PlanForm(forms.Form):
     """Which routes, over which traffic. The routes are edited as JSON here; the form starts from a template of one."""
@@ -19,7 +29,7 @@ class PlanForm(forms.Form):
     routes = Json(
         required=True,
         label="Proposed routes (JSON list)",
-        widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false"}),
+        widget=forms.Textarea(attrs={"rows": 16, "spellcheck": "false"}),
         help_text=(
             "Each with name, when and then, and whatever else a route may have: priority, paused, active_from, meta."
             " With the id of a live route it replaces that route."
@@ -27,13 +37,13 @@ class PlanForm(forms.Form):
     )
     window_start = UtcTime(required=True, label="Replay requests from (UTC)")
     window_end = UtcTime(required=True, label="until (UTC, not included)")
-    l1_ttl_seconds = forms.FloatField(
+    l1_ttl_seconds = Seconds(
         required=False,
         min_value=0,
         label="Exact cache: answers are kept for (seconds)",
         help_text="Requests with equal digests within that time cost nothing, before and after. Empty: no such cache.",
     )
-    l2_ttl_seconds = forms.FloatField(
+    l2_ttl_seconds = Seconds(
         required=False,
         min_value=0,
         label="Semantic cache: answers are kept for (seconds)",
@@ -63,6 +73,11 @@ class PlanForm(forms.Form):
         # Whole minutes outward: the field shows no seconds.
         self.fields["window_start"].initial = start.replace(second=0, microsecond=0)
         self.fields["window_end"].initial = end.replace(second=0, microsecond=0)
+
+    @property
+    def shows_settings(self) -> bool:
+        """Whether one of the settings that are folded away is not as it was offered, or wrong."""
+        return any(self[name].errors or self[name].value() not in (None, "", self[name].initial) for name in SETTINGS)
 
     def clean_interval_method(self) -> str:
         return self.cleaned_data["interval_method"] or IntervalMethod.RANDOM_SUBSETS

@@ -95,6 +95,8 @@ class PlanRun(models.Model):
     lease_owner = models.CharField(max_length=100, blank=True)
     lease_until = models.DateTimeField(null=True)
     fence = models.PositiveIntegerField(default=0)
+    #: How often it was begun since it last got further: a plan that takes its worker down each time is given up.
+    starts = models.PositiveSmallIntegerField(default=0, db_default=0)
     rows_total = models.PositiveBigIntegerField(null=True)
     rows_done = models.PositiveBigIntegerField(default=0)
     phase = models.CharField(max_length=10, choices=Phase, blank=True)

@@ -30,6 +30,8 @@ from routes.publish import Change, check_limits, publish
 #: A month: what a cache of answers is kept for at the very most.
 MAX_TTL_SECONDS = 31 * 24 * 3600
 MAX_THRESHOLDS = 10
+MIN_ITERATIONS, MAX_ITERATIONS = 100, 100_000
+MAX_SEED = 2**63 - 1
 
 
 class InvalidPlan(PlansError):
@@ -117,12 +119,12 @@ def propose(
             (len(name) > 200, "name", "out_of_range", "A plan's name has at most 200 characters."),
             (window_end <= window_start, "window_end", "out_of_range", "The window ends before it begins."),
             (mode not in Mode.values, "mode", "unsupported_value", "The mode is merge or replace."),
-            (not 0 <= seed < 2**63, "seed", "out_of_range", "The seed is a whole number from 0 to 2^63 - 1."),
+            (not 0 <= seed <= MAX_SEED, "seed", "out_of_range", "The seed is a whole number from 0 to 2^63 - 1."),
             (
-                not 100 <= iterations <= 100_000,
+                not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS,
                 "iterations",
                 "out_of_range",
-                "The iterations are a whole number from 100 to 100,000.",
+                f"The iterations are a whole number from {MIN_ITERATIONS:,} to {MAX_ITERATIONS:,}.",
             ),
             (
                 interval_method not in IntervalMethod.values,
@@ -152,7 +154,7 @@ def propose(
             interval_method=interval_method,
             l1_ttl_seconds=l1_ttl_seconds,
             l2_ttl_seconds=l2_ttl_seconds,
-            l2_threshold_sweep=list(l2_threshold_sweep),
+            l2_threshold_sweep=sorted(map(float, l2_threshold_sweep)),  # one spelling of the same question
             l2_priced_threshold=l2_priced_threshold,
             created_by=actor.person or "",
             created_by_name=actor.name,

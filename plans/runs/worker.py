@@ -3,6 +3,7 @@
 A claim raises the row's fence number. Every later write of the worker asks for that number, so a worker that was
 stopped for longer than its lease finds that it lost the plan and writes nothing. After each block of rows it writes how
 far it is and, where that costs little beside the work, what it found, so that after a crash another one goes on there.
+Where the database fails, the same worker does. Leases run by the database's clock, the one that all workers share.
 """
 
 import logging
@@ -15,8 +16,9 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connections, transaction
-from django.db.models import F
+from django.db import Error, close_old_connections, connections, transaction
+from django.db.models.functions import Now
+from django.db.utils import InterfaceError, InternalError, OperationalError
 from django.utils import timezone
 
 from audit.actors import system
@@ -25,6 +27,7 @@ from plans.errors import PlansError
 from plans.logs.source import source_of
 from plans.replay import Question, Source
 from plans.replay.columns import Cursor, LogChanged
+from plans.replay.columns.kept import kept
 from plans.replay.projection import Projection
 from plans.replay.replay import check
 from plans.replay.result import result_of
@@ -47,6 +50,12 @@ HEARTBEAT_SECONDS = 10.0
 CHECKPOINT_SHARE = 0.2
 #: A log that changes while it is read is read again so many times.
 ATTEMPTS = 3
+#: A plan that is begun so many times and gets no further is given up.
+STARTS = 5
+#: After a failure of the database, before the plan goes on; twice as long each time it gets no further.
+PAUSE_SECONDS = 1.0
+#: The database is away or busy, which says nothing about the plan, unless it is so each time this plan is begun.
+AWAY = (OperationalError, InterfaceError, InternalError)
 WORKER = system("worker")
 log = logging.getLogger(__name__)
 
@@ -65,58 +74,131 @@ class MissingVersion(PlansError):
     code = "missing_version"
 
 
+class NoProgress(PlansError):
+    """The plan was begun time and again, and never got further."""
+
+    code = "no_progress"
+
+    def __init__(self, plan: PlanRun, why: str) -> None:
+        where = "its beginning"
+        if plan.phase and plan.rows_total is not None:
+            where = f"row {plan.rows_done:,} of {plan.rows_total:,} ({Phase(plan.phase).label.lower()})"
+        super().__init__(f"This plan was begun {STARTS} times and got no further than {where}. {why}")
+
+
 def run_next(stop: threading.Event | None = None) -> PlanRun | None:
     """Claim the plan that waits longest, run it, and answer it; None where none waits. Once `stop` is set, the run ends
-    after the block of rows it is at, and the plan waits for another worker."""
+    after the block of rows it is at, and the plan waits for another worker.
+
+    Raises the database's own error where it is away for longer than a lease: then the lease runs out, and the plan is
+    taken up again from what was found.
+    """
     plan = _claim()
     if plan is None:
         return None
-    fence = plan.fence
     try:
         with _heartbeat(plan) as is_lost:
-            result = _replay(plan, is_lost, stop or threading.Event())
+            _run(plan, is_lost, stop or threading.Event())
     except LostLease:
         log.info("plan %s was taken away or cancelled", plan.pk)
-        return plan
+        with suppress(PlanRun.DoesNotExist):
+            plan.refresh_from_db(fields=["state"])
     except Stopped:
         with suppress(InvalidState):  # cancelled, or another worker's, by now
             plan.state = State.RUNNING
-            move(plan, State.QUEUED, fence=fence, lease_until=None, lease_owner="", rows_per_second=0)
-        return plan
-    except (OperationalError, InterfaceError):
-        # The database is away, which says nothing about the plan: the lease runs out, and it is taken up again.
-        raise
-    except Exception as error:
-        # Whatever else is wrong is wrong with this plan, and must not keep the others waiting.
-        log.exception("plan %s failed", plan.pk)
-        _finish(plan, fence, State.FAILED, "plan.failed", failure=_storable(f"{type(error).__name__}: {error}"))
-        return plan
-    _finish(plan, fence, State.PROJECTED, "plan.projected", result=result, projected_at=timezone.now())
+            fields = {"lease_until": None, "lease_owner": "", "rows_per_second": 0, "starts": 0}
+            move(plan, State.QUEUED, fence=plan.fence, **fields)
     return plan
 
 
-def _storable(text: str) -> str:
-    """The text without what a database does not take: an error may quote whatever it met."""
+def _run(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> None:
+    """Run the plan to its end: its result, or why there is none."""
+    result = ""
+    try:
+        if plan.starts > STARTS:
+            raise NoProgress(
+                plan,
+                "The worker died each time, most likely for want of memory. Give it more, or replay a shorter window.",
+            )
+        while True:
+            try:
+                result = result or _replay(plan, is_lost, stop)
+                _finish(plan, State.PROJECTED, "plan.projected", result=result, projected_at=timezone.now())
+            except AWAY as error:
+                if plan.starts >= STARTS:
+                    raise NoProgress(
+                        plan,
+                        f"Have somebody look at the database, or replay a shorter window. It said: {in_one_line(error)}",
+                    ) from error
+                log.warning("plan %s has to wait for the database: %s", plan.pk, in_one_line(error))
+                _wait(plan, stop)
+            else:
+                return
+    except (LostLease, Stopped, *AWAY):
+        raise
+    except Exception as error:
+        # Whatever else is wrong is wrong with this plan, and must not keep the others waiting.
+        why = _failure(error)
+        log.error("plan %s failed: %s", plan.pk, why, exc_info=not _code(error))
+        _finish(plan, State.FAILED, "plan.failed", failure=why)
+
+
+def _wait(plan: PlanRun, stop: threading.Event) -> None:
+    """Pause until the database answers and this worker still holds the plan, which counts as another start.
+
+    Raises `Stopped`, `LostLease`, and the database's own error where it is away for longer than a lease.
+    """
+    pause = PAUSE_SECONDS * 2**plan.starts
+    until = time.monotonic() + LEASE.total_seconds()
+    while True:
+        if stop.wait(pause):
+            raise Stopped
+        close_old_connections()
+        try:
+            return _report(plan, starts=plan.starts + 1)
+        except AWAY:
+            if time.monotonic() >= until:
+                raise
+            pause *= 2
+
+
+def in_one_line(error: Exception) -> str:
+    """What a database says takes several lines, and sometimes it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _failure(error: Exception) -> str:
+    """What the plan's page says: code and sentence of what is known, the name of the class of what nobody foresaw."""
+    if isinstance(error, MemoryError):
+        return "out_of_memory: The worker lacks the memory for this plan. Give it more, or replay a shorter window."
+    text = f"{_code(error) or type(error).__name__}: {error}"
+    # Without what a database does not take: an error may quote whatever it met.
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")[:2000]
 
 
+def _code(error: Exception) -> str:
+    """The stable code of an error of ours; "" for others."""
+    code = getattr(error, "code", None)
+    return code if isinstance(code, str) else ""
+
+
 def _claim() -> PlanRun | None:
-    now = timezone.now()
-    for lost in PlanRun.objects.brief().filter(state=State.RUNNING, lease_until__lt=now):
-        PlanRun.objects.filter(pk=lost.pk, state=State.RUNNING, fence=lost.fence).update(state=State.QUEUED)
+    lost = PlanRun.objects.filter(state=State.RUNNING, lease_until__lt=Now())
+    if lost.exists():  # seldom, and an UPDATE of no row would still wait for SQLite's one writer
+        lost.update(state=State.QUEUED)
     for plan in PlanRun.objects.brief().filter(state=State.QUEUED).order_by("created_at", "pk"):
-        claimed = PlanRun.objects.filter(pk=plan.pk, state=State.QUEUED, fence=plan.fence).update(
-            state=State.RUNNING,
-            fence=F("fence") + 1,
-            lease_owner=f"{socket.gethostname()}:{os.getpid()}"[:100],
-            lease_until=now + LEASE,
-            started_at=now,
-            rows_per_second=0,
-        )
-        if claimed:
-            fence = plan.fence + 1
-            plan.refresh_from_db()
-            plan.fence = fence  # this claim's, whoever has the row by now
+        claim = {
+            "state": State.RUNNING,
+            "fence": plan.fence + 1,
+            "starts": min(plan.starts, STARTS) + 1,
+            "lease_owner": f"{socket.gethostname()}:{os.getpid()}"[:100],
+            "started_at": timezone.now(),
+            "rows_per_second": 0,
+        }
+        waiting = PlanRun.objects.filter(pk=plan.pk, state=State.QUEUED, fence=plan.fence)
+        if waiting.update(lease_until=Now() + LEASE, **claim):
+            for name, value in claim.items():
+                setattr(plan, name, value)
             return plan
     return None
 
@@ -161,7 +243,8 @@ def _asked(plan: PlanRun, question: Question, source: Source, stop: threading.Ev
     begun = _begun(plan, question.key(state))
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            found, sums = _passes(question, source, _Progress(plan, question.key(state), source.count(), stop), *begun)
+            once = kept(source, question.columns)
+            found, sums = _passes(question, once, _Progress(plan, question.key(state), source.count(), stop), *begun)
             check(found, sums, state, source)
         except LogChanged:
             if attempt == ATTEMPTS:
@@ -183,7 +266,11 @@ def _passes(
             question,
             source,
             begun=begun,
-            on_block=lambda so_far: progress.reached(so_far.rows, lambda: dump(so_far, None)),
+            on_block=lambda so_far: progress.reached(
+                so_far.rows,
+                # What nobody could go on from is not worth keeping, and no progress.
+                lambda: dump(so_far, None) if resumable(question, source, so_far) is so_far else None,
+            ),
         )
     else:
         found = begun
@@ -226,14 +313,14 @@ class _Progress:
         self._phase, self._before, self._began = phase, rows_done, time.monotonic()
         _report(self._plan, phase=phase, rows_done=rows_done, rows_total=self._rows_total, rows_per_second=0)
 
-    def reached(self, rows_done: int, found: Callable[[], bytes]) -> None:
+    def reached(self, rows_done: int, found: Callable[[], bytes | None]) -> None:
         now = time.monotonic()
         rate = round((rows_done - self._before) / max(now - self._began, 0.001))
         more: dict[str, Any] = {"rows_done": rows_done, "rows_per_second": min(rate, 2**31 - 1)}
         is_last = self._stop.is_set()
         is_time = is_last or now - self._saved >= self._cost / CHECKPOINT_SHARE
-        if is_time:
-            more["checkpoint"] = self._key + found()
+        if is_time and (kept := found()) is not None:
+            more |= {"checkpoint": self._key + kept, "starts": 0}
         _report(self._plan, **more)
         if is_time:
             self._saved = time.monotonic()
@@ -255,9 +342,9 @@ def _heartbeat(plan: PlanRun) -> Iterator[threading.Event]:
                 except LostLease:
                     is_lost.set()
                     return
-                except (OperationalError, InterfaceError) as error:
+                except Error as error:
                     # The next one may get through; if none does, the lease runs out, as it should.
-                    log.warning("plan %s: no heartbeat: %s", plan.pk, error)
+                    log.warning("plan %s: no heartbeat: %s", plan.pk, in_one_line(error))
                     connections.close_all()
         finally:
             connections.close_all()
@@ -290,33 +377,24 @@ def _engine(plan: PlanRun, content: dict[str, Any]) -> engine.Engine:
 def _report(plan: PlanRun, **progress: Any) -> None:
     """Extend the lease and write the progress, or stop: the plan is no longer this worker's."""
     mine = PlanRun.objects.filter(pk=plan.pk, state=State.RUNNING, fence=plan.fence)
-    if not mine.update(lease_until=timezone.now() + LEASE, **progress):
+    if not mine.update(lease_until=Now() + LEASE, **progress):
         raise LostLease
+    for name, value in progress.items():
+        setattr(plan, name, value)
 
 
-def _finish(plan: PlanRun, fence: int, to: State, action: str, **fields: Any) -> None:
+def _finish(plan: PlanRun, to: State, action: str, **fields: Any) -> None:
     """End the run: with a result, or with why there is none."""
-    plan.refresh_from_db(fields=["rows_total"])
     payload: dict[str, Any] = {"rows": plan.rows_total}
     if "failure" in fields:
         payload["failure"] = fields["failure"]
     else:
         fields["rows_done"] = plan.rows_total
+    fields |= {"lease_until": None, "lease_owner": "", "phase": "", "rows_per_second": 0, "checkpoint": None}
     try:
         with transaction.atomic():
-            plan.state = State.RUNNING
-            move(
-                plan,
-                to,
-                fence=fence,
-                lease_until=None,
-                lease_owner="",
-                phase="",
-                rows_per_second=0,
-                checkpoint=None,
-                **fields,
-            )
+            plan.state = State.RUNNING  # also where a first try was rolled back
+            move(plan, to, fence=plan.fence, **fields)
             record(plan.org_id, by=WORKER, action=action, target=("plan", plan.pk), payload=payload)
     except InvalidState:
         log.info("plan %s is no longer this worker's; its result is dropped", plan.pk)
-    plan.refresh_from_db()

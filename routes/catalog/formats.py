@@ -73,15 +73,18 @@ class _NotByTokens(Exception):
     """The entry is billed by something else."""
 
 
-#: What an entry is called, and how to read it: the price, and its rank among entries for the same model.
-_Entry = tuple[str, Callable[[], tuple[ListedPrice, int]]]
+#: A price, its rank among entries for the same model, and what of the entry was not taken, and why.
+_Read = tuple[ListedPrice, int, str]
+#: What an entry is called, and how to read it.
+_Entry = tuple[str, Callable[[], _Read]]
 
 
 def read_prices(raw: bytes) -> PriceList:
     """The prices of a file, in its order.
 
     Of a LiteLLM table the keys named above are read, `sample_spec` is skipped, and `aliases` are further names of an
-    entry. `provider_and_model` says under which names the prices are kept. Where several entries are the same model,
+    entry; of one whose `deprecation_date` is no day the price is taken, and the day stands among what is refused.
+    `provider_and_model` says under which names the prices are kept. Where several entries are the same model,
     the one counts whose name carries the provider, as in LiteLLM itself, then the first. A list of our own is a JSON
     list of objects (or an object with that list as `prices`): `provider`, `model`, `input_usd_per_million` and
     `output_usd_per_million`, and what else of `FIGURES` and `FACTS` is known; `deprecated_on` is `retires_on`.
@@ -109,13 +112,15 @@ def read_prices(raw: bytes) -> PriceList:
     not_by_tokens = repeated = 0
     for name, read in entries:
         try:
-            price, rank = read()
+            price, rank, not_taken = read()
         except _NotByTokens:
             not_by_tokens += 1
             continue
         except Refused as error:
             refused.append(RefusedPrice(printable(name), str(error), error.key))
             continue
+        if not_taken:
+            refused.append(RefusedPrice(printable(name), f"{not_taken}. The price was taken without it", price.key))
         other, other_rank = found.get(price.key, (None, rank))
         if other is None:
             found[price.key] = price, rank
@@ -173,7 +178,7 @@ def _litellm_entries(table: dict[str, Any]) -> Iterator[_Entry]:
         yield alias, partial(_litellm_price, alias, table[name], name in twice)
 
 
-def _litellm_price(name: str, entry: object, is_twice: bool) -> tuple[ListedPrice, int]:
+def _litellm_price(name: str, entry: object, is_twice: bool) -> _Read:
     if is_twice:
         raise Refused("this name is in the file twice")
     if not isinstance(entry, dict):
@@ -199,13 +204,20 @@ def _litellm_price(name: str, entry: object, is_twice: bool) -> tuple[ListedPric
             if costs[ours] is None:
                 raise Refused(f"{_LITELLM_FIGURES[ours]} is missing")
         figures, rounded = figures_of(costs, shift=6, names=_LITELLM_FIGURES)
-        facts = facts_of({ours: entry.get(theirs) for ours, theirs in _LITELLM_FACTS.items()}, _LITELLM_FACTS)
+        said = {ours: entry.get(theirs) for ours, theirs in _LITELLM_FACTS.items()}
+        not_taken = ""
+        try:
+            facts_of({"retires_on": said["retires_on"]}, _LITELLM_FACTS)
+        except Refused as error:
+            # People write this day by hand, in many ways; no cost depends on it.
+            said["retires_on"], not_taken = None, str(error)
+        facts = facts_of(said, _LITELLM_FACTS)
     except Refused as error:
         raise Refused(str(error), key) from None
     # None says nothing here: an entry leaves out what is false as well as what is not known.
     facts = {fact: value for fact, value in facts.items() if value is not None}
     price = ListedPrice(name=name, provider=provider, model=model, figures=figures, facts=facts, rounded=rounded)
-    return price, int(model != name)
+    return price, int(model != name), not_taken
 
 
 def _costs_otherwise(entry: dict[str, Any]) -> bool:
@@ -222,7 +234,7 @@ def _own_entries(rows: list[Any]) -> Iterator[_Entry]:
         yield f"{row['provider']}/{row['model']}" if named else f"no. {number}", partial(_own_price, row, seen)
 
 
-def _own_price(row: object, seen: set[Key]) -> tuple[ListedPrice, int]:
+def _own_price(row: object, seen: set[Key]) -> _Read:
     if not isinstance(row, dict):
         raise Refused(f"a price is an object, not {as_text(row)}")
     if twice := _twice(row):
@@ -245,7 +257,7 @@ def _own_price(row: object, seen: set[Key]) -> tuple[ListedPrice, int]:
     price = ListedPrice(
         name="/".join(key), provider=key[0], model=key[1], figures=figures, facts=facts, rounded=rounded
     )
-    return price, 0
+    return price, 0, ""
 
 
 # --- JSON -----------------------------------------------------------------------------------------------------------

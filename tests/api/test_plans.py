@@ -1,5 +1,7 @@
 """`plans/` and `audit/`: the loop of a plan over HTTP."""
 
+import json
+
 import pytest
 
 from plans.runs.models import PlanRun
@@ -162,6 +164,43 @@ def test_settings_of_a_replay_that_cannot_be_are_refused_at_their_place(
     assert answer.status_code == 422
     assert pointer in [error["pointer"].lstrip("#") for error in answer.json()["errors"]]
     assert not PlanRun.objects.exists()
+
+
+@pytest.mark.parametrize("field", ["seed", "iterations", "l1_ttl_seconds", "l2_ttl_seconds", "l2_priced_threshold"])
+@pytest.mark.parametrize(
+    "value", [True, False, "1_0", " 700 ", "700", [700], {"a": 1}, 10**400], ids=lambda value: str(value)[:9]
+)
+def test_a_number_of_a_plan_is_a_number_and_nothing_that_reads_like_one(
+    editor: Caller, field: str, value: object
+) -> None:
+    answer = editor("post", "plans/", {**PLAN, field: value})
+    error = problem(answer, 422, answer.json()["code"])["errors"][0]
+    expected = {"out_of_range", "unsupported_value"} if value == 10**400 else {"wrong_type"}
+    assert error["pointer"] == f"/{field}"
+    assert error["code"] in expected
+    assert not PlanRun.objects.exists()
+
+
+@pytest.mark.parametrize("value", [1.5, 1000.0, None])
+def test_a_number_that_has_to_be_whole_is_written_so(editor: Caller, value: object) -> None:
+    for field in ("seed", "iterations"):
+        error = problem(editor("post", "plans/", {**PLAN, field: value}), 422, "invalid")["errors"][0]
+        assert error["pointer"] == f"/{field}"
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_is_no_json_number_is_refused_with_the_body(editor: Caller, text: str) -> None:
+    body = json.dumps({**PLAN, "l1_ttl_seconds": "HERE"}).replace('"HERE"', text)
+    problem(editor("post", "plans/", body), 400, "malformed_body")
+
+
+def test_thresholds_are_kept_in_one_order(editor: Caller) -> None:
+    plan = editor("post", "plans/", {**PLAN, "l2_ttl_seconds": 60, "l2_threshold_sweep": [0.95, 1, 0.8]}).json()
+    assert plan["l2_threshold_sweep"] == [0.8, 0.95, 1]
+    answer = editor("post", "plans/", {**PLAN, "l2_threshold_sweep": [1, 0.9, 1.0]})
+    assert problem(answer, 422, "invalid_plan")["errors"][0]["pointer"] == "/l2_threshold_sweep"
+    answer = editor("post", "plans/", {**PLAN, "l2_threshold_sweep": [0.9, True]})
+    assert problem(answer, 422, "invalid")["errors"][0]["pointer"] == "/l2_threshold_sweep/1"
 
 
 def test_progress_tells_how_far_a_running_plan_is(editor: Caller, org: Organization) -> None:

@@ -16,7 +16,7 @@ from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routes.rules.services import set_default
 from tests.browser.conftest import Visitor
-from tests.build import BY, a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
+from tests.build import BY, a_person, a_plan, a_route, an_org, prices, projected, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
@@ -27,6 +27,7 @@ SHOTS = os.environ.get("SCREENSHOTS")
 def org() -> Organization:
     org = an_org(approval="plans", environment="production")
     usual_prices()
+    prices(**{"gpt-4.1": ("2", "8")})
     traffic(org)
     a_route(org, "short ones")
     a_route(
@@ -173,6 +174,25 @@ def test_long_words_make_no_page_wider_than_the_window(org: Organization, visito
         page.get_by_role("button", name="Try").click()
         page.get_by_role("region", name="What every route saw").wait_for()
         edda.check()
+
+
+def test_every_figure_of_a_plan_is_in_sight_and_no_condition_is_broken(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    when = {"input_tokens_gt": 1000, "metadata": {"team": ["a"]}, "upstream_latency_ms_p95_gt": 5}
+    routes = [{"name": name, "when": when, "then": TO_MINI} for name in ("long ones of a team", "m" * 150)]
+    plan = projected(a_plan(org, routes=routes))
+    someone = visitor(a_person("vera", org, "viewer"))
+    for width in (1280, 390):
+        for path in (f"plans/{plan.pk}/", "plans/"):
+            page = someone.visit(f"/admin/o/{org.slug}/{path}")
+            page.set_viewport_size({"width": width, "height": 800})
+            cells = page.locator(".stacked td").all()
+            assert len(cells) > 4
+            assert max(box["x"] + box["width"] for cell in cells if (box := cell.bounding_box())) <= width
+            for condition in page.locator("td.mono").all():
+                assert condition.bounding_box()["height"] < 60, f"{condition.inner_text()} is broken into lines"
+            someone.check()
 
 
 def test_from_the_first_route_to_a_reverted_plan(org: Organization, visitor: Callable[[Any], Visitor]) -> None:

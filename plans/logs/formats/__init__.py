@@ -16,7 +16,7 @@ from plans.logs.formats import litellm
 from plans.logs.formats.items import Item, Record, Records, Refusal, Row
 from plans.logs.formats.mapping import BadMapping, Mapping, mapped_rows
 from plans.logs.formats.parquet import ParquetNotInstalled, ParquetRecords
-from plans.logs.formats.records import CsvRecords, JsonRecords, is_json_list
+from plans.logs.formats.records import CsvRecords, JsonRecords, is_one_text
 from plans.logs.formats.trace import (
     AZURE_COLUMNS,
     AZURE_SYNTHETIC,
@@ -88,8 +88,8 @@ class Reader:
         with file.open() as stream:
             head = stream.read(_HEAD)
         self._container = _container(head) if self.format == "litellm" else _container_of(self.format)
-        self._is_list = self._container == "json" and is_json_list(head)
-        self.numbered = "row" if self._is_list or self._container == "parquet" else "line"
+        self._is_one_text = self._container == "json" and is_one_text(head)
+        self.numbered = "row" if self._is_one_text or self._container == "parquet" else "line"
         if self.format not in MAPPABLE and (how.mapping.columns or how.mapping.constants):
             raise BadMapping(
                 f"Columns of {self.format} have fixed meanings; only those of {', '.join(MAPPABLE)} are mapped."
@@ -137,7 +137,7 @@ class Reader:
             return self._opened(stream).header
 
     def _opened(self, stream: IO[bytes]) -> Records:
-        return _opened(stream, self._container, self._is_list, self.file.size)
+        return _opened(stream, self._container, self._is_one_text, self.file.size)
 
 
 def detect(file: LogFile, format: str = AUTO) -> str:
@@ -148,7 +148,7 @@ def detect(file: LogFile, format: str = AUTO) -> str:
         head = stream.read(_HEAD)
         container = _container(head)
         stream.seek(0)
-        records = _opened(stream, container, container == "json" and is_json_list(head), file.size)
+        records = _opened(stream, container, container == "json" and is_one_text(head), file.size)
         columns = records.header
         if container == "json":
             first = next(iter(records), None)
@@ -160,11 +160,11 @@ def detect(file: LogFile, format: str = AUTO) -> str:
     return "jsonl" if container == "json" else container
 
 
-def _opened(stream: IO[bytes], container: str, is_list: bool, size: int) -> Records:
+def _opened(stream: IO[bytes], container: str, is_one_text: bool, size: int) -> Records:
     if container == "parquet":
         return ParquetRecords(stream, size)
     if container == "json":
-        return JsonRecords(stream, is_list=is_list)
+        return JsonRecords(stream, is_one_text=is_one_text)
     return CsvRecords(stream)
 
 
@@ -178,7 +178,8 @@ def _container(head: bytes) -> str:
         return "parquet"
     for magic, packer in _PACKED.items():
         if head.startswith(magic):
-            raise UnknownFormat(f"The file is packed with {packer}. Unpack it first.")
+            way_out = "Unpack it, or save the sheet of a workbook as CSV" if packer == "zip" else "Unpack it first"
+            raise UnknownFormat(f"The file is packed with {packer}. {way_out}.")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UnknownFormat("The file is UTF-16. Save it as UTF-8.")
     return "json" if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[") else "csv"

@@ -9,7 +9,7 @@ tells of images, tools, streams, or what a request would have cost without any r
 | `request_id` | `request_id` |
 | `ts` | `startTime`, in UTC where it has no zone (the table's type has none) |
 | `latency_ms` | `endTime` - `startTime`, rounded half to even |
-| `provider` | `custom_llm_provider` |
+| `provider` | `custom_llm_provider`, under the name that its prices are kept under (`cohere_chat` is `cohere`) |
 | `model` | `model` without its provider's prefix; `model_group` where a failed request has none |
 | `requested_model` | `metadata.original_model_group` (before a fallback), else `model_group`, else the model |
 | `kind` | `fallback` where `metadata.attempted_fallbacks` is above 0 |
@@ -22,6 +22,9 @@ tells of images, tools, streams, or what a request would have cost without any r
 | `tag` | the first of `request_tags` that LiteLLM did not add itself (`User-Agent: …`) |
 | `metadata` | `metadata.spend_logs_metadata`: what the caller sent to be logged; the rest is LiteLLM's own |
 | `status` | 200; of a failure `metadata.error_information.error_code` where it is from 400 to 599, else 500 |
+
+The user `default_user_id` is nobody: it is what the proxy calls its own administrator (`LITELLM_PROXY_ADMIN_NAME` of
+`litellm/constants.py`), and stands in the rows of every key that belongs to no other user.
 """
 
 from collections.abc import Iterator
@@ -32,6 +35,7 @@ from typing import Any
 from plans.logs import cells
 from plans.logs.columns import COLUMNS
 from plans.logs.formats.items import Item, Record, Records, Refusal, Row
+from routes.catalog.formats import provider_and_model
 
 REQUIRED = ("request_id", "startTime", "prompt_tokens", "completion_tokens")
 READ = (
@@ -40,6 +44,7 @@ READ = (
 )  # fmt: skip
 _ADDED_TAG = "User-Agent: "
 _NO_CACHE = "Cache OFF"
+_NOBODY = "default_user_id"
 _HALF_MS = timedelta(microseconds=500)
 
 
@@ -97,7 +102,10 @@ def _values(record: Record) -> dict[str, Any]:
     model = logged.read("model", COLUMNS["model"]) or group
     if model is None:
         raise cells.Refused("model: is empty, and so is model_group")
-    served = model.removeprefix(f"{provider}/") or model
+    served = model
+    if provider is not None:
+        named, bare = provider_and_model(model, provider)
+        provider, served = named or provider, bare or model  # of "azure/" nothing would be left
     asked = _inside("metadata.original_model_group", COLUMNS["model"], metadata.get("original_model_group"))
     start = logged.must("startTime", cells.utc_time)
     found = {
@@ -175,10 +183,12 @@ def _tag(tags: list[Any] | None) -> str | None:
 
 
 def _cluster_key(logged: _Logged) -> str | None:
-    who: str | None = logged.read("end_user", COLUMNS["cluster_key"]) or logged.read("user", COLUMNS["cluster_key"])
-    if who is None and (key := logged.read("api_key", _any_text)):
-        who = f"key:{sha256(key.encode()).hexdigest()[:32]}"
-    return who
+    for name in ("end_user", "user"):
+        who: str | None = logged.read(name, COLUMNS["cluster_key"])
+        if who is not None and who != _NOBODY:
+            return who
+    key = logged.read("api_key", _any_text)
+    return None if key is None else f"key:{sha256(key.encode()).hexdigest()[:32]}"
 
 
 def _digest(key: str | None) -> str | None:

@@ -84,13 +84,13 @@ class Mapping:
             return wrong
         there = {target[0] for name in columns if (target := self.target(name))} | set(self.constants)
         if lacking := [name for name in REQUIRED if name not in there]:
-            return f"column missing in the header: {', '.join(lacking)}"
+            return f"column missing in the header: {', '.join(lacking)}; map a column to each of them"
         return None
 
     def _unfit(self, columns: Sequence[str]) -> str | None:
         """Why no record with these columns can be stored, or None."""
         if unknown := [name for name in columns if name not in COLUMNS and name not in self.columns]:
-            return f"unknown column in the header: {_listed(unknown)}; known are {', '.join(COLUMNS)}"
+            return f"unknown column in the header: {_listed(unknown)}; map each to one of ours, or leave it out"
         theirs: dict[str, str] = {}
         for name in columns:
             if target := self.target(name):
@@ -139,9 +139,20 @@ def mapped_rows(records: Records, mapping: Mapping) -> Iterator[Item]:
                     fields_of[record.columns] = fields
             values = _values(record, fields, constants)
         except cells.Refused as refused:
-            yield Refusal(record.line, str(refused))
+            yield Refusal(record.line, _of_a_list(record) or str(refused))
         else:
             yield Row(record.line, values)
+
+
+def _of_a_list(record: Record) -> str | None:
+    """What to do with an object that is no row, but has a list of objects in it. None for any other."""
+    if any(name in COLUMNS for name in record.columns):
+        return None
+    for name, value in zip(record.columns, record.cells, strict=True):
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            inside = cells.shown(name)
+            return f"is no row, but has a list in {inside}; write what is in it one a line: jq -c '.[{inside}][]'"
+    return None
 
 
 def _values(
@@ -185,7 +196,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "is_stream": ("stream", "streamed", "streaming"),
     "cached": ("cachehit",),
 }
-_GUESSES = {name: ours for ours, names in _NAMES.items() for name in names}
+_GUESSES = {name.replace("_", ""): name for name in MAPPED}  # in another case, or with blanks
+_GUESSES |= {name: ours for ours, names in _NAMES.items() for name in names}
 
 
 def guess(columns: Sequence[str], examples: dict[str, list[Any]], mapping: Mapping) -> dict[str, str]:

@@ -2,11 +2,13 @@
 
 A Parquet file can claim anything in a few bytes: a billion rows that are one run of one value, a page that unpacks to a
 thousand times its size. So the footer is weighed before anything is unpacked, texts are read as dictionaries (a long
-text is then there once, however many rows have it), and lists are measured before they become Python's.
+text is then there once, however many rows have it), and lists and objects are measured before they become Python's.
 """
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import repeat
 from typing import IO, Any
 
 from plans.errors import PlansError
@@ -21,8 +23,10 @@ ROWS_PER_BYTE = 8
 #: A part of a column (of one row group) may unpack to 256 MiB, and further to 100 times its packed size.
 MAX_UNPACKED = 256 * 1024 * 1024
 MAX_RATIO = 100
-#: Numbers in a part of a column of lists: embeddings of 1,536 numbers in 43,690 rows.
+#: Values in the lists of a row group, beside one a row: embeddings of 1,536 numbers in 43,690 rows.
 MAX_VALUES = 64 * 1024 * 1024
+#: Values that the objects of a batch may be made of at once; where they are more, each row is made when it is needed.
+MAX_WEIGHT = 1024 * 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # microseconds of the years that Python has
 
@@ -36,8 +40,9 @@ class ParquetNotInstalled(PlansError):
 class ParquetRecords:
     """The rows of a Parquet file, numbered from 1; only columns that are wanted are unpacked.
 
-    Cells are Python values: text, int, float, Decimal, bool, datetime (naive where the column has no zone), bytes, and
-    lists (of numbers: arrays). `problem` is why the file cannot be read. Raises `ParquetNotInstalled`.
+    Cells are Python values: text, int, float (NaN, which is how a column of doubles says that something is missing, is
+    None), Decimal, bool, datetime (naive where the column has no zone), date, bytes, lists (of numbers: arrays), and
+    objects as JSON has them. `problem` is why the file cannot be read. Raises `ParquetNotInstalled`.
     """
 
     def __init__(self, stream: IO[bytes], size: int) -> None:
@@ -50,7 +55,7 @@ class ParquetRecords:
             ) from error
         self.header: tuple[str, ...] | None = None
         self.problem: Refusal | None = None
-        #: Columns to unpack; None for all.
+        #: Columns to unpack; None for all, where those of types that are not read have a word instead of their values.
         self.wanted: list[str] | None = None
         self.bytes_read = 0
         self._stream = stream
@@ -90,10 +95,14 @@ class ParquetRecords:
             yield self.problem
             return
         names = tuple(name for name in self._schema.names if self.wanted is None or name in self.wanted)
+        unread = {}
         for name in names:
             if not _is_readable(kind := self._schema.field(name).type):
-                yield Refusal(1, f"{cells.shown(name)} is a column of {cells.shown(str(kind))}, which is not read")
-                return
+                unread[name] = f"is a column of {cells.shown(str(kind))}, which is not read"
+        if unread and self.wanted is not None:
+            name, reason = next(iter(unread.items()))
+            yield Refusal(1, f"{cells.shown(name)} {reason}; leave it out, or write the file with another type")
+            return
         row = 0
         try:
             for group, weighed in enumerate(self._groups):
@@ -101,7 +110,13 @@ class ParquetRecords:
                     yield Refusal(row + 1, f"{wrong} in row group {group + 1}; the file was read up to here")
                     return
                 for batch in self._batches(group, names):
-                    for given in zip(*(_values(batch.column(name)) for name in names), strict=True):
+                    columns = (
+                        repeat(cells.Unfit(unread[name]), batch.num_rows)
+                        if name in unread
+                        else _values(batch.column(name))
+                        for name in names
+                    )
+                    for given in zip(*columns, strict=True):
                         row += 1
                         yield Record(row, names, given)
                     self.bytes_read = self._size * row // max(self._rows, 1)
@@ -122,12 +137,14 @@ class ParquetRecords:
 
 def _too_heavy(group: Group, names: Sequence[str]) -> str | None:
     """Why a row group is not unpacked, by what the footer says of its columns; None where it may be."""
+    listed = 0
     for part in group.parts:
         if not _belongs(part.path, names):
             continue
         if part.unpacked > MAX_UNPACKED and part.unpacked > MAX_RATIO * part.packed:
             return f"{cells.shown(part.path)} would unpack from {part.packed:,} to {part.unpacked:,} bytes"
-        if part.values > max(MAX_VALUES, group.rows):
+        listed += max(part.values - group.rows, 0)
+        if listed > MAX_VALUES:
             return f"{cells.shown(part.path)} has {part.values:,} values, of {MAX_VALUES:,} (write fewer rows a group)"
     return None
 
@@ -149,23 +166,52 @@ def _broken(error: BaseException) -> str:
     return f"cannot be read as Parquet: {text[:150]}"
 
 
-def _is_readable(kind: Any) -> bool:
+def _is_readable(kind: Any, depth: int = 0) -> bool:
     import pyarrow.types as is_
 
     if hasattr(kind, "storage_type"):  # what Arrow calls an extension, for example a UUID
         kind = kind.storage_type
-    if is_.is_dictionary(kind) or is_.is_list(kind) or is_.is_large_list(kind) or is_.is_fixed_size_list(kind):
+    if is_.is_dictionary(kind):
         kind = kind.value_type
+    if depth > cells.MAX_DEPTH:
+        return False
+    if is_.is_map(kind):
+        return _is_text(kind.key_type) and _is_readable(kind.item_type, depth + 1)
+    if _is_list(kind):
+        return _is_readable(kind.value_type, depth + 1)
+    if is_.is_struct(kind):
+        return all(_is_readable(member.type, depth + 1) for member in kind)
     if is_.is_fixed_size_binary(kind):
         return bool(kind.byte_width == 16)
     readable = (
-        is_.is_string, is_.is_large_string, is_.is_binary, is_.is_large_binary, is_.is_dictionary, is_.is_integer,
-        is_.is_floating, is_.is_decimal, is_.is_boolean, is_.is_timestamp, is_.is_null,
+        _is_text, is_.is_dictionary, is_.is_integer, is_.is_floating, is_.is_decimal, is_.is_boolean, is_.is_timestamp,
+        is_.is_date, is_.is_null,
     )  # fmt: skip
     return any(matches(kind) for matches in readable)
 
 
-def _values(column: Any) -> list[Any]:
+def _is_text(kind: Any) -> bool:
+    import pyarrow.types as is_
+
+    return bool(is_.is_string(kind) or is_.is_large_string(kind) or is_.is_binary(kind) or is_.is_large_binary(kind))
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow.types as is_
+
+    return bool(is_.is_list(kind) or is_.is_large_list(kind) or is_.is_fixed_size_list(kind))
+
+
+def _is_nested(kind: Any) -> bool:
+    """Whether its cells are objects, or lists of objects or of lists."""
+    import pyarrow.types as is_
+
+    if _is_list(kind):
+        return _is_nested(kind.value_type) or _is_list(kind.value_type)
+    return bool(is_.is_struct(kind) or is_.is_map(kind))
+
+
+def _values(column: Any) -> Iterable[Any]:
     """The cells of one column of a batch."""
     import pyarrow.types as is_
 
@@ -174,14 +220,105 @@ def _values(column: Any) -> list[Any]:
         return _values(column.storage)
     if is_.is_dictionary(kind):
         return _looked_up(column)
-    if is_.is_list(kind) or is_.is_large_list(kind) or is_.is_fixed_size_list(kind):
+    if _is_nested(kind):
+        return _nested(column) if _weight(column) <= MAX_WEIGHT else map(_nested_alone, _rows(column))
+    if _is_list(kind):
         return _lists(column)
     if is_.is_timestamp(kind):
         return _times(column)
-    if is_.is_string(kind) or is_.is_large_string(kind) or is_.is_binary(kind) or is_.is_large_binary(kind):
+    if _is_text(kind):
         return _looked_up(column.dictionary_encode())
     found: list[Any] = column.to_pylist()
+    if is_.is_floating(kind):
+        return [None if value != value else value for value in found]
     return found
+
+
+def _weight(column: Any) -> int:
+    """How many values its cells are made of."""
+    import pyarrow.types as is_
+
+    if is_.is_struct(column.type):
+        return len(column) + sum(map(_weight, column.flatten()))
+    if is_.is_map(column.type):
+        return len(column) + sum(_weight(entry.values) for entry in column if entry.is_valid)
+    if _is_list(column.type):
+        return len(column) + _weight(column.flatten())
+    return len(column)
+
+
+def _rows(column: Any) -> Iterator[Any]:
+    return (column.slice(row, 1) for row in range(len(column)))
+
+
+def _nested_alone(row: Any) -> Any:
+    """The cell of a column with one row."""
+    weight = _weight(row)
+    if weight > MAX_WEIGHT:
+        return cells.Unfit(f"has {weight:,} values; {MAX_WEIGHT:,} are possible")
+    return _nested(row)[0]
+
+
+def _nested(column: Any) -> list[Any]:
+    if _is_list(column.type):
+        return _lists(column)
+    return [_as_json(made) for made in _objects(column)]
+
+
+def _objects(column: Any) -> list[Any]:
+    """Structs and maps as dictionaries. Members that are null are left out: Arrow gives each object of a column all the
+    members that any of them has."""
+    import pyarrow.types as is_
+
+    if is_.is_map(column.type):
+        return [_of_pairs(entry.values) if entry.is_valid else None for entry in column]
+    names = [member.name for member in column.type]
+    there = column.is_valid().to_pylist()
+    members = zip(*map(_values, column.flatten()), strict=True) if names else repeat((), len(column))
+    return [
+        {name: value for name, value in zip(names, values, strict=True) if value is not None} if is_there else None
+        for is_there, values in zip(there, members, strict=True)
+    ]
+
+
+def _of_pairs(pairs: Any) -> Any:
+    keys = list(_values(pairs.field(0)))
+    made = dict(zip(keys, _values(pairs.field(1)), strict=True))
+    if len(made) < len(keys):
+        return cells.Unfit("has a key twice")
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def _as_json(value: Any) -> Any:
+    """The object with members that JSON has: times and days as text, exact decimals as numbers. What is longer than a
+    record, or has a member that no column holds, is `Unfit`."""
+    left = MAX_RECORD
+
+    def plain(value: Any) -> Any:
+        nonlocal left
+        left -= len(value) if isinstance(value, str) else 8
+        if left < 0:
+            raise _TooMuch(f"is longer than {MAX_RECORD // 1024 // 1024} MiB")
+        if isinstance(value, cells.Unfit):
+            raise _TooMuch(value.reason)
+        if isinstance(value, dict):
+            return {plain(name): plain(member) for name, member in value.items()}
+        if isinstance(value, list):
+            return [plain(member) for member in value]
+        if isinstance(value, date):
+            return value.isoformat().replace("+00:00", "Z")
+        if isinstance(value, Decimal):
+            return int(value) if value == value.to_integral_value() else float(value)
+        return value.tolist() if hasattr(value, "tolist") else value
+
+    try:
+        return plain(value)
+    except _TooMuch as too_much:
+        return cells.Unfit(str(too_much))
+
+
+class _TooMuch(Exception):
+    """An object cannot be made. The text says why."""
 
 
 def _looked_up(column: Any) -> list[Any]:
@@ -193,10 +330,7 @@ def _looked_up(column: Any) -> list[Any]:
     values = column.dictionary.take(used)
     if is_.is_string(values.type) or is_.is_large_string(values.type):
         values = values.cast(pa.large_binary())  # not as text: it may be none
-    if is_.is_binary(values.type) or is_.is_large_binary(values.type):
-        made = [_text(value) for value in values]
-    else:
-        made = _values(values)
+    made = map(_text, values) if _is_text(values.type) else _values(values)
     known = dict(zip(used.to_pylist(), made, strict=True))
     return [None if index is None else known[index] for index in column.indices.to_pylist()]
 
@@ -226,7 +360,7 @@ def _lists(column: Any) -> list[Any]:
         elif numbers:
             found.append(column[row].values.to_numpy(zero_copy_only=False))
         else:
-            found.append(_values(column[row].values))
+            found.append(list(_values(column[row].values)))
     return found
 
 

@@ -4,13 +4,13 @@ from argparse import ArgumentParser
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
 from plans.logs.source import DatabaseSource
 from plans.replay.columns.dataset import write_dataset
-from routes.orgs.models import Organization
+from routes.errors import NotFound
+from routes.orgs.services import named_org
 
 
 class Command(BaseCommand):
@@ -24,7 +24,10 @@ class Command(BaseCommand):
         parser.add_argument("--org", required=True, metavar="SLUG_OR_ID")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        org = self._org(options["org"])
+        try:
+            org = named_org(options["org"])
+        except NotFound as error:
+            raise CommandError(str(error)) from None
         everything = (datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 1, 1, tzinfo=UTC))
         folder: Path = options["folder"] / str(org.pk)
         try:
@@ -38,12 +41,3 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"Nothing more could be written, and plans do not see what was: {error}") from None
         self.stdout.write(f"{rows:,} rows in {folder}.")
-
-    def _org(self, ref: str) -> Organization:
-        try:
-            org = Organization.objects.filter(pk=UUID(ref)).first()
-        except ValueError:
-            org = Organization.objects.filter(slug=ref).first()
-        if org is None:
-            raise CommandError(f"There is no organisation {ref}.")
-        return org

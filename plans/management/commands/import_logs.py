@@ -4,33 +4,35 @@ import os
 from argparse import ArgumentParser
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from logging import LogRecord
 from pathlib import Path
-from time import monotonic
+from signal import SIGINT
 from typing import IO, Any, cast
-from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError
 
 from audit.actors import system
 from plans.errors import PlansError
-from plans.logs.formats import AUTO, AZURE_SYNTHETIC, FORMATS, LogFile, Mapping, ReadAs, Reader
+from plans.logs.formats import AUTO, AZURE_SYNTHETIC, FORMATS, LogFile, Mapping, ReadAs
 from plans.logs.preview import Preview, preview
 from plans.logs.services import ImportRefused, Progress, import_rows, open_log
+from plans.logs.services import log as services_log
+from plans.management.progress import ProgressLine
+from routes.errors import NotFound
 from routes.orgs.models import Organization
-
-#: How often the line of progress is written: on a terminal in seconds, elsewhere in records.
-EVERY_SECONDS = 0.2
-EVERY_RECORDS = 10_000
-BAR = 24
+from routes.orgs.services import named_org
 
 
 class Command(BaseCommand):
     help = (
-        "Import request logs: CSV or JSON lines with our columns or others mapped to them, Parquet, LiteLLM's spend logs, "
+        "Import request logs: CSV or JSON with our columns or others mapped to them, Parquet, LiteLLM's spend logs, "
         "an Azure LLM trace. Importing a file again is harmless: rows that are there stay as they are. "
         f"Of an azure-llm-trace {', '.join(AZURE_SYNTHETIC)} are invented and marked as synthetic: --model served "
         "everything at its price, within 250 ms + 0.2 ms per input token + 15 ms per output token."
     )
+    # They ask the database too, and blame the program where it is locked or away.
+    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE")
@@ -43,7 +45,8 @@ class Command(BaseCommand):
             default=[],
             metavar="THEIRS=OURS",
             help="a column of the file is this one of ours; THEIRS= leaves it out. Beside our columns: ts_utc (a time "
-            "without a zone), latency_s, upstream_latency_s (seconds), cost_cents. Can be repeated",
+            "without a zone), latency_s, upstream_latency_s (seconds), cost_cents, cost_usd_rounded (more than nine "
+            "decimals; also of the other costs). Can be repeated",
         )
         parser.add_argument(
             "--set",
@@ -63,15 +66,21 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         file = _log_file(options["file"])
+        # Where the database is away, the import logs that it could not record its end. Here the last line says why.
+        services_log.addFilter(_without_traceback)
         try:
-            self._run(self._org(options["org"]), file, options)
+            self._run(named_org(options["org"]), file, options)
         except OSError as error:
             raise CommandError(f"{options['file']} cannot be read: {error.strerror or error}") from error
-        except ImportRefused as error:
-            self._name(error.report.refused, error.report.refused_total)
+        except (PlansError, NotFound) as error:
             raise CommandError(str(error)) from error
-        except PlansError as error:
-            raise CommandError(str(error)) from error
+        except (OperationalError, InterfaceError) as error:
+            why = (str(error).splitlines() or ["it does not answer"])[0]
+            raise CommandError(f"The database is busy, away or not migrated: {why}. {self._so_far()}") from error
+        except KeyboardInterrupt:
+            raise CommandError(f"Interrupted. {self._so_far()}", returncode=128 + SIGINT) from None
+        finally:
+            services_log.removeFilter(_without_traceback)
 
     def _run(self, org: Organization, file: LogFile, options: dict[str, Any]) -> None:
         mapping = Mapping.of_texts(options["map"], options["set"])
@@ -87,31 +96,53 @@ class Command(BaseCommand):
                     self.stderr.write(f"{column.name}: {column.target or 'left out'}")
         reader = open_log(org, file, how)
         self._numbered = reader.numbered
-        line = _Line(self.stderr, reader)
-        report = import_rows(
-            org,
-            reader.items,
-            on_error=options["on_error"],
-            by=system("import_logs"),
-            source=file.name,
-            progress=line.show,
-        )
-        line.clear()
+        line = ProgressLine(self.stderr, reader)
+
+        def progress(step: Progress) -> None:
+            self._step = step
+            line.show(step.read, step.phase)
+
+        try:
+            report = import_rows(
+                org,
+                reader.items,
+                on_error=options["on_error"],
+                by=system("import_logs"),
+                source=file.name,
+                progress=progress,
+            )
+        except ImportRefused as error:
+            line.clear()
+            self._name(error.report.refused, error.report.refused_total)
+            self._say_how_to_map(org, file, how, error.report.refused)
+            raise
+        finally:
+            line.clear()
         self._name(report.refused, report.refused_total)
+        self._say_how_to_map(org, file, how, report.refused)
         self.stdout.write(str(report))
         if report.refused_total and report.refused_total == report.read:
             raise CommandError(f"Nothing could be imported: every {self._numbered} was refused.")
 
-    def _org(self, ref: str) -> Organization:
-        try:
-            org = Organization.objects.filter(pk=UUID(ref)).first()
-        except ValueError:
-            org = Organization.objects.filter(slug=ref).first()
-        if org is None:
-            raise CommandError(f"There is no organisation {ref}.")
-        return org
-
     _numbered = "line"
+    _step: Progress | None = None
+
+    def _so_far(self) -> str:
+        if self._step is None or self._step.phase == "checked":
+            return "Nothing was stored; importing the file again is harmless."
+        stored = f"{self._step.imported:,} rows were stored" if self._step.imported else "Nothing was stored"
+        return f"{stored} at the last count; importing the file again is harmless and adds the rest."
+
+    def _say_how_to_map(self, org: Organization, file: LogFile, how: ReadAs, refused: list[tuple[int, str]]) -> None:
+        """How a command does what the refusals advise: to map a column."""
+        if not any(" map " in reason for _, reason in refused):
+            return
+        seen = preview(org, file, how, guessing=True)
+        if guesses := [f"{column.name}={column.target}" for column in seen.columns if column.is_guess]:
+            self.stderr.write(f"Probably {', '.join(guesses)}: --guess maps so, and --preview --guess shows it.")
+        self.stderr.write(
+            "A column is mapped with --map THEIRS=OURS, as --map ts=ts_utc, and left out with --map THEIRS="
+        )
 
     def _name(self, refused: list[tuple[int, str]], total: int) -> None:
         """Write the refused records."""
@@ -129,7 +160,8 @@ class Command(BaseCommand):
                 taken = (column.target or "left out") + (" (a guess; --guess takes it)" if column.is_guess else "")
             self.stdout.write(f"Column {column.name} -> {taken}; {', '.join(column.examples) or 'no values'}")
         for name in seen.lacking:
-            self.stdout.write(f"Missing: {name}. --map a column to it, or --set it.")
+            or_set = "" if name == "request_id" else ", or --set it"  # each request has its own
+            self.stdout.write(f"Missing: {name}. --map a column to it{or_set}.")
         self._numbered = seen.numbered
         for number, values in seen.rows:
             self.stdout.write(f"{seen.numbered} {number}: " + ", ".join(f"{name}={v}" for name, v in values.items()))
@@ -137,44 +169,9 @@ class Command(BaseCommand):
         self.stdout.write("Nothing was stored: this is a preview of the first records.")
 
 
-class _Line:
-    """The progress: on a terminal one line that is written again and again, elsewhere a line now and then."""
-
-    def __init__(self, out: Any, reader: Reader) -> None:
-        self._out = out
-        self._reader = reader
-        self._began = self._last = monotonic()
-        self._phase = ""
-        self._is_terminal = out.isatty()
-
-    def show(self, step: Progress) -> None:
-        if not self._is_terminal:
-            if step.read % EVERY_RECORDS == 0:
-                self._out.write(f"{step.read:,} records {step.phase}")
-            return
-        now = monotonic()
-        if step.phase != self._phase:
-            self._phase, self._began = step.phase, now
-        elif now - self._last < EVERY_SECONDS:
-            return
-        self._last = now
-        share = min(self._reader.bytes_read / max(self._reader.file.size, 1), 1.0)
-        seconds = max(now - self._began, 1e-9)
-        left = f"{_clock(seconds / share - seconds)} left" if share else ""
-        bar = ("#" * round(BAR * share)).ljust(BAR)
-        rate = f"{step.read / seconds:,.0f}/s" if seconds > EVERY_SECONDS else ""
-        self._out.write(f"\r[{bar}] {share:4.0%} {step.read:,} records {step.phase} {rate} {left}\x1b[K", ending="")
-        self._out.flush()
-
-    def clear(self) -> None:
-        if self._phase:
-            self._out.write("\r\x1b[K", ending="")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def _without_traceback(record: LogRecord) -> bool:
+    record.exc_info = None
+    return True
 
 
 def _log_file(path: Path) -> LogFile:

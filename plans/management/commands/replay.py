@@ -1,35 +1,44 @@
 """Replays a file of request logs against routes, without a database: a look before anything is installed or imported."""
 
-import json
+import os
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from itertools import islice
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 from uuid import UUID
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from plans.errors import PlansError
-from plans.logs.formats import AUTO, FORMATS, LogFile, Mapping, ReadAs, Reader, Refusal
-from plans.logs.models import RequestLog
-from plans.replay import LogRow, MemorySource, Question, replay
-from plans.runs.answer import Answer, answer_of, ends_text, latency_rows
+from plans.logs.formats import AUTO, FORMATS, MAPPABLE, LogFile, Mapping, ReadAs, Reader, Refusal, Row, detect
+from plans.logs.preview import preview
+from plans.management.progress import ProgressLine
+from plans.replay import MemorySource, Question, replay
+from plans.replay.memory import keep_freed_memory
+from plans.runs.answer import Answer, answer_of, latency_rows, route_rows
 from plans.runs.models import IntervalMethod
-from routes.catalog.formats import read_prices
+from plans.runs.rows import blocks_of, days_of
+from plans.runs.services import MAX_ITERATIONS, MAX_SEED, MAX_TTL_SECONDS, MIN_ITERATIONS
+from routes.catalog.formats import MAX_BYTES, read_prices
 from routes.catalog.listed import UnreadablePrices
 from routes.catalog.services import SHIPPED, listed_table
 from routes.engine import Engine, Route
 from routes.engine.canonical import canonical_bytes
-from routes.engine.errors import InvalidRoute
+from routes.engine.document import MAX_DEPTH, parse_json
+from routes.engine.errors import DocumentRejected, InvalidRoute
 from routes.engine.prices import PriceTable
 from routes.errors import RoutesError
-from routes.money import usd_text
+from routes.orgs.models import Organization
 
-#: Refused records that are named.
+#: Refused records that are named, and refused prices.
 NAMED = 20
+NAMED_PRICES = 5
+#: Records between two looks at the progress.
+STEP = 1_000
 #: Routes without an id get one that says their place, so that equal input gives equal output.
 _FIRST_ID = 0x0190_0000_0000_7000_8000_0000_0000_0000
 
@@ -50,6 +59,9 @@ class Command(BaseCommand):
         parser.add_argument("--model", help="the model that served a trace, for example gpt-4o or openai/gpt-4o")
         parser.add_argument("--map", action="append", default=[], metavar="THEIRS=OURS", help="as of import_logs")
         parser.add_argument("--set", action="append", default=[], metavar="OURS=VALUE", help="as of import_logs")
+        parser.add_argument(
+            "--guess", action="store_true", help="map common names, as import_logs --preview shows them"
+        )
         parser.add_argument("--seed", type=int, default=1)
         parser.add_argument("--iterations", type=int, default=10_000)
         parser.add_argument("--interval-method", choices=IntervalMethod.values, default=IntervalMethod.RANDOM_SUBSETS)
@@ -57,46 +69,91 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="write the whole result as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        _check(options)
+        keep_freed_memory()
         try:
-            prices = _prices(options["prices"])
-            rows = list(self._rows(options, prices))
-            question = Question(
-                current=_engine(options["today"]),
-                proposed=_engine(options["routes"]),
-                prices=prices,
-                seed=options["seed"],
-                iterations=options["iterations"],
-                interval_method=options["interval_method"],
-                window=_window(rows),
-                l1_ttl_seconds=options["l1_ttl_seconds"],
-            )
+            result = self._result(options)
+        except BrokenPipeError:
+            raise  # whoever read what we say is gone: no fault of a file
         except OSError as error:
             raise CommandError(f"{error.filename} cannot be read: {error.strerror or error}") from error
-        except (PlansError, RoutesError, ValueError) as error:
+        except (PlansError, RoutesError) as error:
             raise CommandError(str(error)) from error
-        if not rows:
-            raise CommandError(
-                "No record could be read, so there is nothing to replay. What is wrong: import_logs --preview"
-            )
-        result = replay(MemorySource(rows), question)
         if options["json"]:
             self.stdout.write(canonical_bytes(result).decode())
         else:
             self._say(answer_of(result), result)
 
-    def _rows(self, options: dict[str, Any], prices: PriceTable) -> Iterator[LogRow]:
+    def _result(self, options: dict[str, Any]) -> dict[str, Any]:
+        prices = self._prices(options["prices"])
+        question = Question(
+            current=Engine([]) if options["today"] is None else _engine(options["today"]),
+            proposed=_engine(options["routes"]),
+            prices=prices,
+            seed=options["seed"],
+            iterations=options["iterations"],
+            interval_method=options["interval_method"],
+            l1_ttl_seconds=options["l1_ttl_seconds"],
+        )
+        reader = self._reader(options, prices)
+        source = MemorySource.of_blocks(blocks_of(self._rows(reader), question.columns))
+        if not source.count():
+            raise CommandError(
+                "No record could be read, so there is nothing to replay. What is wrong: import_logs --preview"
+            )
+        result = replay(source, replace(question, window=days_of(source)))
+        # The window is of our own making, so nobody asked for more of it than the file has.
+        result["caveats"] = [caveat for caveat in result["caveats"] if caveat["code"] != "window_not_covered"]
+        return result
+
+    def _prices(self, path: Path) -> PriceTable:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+        try:
+            listed = read_prices(raw)
+        except UnreadablePrices as error:
+            raise CommandError(f"{path.name}: {error}") from None
+        for refused in listed.refused[:NAMED_PRICES]:
+            self.stderr.write(f"{path.name}: {refused.name}: {refused.reason}")
+        if listed.refused:
+            self.stderr.write(f"Prices refused and left out: {len(listed.refused):,}.")
+        if not listed.prices:
+            raise CommandError(
+                f"{path.name} has no price that can be used. Leave --prices out for those that are shipped."
+            )
+        return listed_table(listed)
+
+    def _reader(self, options: dict[str, Any], prices: PriceTable) -> Reader:
         path: Path = options["file"]
-        file = LogFile(path.name, path.stat().st_size, lambda: path.open("rb"))
-        mapping = Mapping.of_texts(options["map"], options["set"])
-        reader = Reader(file, ReadAs(options["format"], mapping, options["model"] or ""), lambda: prices)
+
+        def opened() -> AbstractContextManager[IO[bytes]]:
+            return cast("AbstractContextManager[IO[bytes]]", path.open("rb"))
+
+        file = LogFile(os.fsencode(path.name).decode(errors="replace"), path.stat().st_size, opened)
+        how = ReadAs(options["format"], Mapping.of_texts(options["map"], options["set"]), options["model"] or "")
+        if options["guess"] and detect(file, how.format) in MAPPABLE:
+            # Nobody's file: an organisation is only asked for its prices, and only for a trace.
+            seen = preview(Organization(), file, how, guessing=True)
+            how = replace(how, format=seen.format, mapping=seen.mapping)
+            for column in seen.columns:
+                if column.is_guess:
+                    self.stderr.write(f"{column.name}: {column.target or 'left out'}")
+        return Reader(file, how, lambda: prices)
+
+    def _rows(self, reader: Reader) -> Iterator[Row]:
+        line = ProgressLine(self.stderr, reader)
         refused = 0
-        for item in reader.items():
+        for number, item in enumerate(reader.items(), 1):
             if isinstance(item, Refusal):
                 refused += 1
                 if refused <= NAMED:
+                    line.clear()
                     self.stderr.write(f"{reader.numbered} {item.line}: {item.reason}")
             else:
-                yield _log_row(item.values)
+                yield item
+            if number % STEP == 0:
+                line.show(number, "read")
+        line.clear()
         if refused:
             self.stderr.write(f"Refused and left out: {refused:,}.")
 
@@ -104,11 +161,9 @@ class Command(BaseCommand):
         write = self.stdout.write
         write(f"{said.headline}.\n{said.detail}\n")
         write(f"{'Route':40} {'Requests':>10} {'Today':>12} {'Proposed':>12} {'Saved':>12}  95% interval")
-        for row in result["per_route_breakdown"]:
-            costs = (usd_text(row[f"{name}_usd"]) for name in ("current_cost", "projected_cost", "savings"))
-            figures = " ".join(f"{cost:>12}" for cost in costs)
-            name = (row["route_name"] or "no route")[:40]
-            write(f"{name:40} {row['matched']:>10,} {figures}  {ends_text(row['savings_usd_95'])}")
+        for row in route_rows(result):
+            figures = " ".join(f"{row[name]:>12}" for name in ("current", "projected", "saved"))
+            write(f"{row['name'][:40]:40} {row['matched']:>10,} {figures}  {row['interval']}")
         for row in latency_rows(result):
             write(f"{row['label']} {row['now']:,} ms today, {row['then']:,} ms proposed (95%: {row['interval']}).")
         for caveat in result["caveats"]:
@@ -117,20 +172,30 @@ class Command(BaseCommand):
         write(f"Left out: {left_out}. Data {result['provenance']['data_digest']}.")
 
 
-def _prices(path: Path) -> PriceTable:
-    try:
-        return listed_table(read_prices(path.read_bytes()))
-    except UnreadablePrices as error:
-        raise CommandError(f"{path.name}: {error}") from None
+def _check(options: dict[str, Any]) -> None:
+    """The limits that a plan has too. Raises `CommandError`."""
+    ttl = options["l1_ttl_seconds"]
+    for is_right, message in (
+        (0 <= options["seed"] <= MAX_SEED, "--seed is a whole number from 0 to 2^63 - 1."),
+        (
+            MIN_ITERATIONS <= options["iterations"] <= MAX_ITERATIONS,
+            f"--iterations is a whole number from {MIN_ITERATIONS:,} to {MAX_ITERATIONS:,}.",
+        ),
+        (
+            ttl is None or 0 < ttl <= MAX_TTL_SECONDS,
+            f"--l1-ttl-seconds is more than 0 and at most {MAX_TTL_SECONDS:,}; leave it out for no such cache.",
+        ),
+    ):
+        if not is_right:
+            raise CommandError(message)
 
 
-def _engine(path: Path | None) -> Engine:
-    if path is None:
-        return Engine([])
+def _engine(path: Path) -> Engine:
+    """The engine of a file of routes. Raises `CommandError` for what is none, `OSError`."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CommandError(f"{path.name} is not JSON: {error}") from None
+        raw = parse_json(path.read_bytes(), MAX_DEPTH, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    except DocumentRejected as error:
+        raise CommandError(f"{path.name}: {str(error).replace('The document', 'The file')}") from None
     if not isinstance(raw, list):
         raise CommandError(f"{path.name} has to be a list of routes.")
     routes = []
@@ -140,36 +205,17 @@ def _engine(path: Path | None) -> Engine:
             routes.append(Route.from_dict(given))
         except InvalidRoute as error:
             raise CommandError(f"{path.name}, route {place + 1}: {error}") from None
-    return Engine(routes)
+    _refuse_repeated(path, routes, "called", lambda route: route.name)
+    _refuse_repeated(path, routes, "with the id", lambda route: route.id)
+    try:
+        engine = Engine(routes)
+        _ = engine.digest  # of the document that they would make
+    except (InvalidRoute, DocumentRejected) as error:
+        raise CommandError(f"{path.name}: {error}") from None
+    return engine
 
 
-def _log_row(values: dict[str, Any]) -> LogRow:
-    """What would be stored, as the replay reads it."""
-    row = RequestLog(**values)
-
-    def nano(usd: Decimal | None) -> int | None:
-        return None if usd is None else int(usd.scaleb(9))
-
-    same = {
-        name: getattr(row, name)
-        for name in LogRow.__dataclass_fields__
-        if not name.endswith("_nano") and name not in ("prompt", "finish_reason", "fact_sticky_key", "synthetic")
-    }
-    return LogRow(
-        **same,
-        cost_nano=nano(row.cost_usd),
-        baseline_cost_nano=nano(row.baseline_cost_usd),
-        fact_estimated_cost_nano=nano(row.fact_estimated_cost_usd),
-        finish_reason=row.finish_reason or None,
-        fact_sticky_key=row.fact_sticky_key or None,
-        synthetic=tuple(row.synthetic),
-    )
-
-
-def _window(rows: list[LogRow]) -> tuple[datetime, datetime] | None:
-    """The days that the file is about."""
-    if not rows:
-        return None
-    first, last = (pick(row.ts for row in islice(rows, None)).astimezone(UTC).date() for pick in (min, max))
-    start, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (first, last))
-    return start, end + timedelta(days=1)
+def _refuse_repeated(path: Path, routes: list[Route], what: str, named: Callable[[Route], str]) -> None:
+    for name, count in Counter(map(named, routes)).items():
+        if count > 1:
+            raise CommandError(f"{path.name} has {count} routes {what} {name}: give each its own.")

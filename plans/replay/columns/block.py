@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -48,14 +48,13 @@ class Block:
         self.first = first
         self.rows = rows
         self._columns = dict(columns)
-        self._digests: dict[str, bytes] = {}
         self._made_up: set[str] = set()
         self._of: tuple[Block, NDArray[np.intp]] | None = None
 
     def taken(self, rows: NDArray[np.intp]) -> "Block":
-        """Some of the rows, in their order. Columns are taken when they are asked for; it has no digests."""
+        """Some of the rows, in their order. Columns are taken when they are asked for."""
         part = Block(self.first, len(rows), {})
-        part._of = (self, rows)
+        part._of = self, rows
         return part
 
     @cached_property
@@ -100,9 +99,7 @@ class Block:
 
     def digest(self, name: str) -> bytes:
         """SHA-256 of the column's canonical bytes."""
-        if name not in self._digests:
-            self._digests[name] = digest_of(self.column(name))
-        return self._digests[name]
+        return _digest_of_default(name, self.rows) if self.lacks(name) else digest_of(self.column(name))
 
     def text(self, name: str, row: int) -> str | None:
         """A text of one row, None for none."""
@@ -124,6 +121,11 @@ class Block:
     def flag(self, name: str, row: int) -> bool | None:
         value = int(self.numbers(name)[row])
         return None if value == UNKNOWN else bool(value)
+
+
+@lru_cache(maxsize=256)
+def _digest_of_default(name: str, rows: int) -> bytes:
+    return digest_of(absent(name, rows))
 
 
 def absent(name: str, rows: int) -> Column:

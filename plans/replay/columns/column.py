@@ -6,7 +6,7 @@ The canonical bytes depend on the values alone: not on who read them, in which c
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +37,16 @@ class Vocabulary:
         return np.fromiter(map(_known_hash, self.texts), np.uint64, len(self.texts))
 
     @cached_property
-    def order(self) -> NDArray[np.intp]:
-        """The codes in the order of these hashes."""
-        return np.argsort(self.hashes, kind="stable")
+    def in_order(self) -> NDArray[np.uint64]:
+        """The hashes, ascending."""
+        return np.sort(self.hashes)
+
+    @cached_property
+    def ranks(self) -> NDArray[np.intp]:
+        """By code the place of its hash among these, from 1; at the end, where the code of none points to, 0."""
+        ranks = np.zeros(len(self) + 1, np.intp)
+        ranks[np.argsort(self.hashes, kind="stable")] = np.arange(1, len(self) + 1)
+        return ranks
 
 
 class Numbers:
@@ -52,7 +59,7 @@ class Numbers:
         return len(self.values)
 
     def taken(self, rows: NDArray[np.intp]) -> "Numbers":
-        return Numbers(self.values.take(rows))
+        return Numbers(self.values.take(rows, mode="wrap"))
 
     def cut(self, start: int, stop: int) -> "Numbers":
         return Numbers(self.values[start:stop])
@@ -72,7 +79,7 @@ class Coded:
         return len(self.codes)
 
     def taken(self, rows: NDArray[np.intp]) -> "Coded":
-        return Coded(self.codes.take(rows), self.vocabulary)
+        return Coded(self.codes.take(rows, mode="wrap"), self.vocabulary)
 
     def cut(self, start: int, stop: int) -> "Coded":
         return Coded(self.codes[start:stop], self.vocabulary)
@@ -93,15 +100,14 @@ class Coded:
         return table.take(self.codes.astype(np.intp), mode="wrap")
 
     def canonical(self) -> list[bytes]:
-        order = self.vocabulary.order
+        ranked = self.vocabulary.ranks.take(self.codes.astype(np.intp), mode="wrap")
         is_used = np.zeros(len(self.vocabulary) + 1, bool)
-        is_used[self.codes] = True
-        used = is_used[:-1][order]
-        ranks = np.zeros(len(self.vocabulary) + 1, np.int64)
-        ranks[order] = np.cumsum(used)
-        ranks[-1] = 0
-        ranked = ranks.take(self.codes.astype(np.intp), mode="wrap")
-        return [self.vocabulary.hashes[order[used]].astype("<u8").tobytes(), *packed(ranked)]
+        is_used[ranked] = True
+        is_used[0] = False  # none has no hash
+        hashes = self.vocabulary.in_order
+        if not is_used[1:].all():
+            hashes, ranked = hashes[is_used[1:]], np.cumsum(is_used).take(ranked)
+        return [hashes.astype("<u8").tobytes(), *packed(ranked)]
 
 
 class Texts:
@@ -189,14 +195,24 @@ def joined(columns: Sequence[Column]) -> Column:
 
 
 def packed(values: NDArray[np.int64] | NDArray[np.int8]) -> list[bytes]:
-    """The smallest value, and the distances from it in as few bytes each as the largest needs; none where all are
-    equal."""
+    """The smallest value, and the distances from it in as few bytes each as the largest needs: none where all are equal.
+    Where that were eight, as of times, the first value, and the steps from each to the next in the same way, if those
+    need fewer."""
     least, most = (int(values.min()), int(values.max())) if len(values) else (0, 0)
     head = least.to_bytes(8, "little", signed=True)
-    width = next((width for width in _WIDTHS if most - least < 256**width.itemsize), np.dtype("<u8"))
     if least == most:
         return [head + b"\0"]
+    width = _width(most - least)
+    if width.itemsize == 8:
+        steps = np.diff(values)
+        if _width(int(steps.max()) - int(steps.min())).itemsize < 8:
+            return [int(values[0]).to_bytes(8, "little", signed=True) + b"\xff", *packed(steps)]
     return [head + bytes([width.itemsize]), (values - least).astype(width).tobytes()]
+
+
+def _width(most: int) -> np.dtype[Any]:
+    """Of what numbers from 0 to this are written in."""
+    return next((width for width in _WIDTHS if most < 256**width.itemsize), np.dtype("<u8"))
 
 
 def digest_of(column: Column) -> bytes:

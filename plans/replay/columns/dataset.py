@@ -2,16 +2,17 @@
 
 import shutil
 from collections.abc import Callable
-from itertools import chain, islice
+from itertools import batched, chain, islice
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plans.replay.columns.block import CODED, COLUMNS, FLAGS, NUMBERS, Block
 from plans.replay.columns.column import Coded, Numbers, Texts
-from plans.replay.columns.parquet import FILED
+from plans.replay.columns.parquet import FILED, UNIQUE
 from plans.replay.columns.source import Source
 
 #: What a file holds at most, in blocks: files of a million rows are read quickly, and can be thrown away by age.
@@ -24,6 +25,7 @@ def write_dataset(source: Source, folder: Path, on_block: Callable[[int], None] 
     """Write all rows to files of a new folder; answers how many rows. The folder is there once all of it is: until then
     its name ends in `.unfinished`, and what an interrupted run left under that name is written anew. `on_block` hears how
     many rows were written so far. Raises `FileExistsError` where the folder exists."""
+    import pyarrow
     import pyarrow.parquet as parquet
 
     if folder.exists():
@@ -36,18 +38,25 @@ def write_dataset(source: Source, folder: Path, on_block: Callable[[int], None] 
         "compression": "zstd", "use_dictionary": sorted(CODED), "store_decimal_as_integer": True,
         "write_page_checksum": True,
     }  # fmt: skip
-    schema = _table(Block(0, 0, {})).schema
+    told = {UNIQUE: uuid4().hex} if source.has_unique_ids else {}
+    schema = _table(Block(0, 0, {})).schema.with_metadata(told)
     rows = 0
     blocks = source.blocks(frozenset(WRITTEN))
     for first in blocks:
         with parquet.ParquetWriter(folder / f"{rows:012d}.parquet", schema, **layout) as writer:
-            for block in chain([first], islice(blocks, BLOCKS_PER_FILE - 1)):
-                writer.write_table(_table(block))
-                rows += block.rows
+            for group in batched(chain([first], islice(blocks, BLOCKS_PER_FILE - 1)), _blocks_per_group(first)):
+                table = pyarrow.concat_tables(map(_table, group)).unify_dictionaries().combine_chunks()
+                writer.write_table(table.replace_schema_metadata(told), row_group_size=table.num_rows)
+                rows += table.num_rows
                 if on_block is not None:
                     on_block(rows)
     folder.rename(whole)
     return rows
+
+
+def _blocks_per_group(block: Block) -> int:
+    """Rows of a group share the dictionaries of their texts; embeddings fill a group faster."""
+    return 1 if not block.lacks("embedding") and (block.coded("embedding").codes >= 0).any() else BLOCKS_PER_FILE
 
 
 def _table(block: Block) -> Any:

@@ -7,6 +7,7 @@ defaults. Needs pyarrow, which is imported when a dataset is read.
 """
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
@@ -23,7 +24,8 @@ from plans.replay.columns.spooled import LONG, LONG_ROWS, joined_long
 
 #: By column of a block, that of the files.
 FILED: Final = {name: name.removesuffix("nano") + "usd" for name in MONEY}
-_BATCH_ROWS: Final = 4 * BLOCK_ROWS
+#: In the metadata of a file: it is one of a dataset, of this id, in which no request_id occurs twice.
+UNIQUE: Final = "routing_admin.unique_request_ids"
 
 
 class UnreadableLog(Exception):
@@ -35,7 +37,7 @@ class UnreadableLog(Exception):
 class ParquetSource:
     """The rows of a dataset that lie in a window."""
 
-    has_unique_ids = False
+    is_slow = False
 
     def __init__(self, folder: Path, window: tuple[datetime, datetime], *, block_rows: int = BLOCK_ROWS) -> None:
         """`folder` holds the files, `*.parquet`. Raises `UnreadableLog` where there are none, or pyarrow is not there."""
@@ -50,6 +52,7 @@ class ParquetSource:
             import pyarrow.parquet  # noqa: F401
         except ImportError:
             raise UnreadableLog("Reading Parquet needs pyarrow: uv sync --group parquet") from None
+        self.has_unique_ids = self._are_of_one_export()
 
     def count(self) -> int:
         return sum(stop - start for _, _, start, stop in self._pieces())
@@ -61,12 +64,20 @@ class ParquetSource:
 
     def blocks(self, columns: frozenset[str], start: Cursor = BEGINNING) -> Iterator[Block]:
         pending, order = _Pending(columns, start.rows), _Order()
-        for part in self._parts(columns, start.rows):
+        for part in _ahead(self._parts(columns, start.rows)):
             pending.add(part)
             while pending.rows >= self._block_rows:
                 yield order.checked(pending.take(self._block_rows))
         if pending.rows:
             yield order.checked(pending.take(pending.rows))
+
+    def _are_of_one_export(self) -> bool:
+        """Whether all files say that they are of one dataset in which no id occurs twice."""
+        datasets = set()
+        for file in self._files:
+            with self._open(file) as opened:
+                datasets.add((opened.schema_arrow.metadata or {}).get(UNIQUE.encode()))
+        return len(datasets) == 1 and None not in datasets
 
     def _parts(self, columns: frozenset[str], skip: int) -> Iterator["_Part"]:
         """The rows of the window after so many."""
@@ -88,18 +99,16 @@ class ParquetSource:
             filed = {FILED.get(name, name): name for name in sorted(columns) if FILED.get(name, name) in present}
             for group, start, stop in pieces:
                 position = 0
-                size = LONG_ROWS if columns & LONG else _BATCH_ROWS
+                size = LONG_ROWS if columns & LONG else BLOCK_ROWS
                 batches = opened.iter_batches(batch_size=size, row_groups=[group], columns=list(filed))
                 while (batch := _next(batches, file)) is not None:
                     low, high = max(start - position, 0), min(stop - position, batch.num_rows)
                     position += batch.num_rows
                     if low < high:
-                        batch = batch.slice(low, high - low)
-                        part: dict[str, Column] = {}
-                        for theirs, name in filed.items():
-                            with _said_of(file, theirs):
-                                part[name] = made.column(name, batch.column(theirs))
-                        yield _Part(high - low, part)
+                        part = _part(file, batch.slice(low, high - low), filed, made)
+                        del batch  # it would be held while the next one is read; as would `part`
+                        yield part
+                        del part
 
     def _pieces(self) -> list["_Piece"]:
         """What lies in the window. Found by looking at the times themselves: pyarrow's statistics end the process where a
@@ -139,6 +148,24 @@ class ParquetSource:
 
 #: File, row group, the first row in it, the row after the last.
 type _Piece = tuple[Path, int, int, int]
+
+
+def _part(file: Path, batch: Any, filed: Mapping[str, str], made: Columns) -> "_Part":
+    """The rows of a record batch; `filed` names the columns by theirs."""
+    columns: dict[str, Column] = {}
+    for theirs, name in filed.items():
+        with _said_of(file, theirs):
+            columns[name] = made.column(name, batch.column(theirs))
+    return _Part(batch.num_rows, columns)
+
+
+def _ahead[T](items: Iterator[T]) -> Iterator[T]:
+    """The same, each made while the one before is used: decompressing and decoding need no interpreter."""
+    with ThreadPoolExecutor(1) as aside:
+        coming = aside.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = aside.submit(next, items, None)
+            yield item
 
 
 def _next(batches: Iterator[Any], file: Path) -> Any:

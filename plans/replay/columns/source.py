@@ -29,6 +29,8 @@ class Source(Protocol):
 
     #: Whether no request_id occurs twice, so that nobody has to look.
     has_unique_ids: bool
+    #: Whether it takes so long to read rows again that they are better kept.
+    is_slow: bool
 
     def count(self) -> int:
         """How many rows there are, for progress."""
@@ -47,6 +49,7 @@ class MemorySource:
     """Rows that are in memory already."""
 
     has_unique_ids = False
+    is_slow = False
 
     def __init__(self, rows: Sequence[LogRow] = (), *, block_rows: int = BLOCK_ROWS) -> None:
         """`rows` in any order; `block_rows` is for tests."""

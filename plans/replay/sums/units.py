@@ -108,6 +108,9 @@ class UnitSums:
         hashes = splitmix64(ordinals)
         if self._names is not None:
             used = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(vocabulary)))
+            if len(used) + len(alone) > self.limit:
+                self._gather(self._names)  # without looking for each of them first
+        if self._names is not None:
             names = [(int(vocabulary.hashes[code]), vocabulary.texts[code]) for code in used.tolist()]
             # No key begins with NUL: such a unit has no name that a key could have.
             names += [

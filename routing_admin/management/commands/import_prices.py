@@ -8,7 +8,6 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -20,6 +19,7 @@ from routes.catalog.services import import_prices, plan_import
 from routes.engine.times import read_time
 from routes.errors import RoutesError
 from routes.orgs.models import Organization
+from routes.orgs.services import named_org
 
 #: Of a longer list so many are named; all of them are counted.
 SHOWN = 20
@@ -59,9 +59,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         file: Path = options["file"]
-        org = None if options["org"] is None else self._org(options["org"])
-        chosen: dict[str, Any] = {"org": org, "since": options["since"], "providers": options["provider"]}
         try:
+            org = None if options["org"] is None else named_org(options["org"])
+            chosen: dict[str, Any] = {"org": org, "since": options["since"], "providers": options["provider"]}
             listed = self._read(file)
             plan = plan_import(listed, **chosen)
             self._show(plan, org)
@@ -88,15 +88,6 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{counts['changed']:,} prices changed, {counts['added']:,} added, {counts['facts']:,} with other facts."
         )
-
-    def _org(self, ref: str) -> Organization:
-        try:
-            org = Organization.objects.filter(pk=UUID(ref)).first()
-        except ValueError:
-            org = Organization.objects.filter(slug=ref).first()
-        if org is None:
-            raise CommandError(f"There is no organisation {ref}.")
-        return org
 
     def _read(self, file: Path) -> PriceList:
         try:

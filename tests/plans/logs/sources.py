@@ -65,7 +65,7 @@ def stored(org: Organization, logged: list[LogRow]) -> None:
 
     def by(routed: bool, number: int) -> dict[str, Any]:
         """All that a log may say of a row that was routed, and of one that was not."""
-        said = [(UUID(int=7), "matched"), (UUID(int=7), ""), (None, "default"), (UUID(int=7), "forced")]
+        said = [(UUID(int=7), "matched"), (UUID(int=7), ""), (None, "default"), (None, "matched")]
         if not routed:
             said = [(None, ""), (None, "no_match"), (UUID(int=7), "paused"), (UUID(int=7), "control")]
         route, reason = said[number % 4]

@@ -5,11 +5,15 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import InterfaceError, OperationalError
 
+from plans.logs import services
 from plans.logs.models import RequestLog
+from plans.management.commands import import_logs
 from routes.orgs.models import Organization
 from tests.build import usual_prices
 from tests.paths import shared
@@ -50,7 +54,8 @@ def csv_file(tmp_path: Path) -> Path:
 def test_the_command_aborts_by_default_and_names_the_lines(org: Organization, csv_file: Path) -> None:
     out, why = refused(str(csv_file), "--format", "csv")
     assert out.splitlines() == [
-        'line 3: ts: "2026-05-01T12:00:00" has no zone; write Z, or an offset as +02:00',
+        'line 3: ts: "2026-05-01T12:00:00" has no zone; write Z, or an offset as +02:00, or map the column to '
+        "ts_utc if its times are UTC",
         'line 5: input_tokens: "-1" is not between 0 and 1000000000',
     ]
     assert why == "2 records were refused, so nothing was imported."
@@ -79,7 +84,7 @@ def test_a_file_of_which_nothing_is_good_fails_also_with_skip(org: Organization,
     path = tmp_path / "bad.csv"
     path.write_text("a,b\n1,2\n")
     out, why = refused(str(path), "--format", "csv", "--on-error", "skip")
-    assert out.startswith('line 1: unknown column in the header: "a", "b"; known are request_id, ')
+    assert out.startswith('line 1: unknown column in the header: "a", "b"; map each to one of ours, or leave it out')
     assert why == "Nothing could be imported: every line was refused."
 
 
@@ -146,6 +151,8 @@ def test_the_format_is_found_by_the_content(org: Organization, csv_file: Path, t
     packed = tmp_path / "d.gz"
     packed.write_bytes(b"\x1f\x8b\x08\x00")
     assert refused(str(packed))[1] == "The file is packed with gzip. Unpack it first."
+    packed.write_bytes(b"PK\x03\x04")
+    assert refused(str(packed))[1].endswith("zip. Unpack it, or save the sheet of a workbook as CSV.")
     wide = tmp_path / "e.csv"
     wide.write_text(CSV_HEADER, encoding="utf-16")
     assert refused(str(wide))[1] == "The file is UTF-16. Save it as UTF-8."
@@ -201,8 +208,109 @@ def test_a_preview_shows_what_would_happen_and_stores_nothing(org: Organization,
     ]
     out, _ = imported(str(theirs), "--preview")
     assert 'Column note -> unknown: --map it, or --guess; "x"' in out
-    assert "Missing: request_id. --map a column to it, or --set it." in out
+    assert "Missing: request_id. --map a column to it.\nMissing: ts. --map a column to it, or --set it." in out
     assert not RequestLog.objects.exists()
+
+
+def hints(*arguments: str) -> list[str]:
+    err = StringIO()
+    with pytest.raises(CommandError):
+        call_command("import_logs", *arguments, "--org", "acme", stdout=StringIO(), stderr=err)
+    return err.getvalue().splitlines()
+
+
+def test_a_refusal_that_a_mapping_would_mend_says_how_to_map_here(
+    org: Organization, theirs: Path, csv_file: Path, tmp_path: Path
+) -> None:
+    how = "A column is mapped with --map THEIRS=OURS, as --map ts=ts_utc, and left out with --map THEIRS="
+    guesses = ", ".join(
+        ["id=request_id", "timestamp=ts_utc", "prompt_tokens=input_tokens", "completion_tokens=output_tokens",
+         "cost=cost_usd", "note="]
+    )  # fmt: skip
+    assert hints(str(theirs)) == [f"Probably {guesses}: --guess maps so, and --preview --guess shows it.", how]
+    assert hints(str(csv_file)) == [how]
+    other = tmp_path / "other.csv"
+    other.write_text(CSV_HEADER + "r1,2026-05-01T12:00:00Z,m,-1,2,,\n")
+    assert hints(str(other)) == []
+
+
+@pytest.fixture
+def long_file(tmp_path: Path) -> Path:
+    path = tmp_path / "long.csv"
+    path.write_text(CSV_HEADER + "".join(f"r{n},2026-05-01T12:00:00Z,m,1,2,,\n" for n in range(5_000)))
+    return path
+
+
+@pytest.mark.parametrize("on_error", ["skip", "abort"])
+@pytest.mark.parametrize(
+    ("problem", "said", "code"),
+    [
+        (
+            OperationalError("database is locked\nmore"),
+            "The database is busy, away or not migrated: database is locked.",
+            1,
+        ),
+        (InterfaceError(), "The database is busy, away or not migrated: it does not answer.", 1),
+        (KeyboardInterrupt(), "Interrupted.", 130),
+    ],
+)
+def test_what_stops_an_import_is_one_line_that_counts_what_was_stored(
+    org: Organization,
+    long_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    on_error: str,
+    problem: BaseException,
+    said: str,
+    code: int,
+) -> None:
+    calls = iter([services._insert, services._insert])
+
+    def insert(*arguments: Any) -> None:
+        real = next(calls, None)
+        if real is None:
+            raise problem
+        real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services, "_insert", insert)
+        with pytest.raises(CommandError) as caught:
+            imported(str(long_file), "--on-error", on_error)
+    assert caught.value.returncode == code
+    assert str(caught.value) == (
+        f"{said} 2,000 rows were stored at the last count; importing the file again is harmless and adds the rest."
+    )
+    assert RequestLog.objects.count() == 2_000
+    assert imported(str(long_file))[0] == "3,000 rows imported, 2,000 repeated, 0 refused.\n"
+
+
+def test_what_stops_it_before_a_row_is_stored_says_so(
+    org: Organization, long_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: Any, **more: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services, "record", stop)
+        assert "Interrupted. Nothing was stored at the last count;" in refused(str(long_file))[1]
+    monkeypatch.setattr(import_logs, "import_rows", stop)
+    assert refused(str(long_file))[1] == "Interrupted. Nothing was stored; importing the file again is harmless."
+
+
+def test_an_import_whose_end_cannot_be_recorded_shows_no_traceback(
+    org: Organization, long_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = services.record
+
+    def record(*arguments: Any, **more: Any) -> Any:
+        if more["action"] != "logs.import_began":
+            raise OperationalError("database is locked")
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(services, "record", record)
+    assert "database is locked. 4,000 rows were stored" in refused(str(long_file))[1]
+    assert [(line.getMessage(), line.exc_info) for line in caplog.records] == [
+        ("the interruption of an import could not be recorded", None)
+    ]
 
 
 def test_on_a_terminal_a_bar_moves(org: Organization, tmp_path: Path) -> None:

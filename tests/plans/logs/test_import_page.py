@@ -94,6 +94,26 @@ def test_a_refused_row_stops_all_and_a_hundred_are_named(org: Organization, clie
     assert "250 records were refused, so nothing was imported." in answer.content.decode()
 
 
+def test_a_refusal_names_the_way_out_that_the_page_has(org: Organization, client: Client) -> None:
+    naive = HEADER + "r1,2026-05-01T12:00:00,m,1,2,\n"
+    seen = post(client, naive, step="preview").content.decode()
+    assert "map the column to ts_utc if its times are UTC" in seen
+    assert "Mend the file, or choose above what a column is stored as." in seen
+    assert '<option value="cost_usd_rounded">' in seen
+    result = told(post(client, naive, stream=True))[-1]
+    assert (
+        "Mend the file, choose in its preview what a column is stored as, or choose “Import the other rows”."
+        in (result["html"])
+    )
+    assert "--map" not in seen + result["html"]
+    mapped = told(post(client, naive, stream=True, column=["ts"], target=["ts_utc"]))[-1]
+    assert mapped["imported"] == 1
+    fixed = json.dumps(
+        {"request_id": "a", "startTime": "soon", "prompt_tokens": 1, "completion_tokens": 1, "model": "m"}
+    )
+    assert "Mend the file, or choose “Import the other rows”." in told(post(client, fixed, stream=True))[-1]["html"]
+
+
 def test_a_browser_that_goes_away_leaves_what_is_stored_and_an_entry(org: Organization, client: Client) -> None:
     answer = post(client, csv(5_000), stream=True, on_error="skip")
     lines: Iterator[bytes] = iter(answer.streaming_content)

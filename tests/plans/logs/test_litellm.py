@@ -54,7 +54,7 @@ ROW: dict[str, Any] = {
 
 def read(**changes: Any) -> Item:
     row = {**ROW, **changes}
-    (item,) = litellm_rows(JsonRecords(BytesIO(json.dumps(row).encode()), is_list=False))
+    (item,) = litellm_rows(JsonRecords(BytesIO(json.dumps(row).encode()), is_one_text=False))
     return item
 
 
@@ -69,24 +69,27 @@ def metadata(**changes: Any) -> str:
 
 
 def test_a_row_becomes_what_it_says_and_nothing_else() -> None:
-    assert read() == Row(
-        1,
-        {
-            "request_id": "chatcmpl-2283081b",
-            "ts": datetime(2025, 1, 24, 9, 20, 46, 847371, tzinfo=UTC),
-            "provider": "azure",
-            "model": "gpt-4o",
-            "requested_model": "large",
-            "input_tokens": 10,
-            "output_tokens": 20,
-            "cached_tokens": 4,
-            "cost_usd": Decimal("0.000225000"),
-            "latency_ms": 5,  # 4.583 ms
-            "status": 200,
-            "tag": "batch",
-            "metadata": {"team": "search", "share": 0.5},
-            "cluster_key": "default_user_id",
-        },
+    assert (
+        read()
+        == Row(
+            1,
+            {
+                "request_id": "chatcmpl-2283081b",
+                "ts": datetime(2025, 1, 24, 9, 20, 46, 847371, tzinfo=UTC),
+                "provider": "azure",
+                "model": "gpt-4o",
+                "requested_model": "large",
+                "input_tokens": 10,
+                "output_tokens": 20,
+                "cached_tokens": 4,
+                "cost_usd": Decimal("0.000225000"),
+                "latency_ms": 5,  # 4.583 ms
+                "status": 200,
+                "tag": "batch",
+                "metadata": {"team": "search", "share": 0.5},
+                "cluster_key": "key:" + sha256(ROW["api_key"].encode()).hexdigest()[:32],
+            },
+        )
     )
 
 
@@ -121,6 +124,12 @@ def test_objects_and_lists_of_the_endpoint_need_not_be_text() -> None:
         ("model", {"model": "together_ai/meta/llama", "custom_llm_provider": "together_ai"}, "meta/llama"),
         ("model", {"model": "", "status": "failure"}, "large"),
         ("provider", {"custom_llm_provider": None}, None),
+        ("provider", {"custom_llm_provider": "cohere_chat"}, "cohere"),
+        ("provider", {"custom_llm_provider": "vertex_ai-language-models"}, "vertex_ai"),
+        ("provider", {"custom_llm_provider": "-models"}, "-models"),
+        ("model", {"model": "cohere_chat/command-r", "custom_llm_provider": "cohere_chat"}, "command-r"),
+        ("model", {"model": "bedrock/us.m", "custom_llm_provider": "bedrock_converse"}, "us.m"),
+        ("model", {"model": "azure/"}, "azure/"),
         ("requested_model", {"model_group": ""}, "gpt-4o"),
         ("requested_model", {"metadata": metadata(original_model_group="first choice")}, "first choice"),
         ("kind", {"metadata": metadata(attempted_fallbacks=1)}, "fallback"),
@@ -142,6 +151,9 @@ def test_objects_and_lists_of_the_endpoint_need_not_be_text() -> None:
         ("tag", {"request_tags": "[]"}, None),
         ("tag", {"request_tags": ["User-Agent: a"]}, None),
         ("cluster_key", {"end_user": "palantir"}, "palantir"),
+        ("cluster_key", {"user": "u1"}, "u1"),
+        ("cluster_key", {"end_user": "default_user_id", "user": "u1"}, "u1"),
+        ("cluster_key", {"api_key": ""}, None),
         ("cluster_key", {"user": ""}, "key:" + sha256(ROW["api_key"].encode()).hexdigest()[:32]),
         ("cluster_key", {"user": "", "api_key": ""}, None),
         ("request_digest", {"cache_key": "ns:abc"}, "sha256:" + sha256(b"ns:abc").hexdigest()),

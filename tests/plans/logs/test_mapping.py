@@ -60,6 +60,7 @@ def test_a_constant_stands_only_where_a_row_says_nothing() -> None:
         ("took", "upstream_latency_s", "2", ("upstream_latency_ms", 2000)),
         ("hit", "cached", "True", ("cached", True)),
         ("hit", "cached", "0", ("cached", False)),
+        ("estimate", "fact_estimated_cost_usd_rounded", "3.75e-08", ("fact_estimated_cost_usd", Decimal("3.8E-8"))),
     ],
 )
 def test_a_column_of_somebody_else_is_rounded_and_brought_into_our_unit(
@@ -70,12 +71,14 @@ def test_a_column_of_somebody_else_is_rounded_and_brought_into_our_unit(
     assert one(text, f"{column}={target}")[name] == value
 
 
-def test_our_own_column_stays_exact_also_when_it_is_mapped_to_itself() -> None:
-    text = "request_id,ts,model,input_tokens,output_tokens,cost_usd\nr1,2026-05-01T12:00:00Z,m,1,2,0.0000000015\n"
+@pytest.mark.parametrize("cell", ["0.0000000015", "1.5e-09"])
+def test_our_own_column_stays_exact_also_when_it_is_mapped_to_itself_and_rounds_where_that_is_said(cell: str) -> None:
+    text = f"request_id,ts,model,input_tokens,output_tokens,cost_usd\nr1,2026-05-01T12:00:00Z,m,1,2,{cell}\n"
     for maps in ((), ("cost_usd=cost_usd",)):
         (item,) = rows(text, *maps)
         assert isinstance(item, Refusal)
-        assert "has more than nine decimals" in item.reason
+        assert "has more than nine decimals; write nine, or map the column to what rounds" in item.reason
+    assert one(text, "cost_usd=cost_usd_rounded")["cost_usd"] == Decimal("0.000000002")
 
 
 @pytest.mark.parametrize(
@@ -151,10 +154,10 @@ def test_json_objects_name_their_own_columns_each() -> None:
         '{"id": "r3", "request_id": "r4", "ts": 1777636800, "model": "m", "input_tokens": 1, "output_tokens": 2}\n'
     )
     first, second, third = mapped_rows(
-        JsonRecords(BytesIO(text.encode()), is_list=False), Mapping({"id": "request_id"})
+        JsonRecords(BytesIO(text.encode()), is_one_text=False), Mapping({"id": "request_id"})
     )
     assert isinstance(first, Row)
-    assert second == Refusal(2, f'unknown key: "extra"; known are {", ".join(COLUMNS)}')
+    assert second == Refusal(2, 'unknown key: "extra"; map each to one of ours, or leave it out')
     assert isinstance(third, Refusal)
     assert 'two columns are request_id: "id", "request_id"' in third.reason
 
@@ -191,6 +194,14 @@ def test_a_guess_yields_to_a_column_of_ours_to_a_mapping_and_to_the_examples() -
     assert guess(["timestamp"], {"timestamp": ["2026-05-01 12:00:00"]}, Mapping()) == {"timestamp": "ts_utc"}
     assert guess(["timestamp"], {"timestamp": ["soon", "later"]}, Mapping()) == {}
     assert guess(["timestamp"], {"timestamp": ["2026-05-01T12:00:00Z", "?"]}, Mapping()) == {"timestamp": "ts"}
+
+
+def test_our_own_names_are_guessed_in_another_case_or_with_blanks() -> None:
+    columns = ["Request_ID", " ts", "Input Tokens", "Latency-S", "Cost_USD", "cost"]
+    assert guess(columns, {}, Mapping()) == {
+        "Request_ID": "request_id", " ts": "ts", "Input Tokens": "input_tokens", "Latency-S": "latency_s",
+        "Cost_USD": "cost_usd",
+    }  # fmt: skip
 
 
 def test_every_guess_is_a_column_or_a_unit() -> None:

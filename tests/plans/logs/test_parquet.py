@@ -1,5 +1,6 @@
 """Parquet files: natural types, numbers of rows, and files that claim or hide too much."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -108,6 +109,16 @@ def reason(column: str, array: Any) -> str:
         ("matched_route_id", pa.array([str(UUID(int=7))]), UUID(int=7)),
         ("metadata", pa.array(['{"a": 1}']), {"a": 1}),
         ("metadata", pa.array([None], pa.string()), None),
+        ("metadata", pa.array([{"a": 1, "b": None}]), {"a": 1}),
+        ("metadata", pa.array([None], pa.struct([("a", pa.int64())])), None),
+        ("metadata", pa.array([{"a": {"b": [{"c": "é"}, None], "t": NOON, "d": NOON.date(), "n": float("nan")}}]),
+         {"a": {"b": [{"c": "é"}, None], "t": "2026-05-01T12:00:00Z", "d": "2026-05-01"}}),
+        ("metadata", pa.array([{"a": [1, 2], "n": Decimal("1.50"), "w": Decimal("2.00"), "l": [["x"]]}]),
+         {"a": [1, 2], "n": 1.5, "w": 2, "l": [["x"]]}),
+        ("metadata", pa.array([[("a", "x"), ("b", None)]], pa.map_(pa.string(), pa.string())), {"a": "x"}),
+        ("metadata", pa.array([None], pa.map_(pa.string(), pa.int64())), None),
+        ("cost_usd", pa.array([float("nan")]), None),
+        ("latency_ms", pa.array([float("nan")], pa.float32()), None),
         ("synthetic", pa.array([["tag", "ts"]]), ["tag", "ts"]),
         ("synthetic", pa.array(['["tag"]']), ["tag"]),
         ("embedding", pa.array([[1.0, 0.5]], pa.list_(pa.float32())), b"\x00\x00\x80?\x00\x00\x00?"),
@@ -126,10 +137,21 @@ def test_natural_types_become_columns(column: str, array: Any, expected: Any) ->
         ("ts", pa.array([NOON.replace(tzinfo=None)], pa.timestamp("us")), "has no zone"),
         ("ts", pa.array([2**50], pa.int64()).cast(pa.timestamp("s", "UTC")), "ts: is no time of any year"),
         ("ts", pa.array([0], pa.int64()).cast(pa.timestamp("s", "UTC")), "is not in the years 2000 to 2199"),
-        ("ts", pa.array([NOON.date()]), '"ts" is a column of "date32[day]", which is not read'),
-        ("metadata", pa.array([{"a": 1}]), '"metadata" is a column of "struct<a: int64>", which is not read'),
+        ("ts", pa.array([NOON.date()]), 'ts: "2026-05-01" is a day; when on that day it was has to be there too'),
+        ("tag", pa.array([{"a": 1}]), "tag: an object is not a text"),
+        (
+            "latency_ms",
+            pa.array([timedelta(seconds=1)]),
+            '"latency_ms" is a column of "duration[us]", which is not read; '
+            "leave it out, or write the file with another type",
+        ),
+        ("metadata", pa.array([[("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int64())), "metadata: has a key twice"),
+        ("metadata", pa.array([{"a": "x" * 600_000, "b": "y" * 600_000}]), "metadata: is longer than 1 MiB"),
+        ("metadata", pa.array([{"a": "x" * 1_100_000}]), "metadata: is longer than 1 MiB"),
+        ("metadata", pa.array([[{"a": 1}]]), "metadata: a list of 1 is not a JSON object"),
+        ("metadata", pa.array([{"a": float("inf")}]), "metadata: an object has a number that is not finite"),
         ("request_id", pa.array([b"x" * 20], pa.binary(20)), "which is not read"),
-        ("cost_usd", pa.array([float("nan")]), "is not a decimal number"),
+        ("cost_usd", pa.array([float("inf")]), "is not a decimal number"),
         ("cost_usd", pa.array([1e300]), "is not a decimal number"),
         ("cost_usd", pa.array([Decimal("1E-10")], pa.decimal128(20, 10)), "has more than nine decimals"),
         ("cost_usd", pa.array([True]), "is not a decimal number"),
@@ -148,6 +170,30 @@ def test_natural_types_become_columns(column: str, array: Any, expected: Any) ->
 )
 def test_what_does_not_fit_is_refused_with_its_reason(column: str, array: Any, expected: str) -> None:
     assert expected in reason(column, array)
+
+
+def test_a_required_number_that_is_missing_is_refused_as_empty() -> None:
+    assert reason("input_tokens", pa.array([float("nan")])) == "input_tokens: is empty, and has to be there"
+
+
+def test_a_look_at_the_records_shows_every_column_also_those_that_are_not_read() -> None:
+    made = table(2, took=pa.array([timedelta(seconds=1)] * 2), meta=pa.array([{"a": 1}, None]))
+    reader = Reader(log_file(written(made)), ReadAs("parquet"), lambda: PriceTable([]))
+    first, second = reader.records()
+    assert isinstance(first, Record)
+    assert isinstance(second, Record)
+    assert first.cells[0] == "r0"
+    assert first.cells[-2].reason == 'is a column of "duration[us]", which is not read'
+    assert (first.cells[-1], second.cells[-1]) == ({"a": 1}, None)
+
+
+def test_objects_of_many_values_are_made_row_by_row_and_the_largest_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = written(table(3, metadata=pa.array([{"a": [{"b": 1}] * 4}, {"a": [{"b": 1}] * 200}, {"a": []}])))
+    whole = read(data)
+    monkeypatch.setattr(parquet, "MAX_WEIGHT", 100)
+    small, large, empty = read(data)
+    assert [small, empty] == [whole[0], whole[2]]
+    assert large == Refusal(2, "metadata: has 402 values; 100 are possible")
 
 
 def test_other_columns_are_mapped_and_what_is_left_out_is_not_unpacked() -> None:
@@ -188,6 +234,23 @@ def test_the_content_says_what_it_is_and_litellm_may_be_in_it() -> None:
     (item,) = read(data, format=AUTO)
     assert isinstance(item, Row)
     assert (item.values["ts"], item.values["cost_usd"]) == (NOON, Decimal("0.1"))
+
+
+def test_what_litellm_keeps_as_json_may_be_objects_of_parquet() -> None:
+    said = {
+        "spend_logs_metadata": {"team": "a"},
+        "attempted_fallbacks": 1,
+        "usage_object": {"cache_read_input_tokens": 7},
+    }
+    usual: dict[str, Any] = {
+        "request_id": ["a"], "startTime": [NOON], "prompt_tokens": [1], "completion_tokens": [2], "model": ["m"],
+    }  # fmt: skip
+    as_objects = pa.table({**usual, "metadata": [said], "request_tags": [["batch"]]})
+    as_texts = pa.table({**usual, "metadata": [json.dumps(said)], "request_tags": ['["batch"]']})
+    (item,) = read(written(as_objects), format=AUTO)
+    assert isinstance(item, Row)
+    assert [item] == read(written(as_texts), format=AUTO)
+    assert (item.values["metadata"], item.values["cached_tokens"], item.values["tag"]) == ({"team": "a"}, 7, "batch")
 
 
 # --- Hostile files --------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Looking at a file before it is imported."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -8,6 +9,7 @@ from typing import IO
 import pytest
 
 from plans.logs.formats import LogFile, Mapping, ReadAs
+from plans.logs.formats.records import MAX_RECORD
 from plans.logs.models import RequestLog
 from plans.logs.preview import BYTES, preview
 from routes.orgs.models import Organization
@@ -51,6 +53,23 @@ def test_long_records_end_it_sooner(org: Organization) -> None:
     assert stream.far < BYTES + 31_000
 
 
+def test_what_comes_after_an_unclosed_quote_is_seen(org: Organization) -> None:
+    lines = [b"r%d,2026-05-01T12:00:00Z,m,1,2,\n" % n for n in range(10_000)]
+    seen = preview(org, log_file(BytesIO(HEADER + b'"' + b"".join(lines))), ReadAs("csv"), guessing=False)
+    assert [number for number, _ in seen.refused] == [2]
+    assert [number for number, _ in seen.rows] == [*range(3, 22)]
+
+
+@pytest.mark.parametrize(("length", "rows"), [(90_000, 1), (5_000, 13)])
+def test_the_beginning_of_a_list_of_long_records_is_seen_without_its_end(
+    org: Organization, length: int, rows: int
+) -> None:
+    row = {"request_id": "r", "ts": 1777636800, "model": "m", "input_tokens": 1, "output_tokens": 2}
+    text = json.dumps([{**row, "metadata": {"a": "x" * length}}] * 400).encode()
+    seen = preview(org, log_file(BytesIO(text[: BYTES + MAX_RECORD])), ReadAs(), guessing=True)
+    assert (len(seen.rows), seen.refused) == (rows, [])
+
+
 def test_what_it_answers_is_what_an_import_needs(org: Organization) -> None:
     data = b"id,ts,model,prompt_tokens,output_tokens,x\nr1,2026-05-01T12:00:00Z,m,1,2,3\n"
     seen = preview(org, log_file(BytesIO(data)), ReadAs(mapping=Mapping({}, {"tag": "t"})), guessing=True)
@@ -72,7 +91,9 @@ def test_what_it_answers_is_what_an_import_needs(org: Organization) -> None:
 def test_what_no_column_is_taken_for_is_named(org: Organization) -> None:
     seen = preview(org, log_file(BytesIO(b"id,tokens\na,b\n")), ReadAs(), guessing=True)
     assert seen.lacking == ["ts", "model", "input_tokens", "output_tokens"]
-    assert seen.refused == [(1, "column missing in the header: ts, model, input_tokens, output_tokens")]
+    assert seen.refused == [
+        (1, "column missing in the header: ts, model, input_tokens, output_tokens; map a column to each of them")
+    ]
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"\0" * 100, b"{}", b"[]", b"[", b"{", b"\xef\xbb\xbf", b"PAR1"])

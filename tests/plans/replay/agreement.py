@@ -33,6 +33,7 @@ class Narrow:
     """The same log, of which only the columns that are asked for are given."""
 
     has_unique_ids = False
+    is_slow = False
 
     def __init__(self, source: Source) -> None:
         self._source = source

@@ -8,7 +8,7 @@ import pytest
 
 from plans.replay import MemorySource, Question
 from plans.replay import replay as replay_of
-from plans.replay.columns import Block, Cursor, LogChanged, block_of
+from plans.replay.columns import Block, Cursor, LogChanged
 from plans.replay.figures import usd
 from routes.engine.prices import Price, PriceTable
 from tests.plans.replay.worlds import NOTHING, PRICES, START, caveats, routes, row, run, to
@@ -369,7 +369,9 @@ def test_a_result_says_where_it_comes_from() -> None:
     assert run([row()], NOTHING)["interval_method"] == "random_subsets"
 
 
-@pytest.mark.parametrize("second", [[*range(9)], [*range(7)], [*range(1, 9)], [0, *range(2, 9)], [*range(7), 8]], ids=str)
+@pytest.mark.parametrize(
+    "second", [[*range(9)], [*range(7)], [*range(1, 9)], [0, *range(2, 9)], [*range(7), 8]], ids=str
+)
 def test_a_log_that_changes_meanwhile_gives_no_answer(second: list[int]) -> None:
     """Rows that came, rows that went, and as many that went as came, in any block."""
 

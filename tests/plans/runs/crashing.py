@@ -1,4 +1,5 @@
-"""Workers that are killed at random moments: shared by the suite and `make campaign PART=kills`."""
+"""What disturbs a worker: what its tests put in its way, and processes killed at random moments, which
+`make campaign PART=kills` asks for as well."""
 
 import os
 import random
@@ -8,6 +9,8 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
 
 from django.db import connections
 from django.utils import timezone
@@ -17,15 +20,63 @@ from plans.runs import services as plans
 from plans.runs import worker
 from plans.runs.models import PlanRun
 from routes.orgs.models import Organization
-from tests.build import BY, a_plan
+from tests.build import BY, a_plan, projected
 
-ROUTE = {
+FIXED = {
     "id": "0190a000-0000-7000-8000-000000000001",
     "name": "short to mini",
-    "when": {"model_in": ["gpt-4o"], "input_tokens_lt": 100_000},
+    "when": {"model_in": ["gpt-4o"], "input_tokens_lt": 1000},
     "then": {"target_model": "gpt-4o-mini"},
 }
+
+#: Of the processes that are killed: all requests.
+ROUTE = {**FIXED, "when": {"model_in": ["gpt-4o"], "input_tokens_lt": 100_000}}
 BLOCK_ROWS = 100
+
+
+def queued(org: Organization, **keys: Any) -> PlanRun:
+    plan = a_plan(org, **keys)
+    plans.project(plan, by=BY)
+    return plan
+
+
+def undisturbed(org: Organization, **keys: Any) -> str:
+    return projected(a_plan(org, routes=[FIXED], **keys)).result
+
+
+def in_blocks(rows: int) -> Any:
+    """Makes the worker read the database in blocks of so many rows, and write what it found after each of them."""
+    return patch.multiple(
+        "plans.runs.worker",
+        source_of=lambda org_id, window: DatabaseSource(org_id, window, block_rows=rows),
+        CHECKPOINT_SHARE=float("inf"),
+    )
+
+
+class Watched:
+    """Stands between the worker and its reports. `at` is called before the n-th one is written."""
+
+    def __init__(self, n: int, at: Callable[[], None]) -> None:
+        self.n, self.at = n, at
+        self.seen: list[dict[str, Any]] = []
+        self._report = worker._report
+
+    def __call__(self, plan: PlanRun, **progress: Any) -> None:
+        self.seen.append(progress)
+        if len(self.seen) == self.n:
+            self.at()
+        self._report(plan, **progress)
+
+
+class Crash(BaseException):
+    """As if the process had ended there."""
+
+
+def crash() -> None:
+    raise Crash
+
+
+# --- Processes killed at random moments -----------------------------------------------------------------------------
 
 
 @dataclass
@@ -46,22 +97,23 @@ def campaign(org: Organization, kills: int, seed: int, say: Callable[[str], None
     expected, seconds = _undisturbed(org)
     found = Killed()
     while found.killed < kills:
-        plan = _queued(org)
+        plan = queued(org, routes=[ROUTE])
         found.plans += 1
-        for attempt in range(5):
+        # Seldom enough that no plan is given up, whatever chance brings.
+        for attempt in range(worker.STARTS - 1):
             # Mostly once, from the very beginning to just after the end.
             wait = chance.uniform(0, 1.1 * seconds) if attempt == 0 or chance.random() < 0.2 else None
             before = _rows_seen(plan)
-            was_killed = _run_in_a_child(wait)
+            was_killed = run_in_a_child(wait)
             found.killed += was_killed
             plan = PlanRun.objects.get(pk=plan.pk)
             if plan.state == "projected":
                 break
             assert plan.state in ("queued", "running"), plan.failure
-            assert _rows_seen(plan) >= before, "nothing that was written is lost"
+            assert _rows_seen(plan) >= before, f"{_rows_seen(plan)} rows after {before}: what was written is lost"
             PlanRun.objects.filter(pk=plan.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
         else:
-            _run_in_a_child(None)
+            run_in_a_child(None)
             plan = PlanRun.objects.get(pk=plan.pk)
         found.wrong += plan.result != expected
         if found.killed % 50 == 0:
@@ -69,25 +121,19 @@ def campaign(org: Organization, kills: int, seed: int, say: Callable[[str], None
     return found
 
 
-def _rows_seen(plan: PlanRun) -> tuple[int, int]:
-    phases = ["", "survey", "projection", "result"]
-    return phases.index(plan.phase), plan.rows_done
-
-
-def _queued(org: Organization) -> PlanRun:
-    plan = a_plan(org, routes=[ROUTE], iterations=1_000)
-    plans.project(plan, by=BY)
-    return plan
+def _rows_seen(plan: PlanRun) -> int:
+    """Of both passes: a worker that goes on at the end of the first one is where the second begins."""
+    return plan.rows_done + (0 if plan.phase in ("", "survey") else plan.rows_total or 0)
 
 
 def _undisturbed(org: Organization) -> tuple[str, float]:
-    plan = _queued(org)
+    plan = queued(org, routes=[ROUTE])
     began = time.monotonic()
-    _run_in_a_child(None)
+    run_in_a_child(None)
     return PlanRun.objects.get(pk=plan.pk).result, time.monotonic() - began
 
 
-def _run_in_a_child(kill_after: float | None) -> bool:
+def run_in_a_child(kill_after: float | None) -> bool:
     """Run the next plan in a process of its own; whether it was killed before it ended by itself."""
     connections.close_all()  # a child must not share them
     child = os.fork()

@@ -10,7 +10,7 @@ from plans.runs.models import PlanRun, State
 from plans.runs.services import propose
 from routes.errors import TooManyRoutes
 from routes.orgs.models import Organization
-from tests.build import BY, START, a_person, a_plan, projected, traffic, usual_prices
+from tests.build import BY, START, a_person, a_plan, a_route, projected, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db
 ROUTE: dict[str, Any] = {"name": "all", "then": {"target_model": "m"}}
@@ -58,6 +58,9 @@ def test_a_plan_is_made_of_what_the_form_says(client: Client, org: Organization)
         ("window_end", "9999-12-31T23:59-05:00", "valid date/time"),
         ("window_end", "", "required"),
         ("window_end", "2026-04-01T00:00", "ends before it begins"),
+        ("l1_ttl_seconds", "1_0", "Enter a number"),
+        ("l2_ttl_seconds", "nan", "Enter a number"),
+        ("l1_ttl_seconds", "0", "more than 0"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -87,3 +90,67 @@ def test_routes_that_no_gateway_would_load_are_told_when_the_plan_is_applied(cli
     assert "unheard_of" in page
     plan.refresh_from_db()
     assert plan.state == State.PROJECTED
+
+
+def test_a_result_of_an_earlier_version_shows_what_it_has(client: Client, org: Organization) -> None:
+    usual_prices()
+    traffic(org)
+    plan = projected(a_plan(org))
+    old = json.loads(plan.result)
+    for name in ("interval_units", "coverage"):
+        del old[name]
+    old["provenance"]["engine_version"] = "2"
+    totals, intervals = old["aggregates"], old["confidence_intervals"]
+    old["aggregates"] = {
+        name: totals[name] for name in totals if "latency" not in name and not name.startswith(("l2", "cache"))
+    }
+    old["confidence_intervals"] = {name: intervals[name] for name in intervals if name.startswith("savings")}
+    for row in old["per_route_breakdown"]:
+        del row["savings_usd_95"]
+    PlanRun.objects.filter(pk=plan.pk).update(result=json.dumps(old))
+    page = client.get(url(org, f"{plan.pk}/")).content.decode()
+    assert "An earlier version of the replay (2) made this answer." in page
+    assert "Saves $0.015" in page
+    assert "over ." not in page
+    assert "too few units" not in page
+    assert client.get(url(org, "")).status_code == 200
+
+
+def test_small_costs_are_shown_with_digits_that_say_something(client: Client, org: Organization) -> None:
+    usual_prices()
+    traffic(org, 1)
+    page = client.get(url(org, f"{projected(a_plan(org)).pk}/")).content.decode()
+    assert "Saves $0.00070" in page
+    assert "<dd>$0.00075</dd>" in page
+    assert "<dd>$0.000045</dd>" in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_open"),
+    [
+        ({}, False),
+        ({"interval_method": "random_subsets"}, False),
+        ({"interval_method": "cluster_bootstrap"}, True),
+        ({"l2_priced_threshold": "0.9"}, True),
+        ({"l1_ttl_seconds": "60"}, True),
+        ({"l2_ttl_seconds": "-1"}, True),
+        ({"interval_method": "guess"}, True),
+    ],
+)
+def test_settings_that_are_not_as_offered_are_not_folded_away(
+    client: Client, org: Organization, fields: dict[str, str], is_open: bool
+) -> None:
+    refused = client.post(url(org, "new/"), {**FIELDS, "name": "", **fields})
+    assert refused.status_code == 422
+    assert ('<details class="more" open>' in refused.content.decode()) == is_open
+
+
+def test_a_plan_that_cannot_be_applied_any_more_is_not_offered_for_approval(org: Organization, client: Client) -> None:
+    usual_prices()
+    traffic(org)
+    Organization.objects.filter(pk=org.pk).update(approval="plans")
+    plan = projected(a_plan(org))
+    approve = url(org, f"{plan.pk}/approve/")
+    assert approve in client.get(url(org, f"{plan.pk}/")).content.decode()
+    a_route(org, "meanwhile")
+    assert approve not in client.get(url(org, f"{plan.pk}/")).content.decode()

@@ -4,24 +4,25 @@ import itertools
 import threading
 import time
 import zlib
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from django.db import OperationalError
 from django.db.models import F
 from django.utils import timezone
 
 from audit.models import AuditEntry
-from plans.logs.source import DatabaseSource
+from audit.services import payload_of
+from plans.replay.columns import LogChanged
+from plans.replay.columns.parquet import UnreadableLog
 from plans.runs import services as plans
 from plans.runs import worker
 from plans.runs.models import PlanRun
 from routes.catalog.models import ModelPrice
 from routes.orgs.models import Organization
 from tests.build import BY, START, a_plan, an_org, projected, traffic, usual_prices
+from tests.plans.runs.crashing import FIXED, Crash, Watched, crash, in_blocks, queued, undisturbed
 
 pytestmark = pytest.mark.django_db
 
@@ -32,12 +33,6 @@ def org(db: None) -> Organization:
     usual_prices()
     traffic(org)
     return org
-
-
-def queued(org: Organization, **keys: Any) -> PlanRun:
-    plan = a_plan(org, **keys)
-    plans.project(plan, by=BY)
-    return plan
 
 
 def test_nothing_to_do_is_nothing_done(org: Organization) -> None:
@@ -51,52 +46,40 @@ def test_plans_run_in_the_order_of_their_making(org: Organization) -> None:
     assert [plan.pk for plan in ran if plan] == [first.pk, second.pk]
 
 
-def test_a_plan_that_cannot_be_replayed_fails_with_its_reason_and_an_entry(org: Organization) -> None:
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (ValueError("no such thing"), "ValueError: no such thing"),
+        (LogChanged("It grew. Wait."), "log_changed: It grew. Wait."),
+        (UnreadableLog("a.parquet lacks ts."), "unreadable_log: a.parquet lacks ts."),
+        (
+            MemoryError("Unable to allocate 8.00 GiB"),
+            "out_of_memory: The worker lacks the memory for this plan. Give it more, or replay a shorter window.",
+        ),
+        (ValueError("it says \0 and \ud800"), "ValueError: it says \N{REPLACEMENT CHARACTER} and ?"),
+    ],
+    ids=["unforeseen", "log changed", "unreadable log", "memory", "what no database stores"],
+)
+def test_a_plan_that_cannot_be_replayed_fails_with_its_reason_and_an_entry(
+    org: Organization, error: Exception, failure: str
+) -> None:
     plan = queued(org)
-    with patch("plans.runs.worker.survey", side_effect=ValueError("no such thing")):
+    with patch("plans.runs.worker.survey", side_effect=error):
         worker.run_next()
     plan.refresh_from_db()
-    assert (plan.state, plan.failure) == ("failed", "ValueError: no such thing")
-    assert AuditEntry.objects.filter(org_id=org.pk, action="plan.failed").count() == 1
+    assert (plan.state, plan.failure) == ("failed", failure)
+    entry = AuditEntry.objects.get(org_id=org.pk, action="plan.failed")
+    assert (payload_of(entry) or {})["failure"] == failure
     assert worker.run_next() is None
 
 
-def test_a_database_that_is_away_fails_no_plan(org: Organization) -> None:
+def test_a_plan_on_a_version_that_is_not_kept_says_what_to_do(org: Organization) -> None:
     plan = queued(org)
-    with (
-        patch("plans.runs.worker.survey", side_effect=OperationalError("server closed the connection")),
-        pytest.raises(OperationalError),
-    ):
-        worker.run_next()
-    assert worker.run_next() is None, "its lease stands"
-    PlanRun.objects.filter(pk=plan.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    again = worker.run_next()
-    assert again is not None
-    assert (again.pk, again.state) == (plan.pk, "projected")
-
-
-def in_blocks(rows: int) -> Any:
-    """Makes the worker read the database in blocks of so many rows, and write what it found after each of them."""
-    return patch.multiple(
-        "plans.runs.worker",
-        source_of=lambda org_id, window: DatabaseSource(org_id, window, block_rows=rows),
-        CHECKPOINT_SHARE=float("inf"),
-    )
-
-
-class Watched:
-    """Stands between the worker and its reports. `at` is called before the n-th one is written."""
-
-    def __init__(self, n: int, at: Callable[[], None]) -> None:
-        self.n, self.at = n, at
-        self.seen: list[dict[str, Any]] = []
-        self._report = worker._report
-
-    def __call__(self, plan: PlanRun, **progress: Any) -> None:
-        self.seen.append(progress)
-        if len(self.seen) == self.n:
-            self.at()
-        self._report(plan, **progress)
+    PlanRun.objects.filter(pk=plan.pk).update(base_version=99)
+    worker.run_next()
+    plan.refresh_from_db()
+    expected = "missing_version: Version 99 is not kept any more. Make a new plan on today's routes."
+    assert (plan.state, plan.failure) == ("failed", expected)
 
 
 @pytest.mark.parametrize("report", [1, 2, 5, 8])
@@ -132,26 +115,6 @@ def test_the_time_left_is_that_of_the_rows_left_at_the_rate_so_far() -> None:
     assert PlanRun(rows_done=40, rows_total=100).seconds_left is None
     assert PlanRun(rows_per_second=25).seconds_left is None
     assert PlanRun(rows_done=150, rows_total=100, rows_per_second=25).seconds_left == 0, "the log grew"
-
-
-class Crash(BaseException):
-    """As if the process had ended there."""
-
-
-def crash() -> None:
-    raise Crash
-
-
-def undisturbed(org: Organization, **keys: Any) -> str:
-    return projected(a_plan(org, routes=[FIXED], **keys)).result
-
-
-FIXED = {
-    "id": "0190a000-0000-7000-8000-000000000001",
-    "name": "short to mini",
-    "when": {"model_in": ["gpt-4o"], "input_tokens_lt": 1000},
-    "then": {"target_model": "gpt-4o-mini"},
-}
 
 
 @pytest.mark.parametrize("caches", [{}, {"l1_ttl_seconds": 90}], ids=["no cache", "a cache"])
@@ -198,13 +161,17 @@ def test_a_checkpoint_of_other_prices_or_that_nobody_can_read_is_not_used(org: O
             assert plan.result == undisturbed(org)
 
 
+#: As where the log does not fit into memory, so that it is read twice.
+NOTHING_KEPT = patch("plans.runs.worker.kept", lambda source, columns: source)
+
+
 def test_a_log_that_grows_while_it_is_read_is_read_again(org: Organization) -> None:
     plan = queued(org)
 
     def late() -> None:
         traffic(org, rows=1, request_id="late", ts=START + timedelta(minutes=3, seconds=30))
 
-    with in_blocks(10), patch("plans.runs.worker._report", Watched(6, late)):
+    with in_blocks(10), patch("plans.runs.worker._report", Watched(6, late)), NOTHING_KEPT:
         worker.run_next()
     plan.refresh_from_db()
     assert (plan.state, (plan.outcome or {})["sample_size"]) == ("projected", 41)
@@ -218,10 +185,11 @@ def test_a_log_that_never_holds_still_fails_with_what_to_do(org: Organization) -
         if progress.get("phase") == "projection":
             traffic(org, rows=1, request_id=f"late {next(count)}", ts=START + timedelta(minutes=3))
 
-    with in_blocks(10), patch("plans.runs.worker._report", late):
+    with in_blocks(10), patch("plans.runs.worker._report", late), NOTHING_KEPT:
         worker.run_next()
     plan.refresh_from_db()
     assert plan.state == "failed"
+    assert plan.failure.startswith("log_changed: ")
     assert "Replay a window that has ended" in plan.failure
 
 
@@ -316,22 +284,6 @@ def test_an_unknown_price_is_counted_and_never_a_saving(org: Organization) -> No
     assert outcome["aggregates"]["requests_unprice_able"] == 40
     assert outcome["aggregates"]["projected_savings_usd"] == 0
     assert any("nobody-knows-me" in caveat["message"] for caveat in outcome["caveats"])
-
-
-def test_the_command_runs_what_waits_and_stops(org: Organization, capsys: Any) -> None:
-    from django.core.management import call_command
-
-    queued(org)
-    call_command("worker", "--once")
-    assert ": projected" in capsys.readouterr().out
-
-
-def test_an_error_that_quotes_what_no_database_stores_fails_the_plan_and_not_the_worker(org: Organization) -> None:
-    plan = queued(org)
-    with patch("plans.runs.worker.survey", side_effect=ValueError("it says \0 and \ud800")):
-        worker.run_next()
-    plan.refresh_from_db()
-    assert (plan.state, plan.failure) == ("failed", "ValueError: it says \N{REPLACEMENT CHARACTER} and ?")
 
 
 @pytest.mark.parametrize("report", [2, 4, 7, 9])

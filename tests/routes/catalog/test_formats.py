@@ -131,9 +131,6 @@ def test_every_figure_is_checked(key: str) -> None:
         ({"max_output_tokens": 2**31}, "more than any model has"),
         ({"max_output_tokens": True}, "whole number"),
         ({"supports_vision": "yes"}, "supports_vision is true or false, not 'yes'"),
-        ({"deprecation_date": "soon"}, "deprecation_date is a day like 2027-03-31, not 'soon'"),
-        ({"deprecation_date": "2026-02-30"}, "is a day like"),
-        ({"deprecation_date": 20260228}, "is a day like"),
         ({"litellm_provider": None}, "litellm_provider is missing"),
         ({"litellm_provider": 7}, "litellm_provider is text, not 7"),
         ({"litellm_provider": "p" * 101}, "101 characters"),
@@ -143,6 +140,17 @@ def test_a_fact_that_cannot_be_read_refuses_its_entry(keys: dict[str, Any], why:
     file = litellm(bad=entry(**keys), good=entry())
     assert [price.model for price in file.prices] == ["good"]
     assert why in file.refused[0].reason
+
+
+@pytest.mark.parametrize("day", ["soon", "2026-02-30", 20260228])
+def test_a_day_of_retirement_that_is_none_does_not_cost_the_price(day: object) -> None:
+    file = litellm(m=entry(deprecation_date=day, max_input_tokens=8192))
+    (price,) = file.prices
+    assert price.facts == {"max_input_tokens": 8192}
+    (note,) = file.refused
+    assert (note.name, note.key) == ("m", ("openai", "m"))
+    assert note.reason.startswith("deprecation_date is a day like 2027-03-31, not ")
+    assert note.reason.endswith(". The price was taken without it")
 
 
 @pytest.mark.parametrize("limit", [8192, "8192", 8192.0])

@@ -1,0 +1,79 @@
+"""`manage.py worker`: what it says, and what ends it."""
+
+import signal
+import threading
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, ProgrammingError
+
+from plans.runs import services as plans
+from plans.runs import worker
+from plans.runs.models import PlanRun
+from routes.orgs.models import Organization
+from tests.build import BY
+from tests.plans.runs.crashing import Watched, queued
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WAITS = "The database does not serve, and plans wait: "
+
+
+def test_the_command_runs_what_waits_and_stops(org: Organization, capsys: Any) -> None:
+    queued(org)
+    call_command("worker", "--once")
+    assert ": projected" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [OperationalError, ProgrammingError, InternalError, DatabaseError])
+def test_the_command_that_runs_once_fails_where_the_database_is_away(db: None, error: type[Exception]) -> None:
+    with (
+        patch("plans.runs.worker._claim", side_effect=error("connection refused\n\tIs the server running?\n")),
+        pytest.raises(CommandError) as caught,
+    ):
+        call_command("worker", "--once")
+    assert str(caught.value) == WAITS + "connection refused Is the server running?"
+    assert caught.value.returncode == 1
+
+
+def test_the_command_outlives_every_error_of_the_database_and_says_each_once(org: Organization, capsys: Any) -> None:
+    plan = queued(org)
+    run_next, said = worker.run_next, [
+        *[OperationalError("connection refused\n\tIs the server running?\n")] * 3,
+        ProgrammingError("no such table"), InterfaceError(), InternalError("read-only"), DatabaseError("?"),
+    ]  # fmt: skip
+    handlers: dict[int, Any] = {}
+
+    def at_last(stop: threading.Event) -> PlanRun | None:
+        if said:
+            raise said.pop(0)
+        ran = run_next(stop)
+        if ran is None:
+            handlers[signal.SIGTERM]()
+        return ran
+
+    with (
+        patch("plans.management.commands.worker.run_next", at_last),
+        patch("signal.signal", lambda name, handler: handlers.update({name: handler})),
+    ):
+        call_command("worker", "--poll", "0.001")
+    told = capsys.readouterr()
+    assert told.err.splitlines() == [
+        WAITS + "connection refused Is the server running?",
+        WAITS + "no such table",
+        WAITS + "InterfaceError",
+        WAITS + "read-only",
+        WAITS + "?",
+        "The database serves again.",
+    ]
+    assert told.out == f"plan {plan.pk} (save): projected\n"
+
+
+def test_the_command_says_what_became_of_a_plan_that_was_cancelled(org: Organization, capsys: Any) -> None:
+    plan = queued(org)
+    watched = Watched(1, lambda: plans.cancel(PlanRun.objects.get(pk=plan.pk), by=BY))
+    with patch("plans.runs.worker._report", watched):
+        call_command("worker", "--once")
+    assert capsys.readouterr().out == f"plan {plan.pk} (save): cancelled\n"
