@@ -5,7 +5,7 @@
 # make bench   what the README's figures come from
 # make campaign PART=name   the long searches for faults, of which the suite runs a share
 
-.PHONY: run example test test-rest test-browser test-sqlite test-postgres check bench campaign wheel clean
+.PHONY: run example test test-engine test-rest test-browser test-sqlite test-postgres check bench campaign wheel clean
 .DEFAULT_GOAL := help
 
 UV := $(or $(shell command -v uv),.tools/bin/uv)
@@ -40,13 +40,17 @@ example: .venv/synced
 	@test -e .env || $(MAKE) -s .env
 	@$(PY) manage.py replay "$(TRACE)" --model gpt-4o --routes plans/examples/short-requests.json
 
-# Four at a time also on two cores: much of a test is waiting.
+# Five at a time also on two cores: much of a test is waiting.
 test: .venv/synced
-	@$(MAKE) -s -j4 --output-sync=target test-rest test-browser test-postgres test-sqlite
+	@$(MAKE) -s -j5 --output-sync=target test-browser test-postgres test-sqlite test-engine test-rest
+
+test-engine: .venv/synced
+	@echo "== Engine"
+	@TEST_DATABASE=none $(PY) -m pytest -q tests/routes/engine $(ARGS)
 
 test-rest: .venv/synced
-	@echo "== Pure rooms, processes"
-	@TEST_DATABASE=none $(PY) -m pytest -q $(ARGS)
+	@echo "== Other pure rooms, processes"
+	@TEST_DATABASE=none $(PY) -m pytest -q --ignore=tests/routes/engine $(ARGS)
 
 test-browser: .venv/synced
 	@echo "== Browser"

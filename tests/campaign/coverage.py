@@ -38,7 +38,7 @@ from tests.plans.replay.sure.populations import POPULATIONS, Requests
 
 #: Every population is repeated so often, and then on by the product's method while a figure lies near a border of its
 #: band, on either side of it.
-STEPS = [400, 1600, 6400]
+STEPS = [400, 1600, 3200]
 ITERATIONS = 1000
 #: Few clusters and so many days make days the units.
 FEW_CLUSTERS, WEEK = 20, 7

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from tests.plans.replay.agreement import Compared, compare_decisions, compare_worlds
 
-WORLDS, DECISIONS = 10_000, 1_200_000
+WORLDS, DECISIONS = 8_000, 1_000_000
 
 
 def run(seed: int, say: Callable[[str], None]) -> bool:

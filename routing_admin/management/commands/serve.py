@@ -1,5 +1,6 @@
 """What `make run` starts: the web server and the worker, under one Ctrl-C."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -65,7 +66,7 @@ class Command(BaseCommand):
             subprocess.Popen(command, start_new_session=True)  # noqa: S603  fixed commands
             for command in (
                 [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port),
-                 "--workers", "1", "--blocking-threads", "4", "--log-level", "warning",
+                 "--workers", "1", "--blocking-threads", "4", "--workers-kill-timeout", "5", "--log-level", "warning",
                  "routing_admin.wsgi:application"],
                 [sys.executable, "manage.py", "worker"],
             )
@@ -83,6 +84,6 @@ class Command(BaseCommand):
             try:
                 child.wait(10)
             except subprocess.TimeoutExpired:
-                child.kill()
+                os.killpg(child.pid, signal.SIGKILL)  # with the processes that it started
         if died:
             raise CommandError("The server or the worker ended; its message is above.")

@@ -147,7 +147,7 @@ def test_nothing_that_is_sent_breaks_the_forms(client: Client, org: Organization
         "² = a, a",
         '"\\ud800" x = 1',
     ]
-    nasty += json.loads(shared("vectors/naughty-strings.json").read_text(encoding="utf-8"))[::40]
+    nasty += json.loads(shared("vectors/naughty-strings.json").read_text(encoding="utf-8"))[::80]
     for text in nasty:
         sent = {**dict.fromkeys(fields, text), "any_of": "0"}
         for path in ("routes/new/", f"routes/{row.uid}/", "routes/default/", "try/"):
