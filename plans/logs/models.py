@@ -8,11 +8,6 @@ from django.db.models import Q
 
 from routes.orgs.models import Organization
 
-#: Of `reason`: that a route, or the default, decided who serves, also where no route is named; and that a route which is
-#: named won, but was paused, or the request outside its share.
-DECIDED = ("default", "forced", "matched")
-SET_ASIDE = ("control", "paused")
-
 
 class RequestLogQuerySet(models.QuerySet["RequestLog"]):
     def of(self, org: Organization | UUID | str) -> "RequestLogQuerySet":

@@ -12,13 +12,14 @@ from django.conf import settings
 from django.db import connection
 from numpy.typing import NDArray
 
-from plans.logs.models import DECIDED, SET_ASIDE, RequestLog
+from plans.logs.models import RequestLog
 from plans.replay.columns import BLOCK_ROWS, Block, Cursor, LogChanged, Source
 from plans.replay.columns.block import CODED, FLAGS, NUMBERS, metadata_text, time_of
 from plans.replay.columns.column import UNKNOWN, Coded, Column, Numbers, Texts, Vocabulary
 from plans.replay.columns.parquet import ParquetSource
 from plans.replay.columns.source import BEGINNING
 from plans.replay.columns.spooled import LONG, LONG_ROWS, SpooledColumn
+from plans.replay.values import DECIDED, SET_ASIDE
 from routes.engine import RequestContext
 from routes.engine.canonical import canonical_bytes
 
@@ -44,7 +45,7 @@ _NANO: Final = {
     "sqlite": "CAST(ROUND({0} * 1000000000) AS INTEGER)",
     "postgresql": "({0} * 1000000000)::bigint",
 }
-#: Whether a route, or the default, decided who serves.
+#: `is_routed`, in SQL.
 _ROUTED: Final = f"(({{0}} IS NOT NULL AND {{1}} NOT IN {SET_ASIDE}) OR {{1}} IN {DECIDED})"
 _FLAG: Final = {"sqlite": "{0}", "postgresql": "{0}::int"}
 _JSON: Final = {"sqlite": "{0}", "postgresql": "{0}::text"}

@@ -3,6 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+#: Of a log's `reason`: a route, or the default, decided who serves, also where no route is named.
+DECIDED: Final = ("default", "forced", "matched")
+#: The route that is named won, but was paused, or the request was outside its share.
+SET_ASIDE: Final = ("control", "paused")
+
+
+def is_routed(matched_route_id: object, reason: str | None) -> bool:
+    """Whether a route, or the default, decided who served a row of which the log says this."""
+    return reason in DECIDED or (matched_route_id is not None and reason not in SET_ASIDE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plans.logs.formats import Row
-from plans.logs.models import DECIDED, SET_ASIDE, RequestLog
+from plans.logs.models import RequestLog
 from plans.replay import LogRow, MemorySource
 from plans.replay.columns import BLOCK_ROWS, Block, block_of
 from plans.replay.columns.block import time_of
 from plans.replay.columns.column import UNKNOWN, Coded, Column, Numbers, Texts, Vocabulary, joined
+from plans.replay.values import is_routed
 
 #: Of a row for the replay, what is computed from columns with other names, or empty there for None.
 _COMPUTED = {
@@ -127,7 +128,7 @@ def _log_row(values: dict[str, Any]) -> LogRow:
         baseline_cost_nano=nano(row["baseline_cost_usd"]),
         fact_estimated_cost_nano=nano(row["fact_estimated_cost_usd"]),
         # As plans read it from the database.
-        routed=row["reason"] in DECIDED or (row["matched_route_id"] is not None and row["reason"] not in SET_ASIDE),
+        routed=is_routed(row["matched_route_id"], row["reason"]),
         finish_reason=row["finish_reason"] or None,
         fact_sticky_key=row["fact_sticky_key"] or None,
         synthetic=tuple(row["synthetic"]),

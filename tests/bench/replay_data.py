@@ -227,7 +227,7 @@ def _as_stored(org: Any, block: Block) -> dict[str, list[Any]]:
     from plans.replay.columns.parquet import FILED
 
     written = {"ts": _times, "cost_nano": _dollars, "baseline_cost_nano": _dollars}
-    columns = {FILED.get(name, name): written.get(name, _values)(block.column(name)) for name in _columns_of(block)}
+    columns = {FILED[name][-1]: written.get(name, _values)(block.column(name)) for name in _columns_of(block)}
     for field in RequestLog._meta.concrete_fields:
         if not field.primary_key and field.column not in columns:
             value = org.pk if field.name == "org" else field.get_default()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from plans.replay.columns.block import CODED, FLAGS, NUMBERS, TEXTS, metadata_text
 from plans.replay.columns.column import UNKNOWN, Coded, Column, Numbers, Texts, Vocabulary
 from plans.replay.columns.spooled import SpooledColumn
+from plans.replay.values import is_routed
 from routes.engine.canonical import canonical_bytes
 
 #: Of a dataset, the columns without which nothing can be replayed.
@@ -30,11 +31,14 @@ class Columns:
         #: By column the last dictionary, its vocabulary, and the codes there; at the end that of no text.
         self._vocabularies: dict[str, tuple[Any, Vocabulary, NDArray[np.int32]]] = {}
 
-    def column(self, name: str, array: Any) -> Column:
-        """The column of a block that has this name. Raises `ValueError`, also as what pyarrow makes of it, and
-        `TypeError`, with what is wrong."""
+    def column(self, name: str, arrays: Mapping[str, Any]) -> Column:
+        """The column of a block that has this name, of those that a file has for it, by their names. Raises `ValueError`,
+        also as what pyarrow makes of it, and `TypeError`, with what is wrong."""
         import pyarrow
 
+        if name == "routed":
+            return Numbers(_routed(arrays.get("matched_route_id"), arrays.get("reason")))
+        (array,) = arrays.values()
         if name in REQUIRED and array.null_count:
             raise ValueError("is empty in some rows")
         if name == "ts":
@@ -109,6 +113,26 @@ def _flags(array: Any, none: int) -> NDArray[np.int8]:
     if len(values) and not 0 <= values.min() <= values.max() <= 2:
         raise ValueError("has values that are neither true nor false")
     return np.where(values == 2, none, values).astype(np.int8)
+
+
+def _routed(routes: Any, reasons: Any) -> NDArray[np.int8]:
+    """`is_routed` of each row; one of both may be None, where the file has no such column."""
+    import pyarrow
+    from pyarrow import compute
+
+    if routes is None:
+        routes = pyarrow.nulls(len(reasons))
+    if reasons is None:
+        reasons = pyarrow.nulls(len(routes))
+    named = routes.is_valid()
+    if not pyarrow.types.is_fixed_size_binary(routes.type):
+        named = compute.and_(named, compute.not_equal(routes.cast(pyarrow.string()), "").fill_null(False))
+    coded = reasons.cast(pyarrow.string()).dictionary_encode()
+    texts = [*coded.dictionary.to_pylist(), None]  # at the end, where -1 points to
+    by_reason = np.array([[is_routed(route, text) for text in texts] for route in (None, "")], np.int8)
+    codes = coded.indices.fill_null(UNKNOWN).to_numpy(zero_copy_only=False)
+    found: NDArray[np.int8] = by_reason[named.to_numpy(zero_copy_only=False).astype(np.intp), codes]
+    return found
 
 
 def _nano(array: Any) -> NDArray[np.int64]:

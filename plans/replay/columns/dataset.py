@@ -10,6 +10,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from plans.replay.columns.arrow import MONEY
 from plans.replay.columns.block import CODED, COLUMNS, FLAGS, NUMBERS, Block
 from plans.replay.columns.column import Coded, Numbers, Texts
 from plans.replay.columns.parquet import FILED, UNIQUE
@@ -62,7 +63,7 @@ def _blocks_per_group(block: Block) -> int:
 def _table(block: Block) -> Any:
     import pyarrow
 
-    return pyarrow.table({FILED.get(name, name): _array(name, block) for name in WRITTEN})
+    return pyarrow.table({FILED[name][-1]: _array(name, block) for name in WRITTEN})
 
 
 def _array(name: str, block: Block) -> Any:
@@ -86,9 +87,12 @@ def _array(name: str, block: Block) -> Any:
     unknown = values < 0
     if name == "ts":
         return pyarrow.array(values).cast(pyarrow.timestamp("us", "UTC"))
+    if name == "routed":  # by which route is not known
+        indices = pyarrow.array(np.zeros(len(values), np.int32), mask=values <= 0)
+        return pyarrow.DictionaryArray.from_arrays(indices, pyarrow.array(["matched"]))
     if name in FLAGS:
         return pyarrow.array(values > 0, mask=unknown)
-    if name in FILED:
+    if name in MONEY:
         return _decimals(values, unknown)
     assert name in NUMBERS
     return pyarrow.array(values, mask=unknown)

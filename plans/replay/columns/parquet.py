@@ -1,8 +1,8 @@
 """A log as a Parquet dataset: files whose names are in the order of their rows, which are sorted by (ts, request_id).
 
 Columns have the names of the log's (`cost_usd`, not `cost_nano`) and natural types: timestamps, integers, decimals,
-booleans, strings (dictionaries or not), `metadata` and `synthetic` as JSON text, `embedding` as lists of 32-bit floats,
-`routed` for whether a route decided. Those that are absent, of some files or of all, count as unknown, or as their
+booleans, strings (dictionaries or not), `metadata` and `synthetic` as JSON text, `embedding` as lists of 32-bit floats.
+Those that are absent, of some files or of all, count as unknown, or as their
 defaults. Needs pyarrow, which is imported when a dataset is read.
 """
 
@@ -10,20 +10,24 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from plans.replay.columns.arrow import MONEY, REQUIRED, Columns, times
-from plans.replay.columns.block import BLOCK_ROWS, CODED, Block, absent, microseconds_of
+from plans.replay.columns.block import BLOCK_ROWS, CODED, COLUMNS, Block, absent, microseconds_of
 from plans.replay.columns.column import Column, joined
 from plans.replay.columns.source import BEGINNING, Cursor
 from plans.replay.columns.spooled import LONG, LONG_ROWS, joined_long
 
-#: By column of a block, that of the files.
-FILED: Final = {name: name.removesuffix("nano") + "usd" for name in MONEY}
+#: By column of a block, those of the files.
+FILED: Final[dict[str, tuple[str, ...]]] = {
+    **{name: (name,) for name in COLUMNS},
+    **{name: (name.removesuffix("nano") + "usd",) for name in MONEY},
+    "routed": ("matched_route_id", "reason"),
+}
 #: In the metadata of a file: it is one of a dataset, of this id, in which no request_id occurs twice.
 UNIQUE: Final = "routing_admin.unique_request_ids"
 
@@ -96,11 +100,12 @@ class ParquetSource:
     ) -> Iterator["_Part"]:
         with self._open(file) as opened:
             present = set(opened.schema_arrow.names)
-            filed = {FILED.get(name, name): name for name in sorted(columns) if FILED.get(name, name) in present}
+            filed = {name: [theirs for theirs in FILED[name] if theirs in present] for name in sorted(columns)}
+            read = list(chain.from_iterable(filed.values()))
             for group, start, stop in pieces:
                 position = 0
                 size = LONG_ROWS if columns & LONG else BLOCK_ROWS
-                batches = opened.iter_batches(batch_size=size, row_groups=[group], columns=list(filed))
+                batches = opened.iter_batches(batch_size=size, row_groups=[group], columns=read)
                 while (batch := _next(batches, file)) is not None:
                     low, high = max(start - position, 0), min(stop - position, batch.num_rows)
                     position += batch.num_rows
@@ -150,12 +155,13 @@ class ParquetSource:
 type _Piece = tuple[Path, int, int, int]
 
 
-def _part(file: Path, batch: Any, filed: Mapping[str, str], made: Columns) -> "_Part":
-    """The rows of a record batch; `filed` names the columns by theirs."""
+def _part(file: Path, batch: Any, filed: Mapping[str, list[str]], made: Columns) -> "_Part":
+    """The rows of a record batch; `filed` has their columns by ours."""
     columns: dict[str, Column] = {}
-    for theirs, name in filed.items():
-        with _said_of(file, theirs):
-            columns[name] = made.column(name, batch.column(theirs))
+    for name, theirs in filed.items():
+        if theirs:
+            with _said_of(file, ", ".join(theirs)):
+                columns[name] = made.column(name, {column: batch.column(column) for column in theirs})
     return _Part(batch.num_rows, columns)
 
 

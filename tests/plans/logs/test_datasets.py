@@ -10,6 +10,7 @@ from plans.replay import LogRow, MemorySource, Question, replay
 from plans.replay.columns import LogChanged
 from plans.replay.columns.block import COLUMNS
 from plans.replay.columns.parquet import ParquetSource, UnreadableLog
+from plans.replay.values import is_routed
 from tests.plans.logs.sources import START, WINDOW, digests
 from tests.plans.replay.worlds import PRICES, routes
 
@@ -73,6 +74,26 @@ def test_whole_numbers_and_flags_may_be_doubles_whose_nan_is_none(tmp_path: Path
         "latency_ms": [203, -1], "cached_tokens": [0, 7], "has_images": [1, -1], "status": [200, 503], "cached": [0, 1],
     }  # fmt: skip
     assert block.numbers("cost_nano").tolist() == [-1, 250_000_000]
+
+
+def test_whether_a_route_decided_is_read_from_what_a_log_says_of_it(tmp_path: Path) -> None:
+    said = [
+        (None, None), ("", ""), ("0190a000-0000-7000-8000-000000000001", None), (None, "matched"), (None, "default"),
+        ("x", "paused"), ("x", "control"), ("x", "forced"), (None, "no_match"), ("x", "somebody's own word"),
+    ]  # fmt: skip
+    expected = [0, 0, 1, 1, 1, 0, 0, 1, 0, 1]
+    many = {name: [values[0]] * len(said) for name, values in MINIMAL.items() if name != "request_id"}
+    many["request_id"] = [f"r{n}" for n in range(len(said))]
+    routes_, reasons = ([pair[place] for pair in said] for place in (0, 1))
+
+    def read(**columns: Any) -> list[int]:
+        (block,) = written(tmp_path, **many, **columns).blocks(frozenset({"routed"}))
+        return block.numbers("routed").tolist()
+
+    assert read(matched_route_id=routes_, reason=reasons) == expected
+    assert read(matched_route_id=routes_) == [int(bool(route)) for route in routes_]
+    assert read(reason=reasons) == [int(is_routed(None, reason)) for reason in reasons]
+    assert read() == [0] * len(said)
 
 
 def test_files_need_not_have_the_same_columns_of_the_same_types(tmp_path: Path) -> None:
