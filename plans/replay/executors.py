@@ -1,11 +1,12 @@
-"""Where parts of a log are projected: here, in threads, or in other processes.
+"""Where parts of a log are projected: here, or in other processes. (Not in threads, which would wait for each other: most
+of what NumPy does here it does with the interpreter's lock.)
 
 An executor has two methods. `map` turns parts into partials, in any order; `merge` adds them up. The answer is the same
 bytes whichever it is.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import reduce
 from multiprocessing import get_context
 from typing import NamedTuple, Protocol
@@ -44,18 +45,6 @@ class Serial:
             return left
 
         return reduce(added, partials)
-
-
-class Threads(Serial):
-    """So many threads: NumPy leaves the interpreter to others while it goes through a block, and nothing is copied."""
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-
-    def map(self, work: Work, parts: Iterable[Part]) -> Iterator[Partial]:
-        with ThreadPoolExecutor(self._threads) as pool:
-            for done in as_completed([pool.submit(work, part) for part in parts]):
-                yield done.result()
 
 
 class ProcessPool(Serial):

@@ -2,7 +2,7 @@
 and from PostgreSQL.
 
 Each in a process of its own, because a peak of memory is one of a process. The time is that of day, because reading waits
-and threads work side by side: of three replays the median. Every replay reads rows that nothing is known of yet. All of
+and hashing has a thread of its own: of three replays the median. Every replay reads rows that nothing is known of yet. All of
 the same rows must answer with the same bytes.
 """
 
@@ -27,7 +27,7 @@ import psutil
 from plans.replay import Question, Source, replay
 from plans.replay.columns.dataset import write_dataset
 from plans.replay.columns.parquet import ParquetSource
-from plans.replay.executors import Executor, Part, Serial, Threads, Work
+from plans.replay.executors import Executor, Part, Serial, Work
 from plans.replay.memory import keep_freed_memory
 from plans.replay.sums.partial import Partial
 from routes.engine.canonical import canonical_bytes
@@ -52,17 +52,14 @@ class Case(NamedTuple):
     #: Where rows are: a key of `_MEASURED`.
     place: str
     of_tables: bool = False
-    threads: int = 1
     #: Rows take latencies of models that are in the log, which they else do not.
     targets_known: bool = False
 
 
 CASES = [
     Case("in memory", 1.2, 0.4, "memory"),
-    Case("in memory, 2 threads", 1.2, 0.4, "memory", threads=2),
     Case("in memory, ids known to be unique", 1.2, 0.4, "promised"),
     Case("from Parquet", 2.0, 0.4, "parquet"),
-    Case("from Parquet, 2 threads", 2.0, 0.4, "parquet", threads=2),
     Case("in memory, to models of the log", None, None, "memory", targets_known=True),
     Case("from SQLite", 10.0, 0.5, "sqlite", of_tables=True),
     Case("from PostgreSQL", 10.0, 0.5, "postgres", of_tables=True),
@@ -76,7 +73,6 @@ class Inside(NamedTuple):
     asked: Question
     #: Of the dataset.
     folder: Path
-    threads: int = 1
 
 
 class Run(NamedTuple):
@@ -111,12 +107,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int)
     parser.add_argument("--inside", choices=_MEASURED, help="measure this, in this process")
     parser.add_argument("--folder", type=Path, default=Path(), help="where the dataset is")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--targets-known", action="store_true")
     given = parser.parse_args(arguments)
     rows = given.rows or (QUICK_ROWS if given.quick else ROWS)
     if given.inside:
-        inside = Inside(rows, question(targets_known=given.targets_known), given.folder, given.threads)
+        inside = Inside(rows, question(targets_known=given.targets_known), given.folder)
         print(json.dumps(_MEASURED[given.inside](inside)))
         return 0
     try:
@@ -145,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measure(case: Case, rows: int, dataset: Path) -> Measured:
-    arguments = ["--folder", str(dataset), "--threads", str(case.threads)]
+    arguments = ["--folder", str(dataset)]
     if case.targets_known:
         arguments.append("--targets-known")
     return _of_line(_alone(case.place, rows // TABLES if case.of_tables else rows, *arguments))
@@ -197,7 +192,7 @@ def _tell(case: Case, rows: int, measured: Measured) -> None:
 # --- In a process of its own ------------------------------------------------------------------------------------------
 
 
-def measure(fresh: Callable[[], Source], asked: Question, *, threads: int = 1) -> Measured:
+def measure(fresh: Callable[[], Source], asked: Question) -> Measured:
     """Replay what `fresh` gives, the making of which is not timed, so many times."""
     keep_freed_memory()  # as the worker does
     took: list[Run] = []
@@ -209,9 +204,9 @@ def measure(fresh: Callable[[], Source], asked: Question, *, threads: int = 1) -
         if before is None:
             _forget_peak()
             before = psutil.Process().memory_info().rss
-        watched = _Watched(Serial() if threads == 1 else Threads(threads))
+        watched = _Watched(Serial())
         start, spent = time.perf_counter(), time.process_time()
-        result = replay(source, asked, parts=threads, executor=watched)
+        result = replay(source, asked, executor=watched)
         end, spent = time.perf_counter(), time.process_time() - spent
         took.append(Run(end - start, spent, watched.began - start, watched.ended - watched.began, end - watched.ended))
         answers.add((sha256(canonical_bytes(result)).hexdigest(), result["provenance"]["data_digest"]))
@@ -252,7 +247,7 @@ def _peak() -> int:
 def _memory(inside: Inside, *, promised: bool = False) -> Measured:
     blocks = list(log_blocks(inside.rows))
     check(sample_of(blocks, max(1, inside.rows // CHECKED_ROWS)), inside.asked)
-    return measure(lambda: in_memory(blocks, has_unique_ids=promised), inside.asked, threads=inside.threads)
+    return measure(lambda: in_memory(blocks, has_unique_ids=promised), inside.asked)
 
 
 def _promised(inside: Inside) -> Measured:
@@ -265,7 +260,7 @@ def _written(inside: Inside) -> int:
 
 
 def _parquet(inside: Inside) -> Measured:
-    return measure(lambda: ParquetSource(inside.folder, WINDOW), inside.asked, threads=inside.threads)
+    return measure(lambda: ParquetSource(inside.folder, WINDOW), inside.asked)
 
 
 def _table(inside: Inside) -> Measured:

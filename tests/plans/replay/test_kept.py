@@ -8,7 +8,7 @@ import pytest
 from plans.replay import MemorySource, Question, replay
 from plans.replay.columns import Block, Cursor, Source
 from plans.replay.columns.kept import kept
-from plans.replay.executors import Part, Threads
+from plans.replay.executors import Part
 from plans.replay.replay import parts_of, project
 from plans.replay.survey import survey
 from routes.engine.canonical import canonical_bytes
@@ -41,7 +41,7 @@ class Slow:
 
 
 def answer(source: Source, parts: int = 1) -> bytes:
-    return canonical_bytes(replay(source, QUESTION, parts=parts, executor=Threads(parts)))
+    return canonical_bytes(replay(source, QUESTION, parts=parts))
 
 
 @pytest.mark.parametrize("room", [0, 1, 8_000, 10**9])
