@@ -2,8 +2,8 @@
 and from PostgreSQL.
 
 Each in a process of its own, because a peak of memory is one of a process. The time is that of day, because reading waits
-and hashing has a thread of its own: of three replays the median. Every replay reads rows that nothing is known of yet. All of
-the same rows must answer with the same bytes.
+and hashing has a thread of its own: of three replays the median. Every replay reads rows that nothing is known of yet. All
+of the same rows must answer with the same bytes.
 """
 
 import argparse

@@ -5,6 +5,7 @@ conditions, see `routes.engine.compiled.rows`): those that it may let through fo
 it certainly does.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import ceil, floor
 from typing import Any
@@ -34,7 +35,7 @@ def nothing_known(**facts: Any) -> RequestContext:
     return RequestContext(**({"tag": UNKNOWN_FACT, "metadata": UNKNOWN_FACT, "headers": UNKNOWN_FACT} | facts))
 
 
-class Fact:
+class Fact(ABC):
     """The classes of one fact. `codes` reduces a block to them."""
 
     def __init__(self, words: int, wanted: Mapping[Literal, int]) -> None:
@@ -76,13 +77,13 @@ class Fact:
     def _as_words(self, rows: int) -> NDArray[np.uint64]:
         return np.array([rows >> 64 * word & 2**64 - 1 for word in range(self._words)], np.uint64)
 
+    @abstractmethod
     def codes(self, block: Block) -> Codes:
         """The class of each row."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unknown(self, block: Block) -> NDArray[np.bool_]:
         """Of which rows nobody knows the fact."""
-        raise NotImplementedError
 
 
 def _failing(literal: Literal) -> Callable[[RequestContext], bool]:
