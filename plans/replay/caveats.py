@@ -78,6 +78,12 @@ def _of_rows(counts: Counts) -> list[dict[str, Any]]:
         )
         found.append(caveat("refused", text, current=counts.refused_now, proposed=counts.refused_then))
     for code, count, message in (
+        ("no_tokens", counts.no_tokens, "of unknown size, as of pictures or audio: what was paid stands."),
+        (
+            "served_as_asked",
+            counts.as_asked,
+            "served by another model than they asked for, and the log names no route: taken for what that name stands for.",
+        ),
         ("no_baseline", counts.no_baseline, "without a cost without routing: what was paid stands in."),
         ("unpriced", counts.excluded["unpriced"], "of unknown cost left out."),
         (

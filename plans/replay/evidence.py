@@ -55,14 +55,19 @@ class Evidence:
                 maybe_then.get(row, 0),
             )
             groups.setdefault(key, []).append(row)
+        if not groups:
+            return
+        # What happened does not depend on what may be tried.
+        touched = self._pricing.touched(block, decided.now)
         for key, rows in groups.items():
-            self._add(block, np.array(rows), self._pairs_of(*key), costs, counts, hits)
+            self._add(block, np.array(rows), self._pairs_of(*key), touched, costs, counts, hits)
 
     def _add(
         self,
         block: Block,
         rows: NDArray[np.intp],
         pairs: list[tuple[int, int]],
+        touched: NDArray[np.bool_],
         costs: Costs,
         counts: Counts,
         hits: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None,
@@ -78,7 +83,7 @@ class Evidence:
                 else np.full(part.rows, outcomes.of(part, 0, place))
                 for outcomes, place in ((self._decider.current, now), (self._decider.proposed, then))
             ]
-            cases = self._pricing.cases_of(part, *numbers)
+            cases = self._pricing.cases_of(part, numbers[0], numbers[1], touched[rows])
             if (key := cases.tobytes()) in seen:
                 continue
             seen.add(key)

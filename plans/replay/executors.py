@@ -59,5 +59,9 @@ class ProcessPool(Serial):
         # Fresh processes: a fork would copy threads' locks and open connections to a database.
         context = get_context("spawn")
         with ProcessPoolExecutor(self._processes, mp_context=context, initializer=self._prepare) as pool:
-            for done in as_completed([pool.submit(work, part) for part in parts]):
-                yield done.result()
+            try:
+                for done in as_completed([pool.submit(work, part) for part in parts]):
+                    yield done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # else all of them would run before the error is heard
+                raise

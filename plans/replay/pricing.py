@@ -44,6 +44,8 @@ class Side:
     ceiling_nano: int | None = None
     #: The model that has no price at that time; the paid cost stands.
     unpriced: str | None = None
+    #: Nobody changes the name that was asked for, under which another model served.
+    is_as_asked: bool = False
 
     @property
     def keeps(self) -> bool:
@@ -74,7 +76,9 @@ class Case:
     def retires(self) -> tuple[str, date] | None:
         """The model that the rows are sent to by the proposed routes, if it will be retired, and from which day on."""
         price = self.then.price
-        return None if price is None or price.retires_on is None else (price.model, price.retires_on)
+        if price is None or price.retires_on is None or self.then_decision.target_model is None:
+            return None
+        return price.model, price.retires_on
 
 
 class Costs(NamedTuple):
@@ -82,8 +86,11 @@ class Costs(NamedTuple):
 
     now: Nano
     then: Nano
-    #: Whether a price is missing or above its ceiling, so that the paid cost stands on both sides.
+    #: Whether a price is missing or above its ceiling, or nothing says how much was used, so that the paid cost stands on
+    #: both sides.
     stands: NDArray[np.bool_]
+    #: Of these, those that something was paid for, but not by tokens: pictures, audio.
+    no_tokens: NDArray[np.bool_]
     #: By model the rows on which it would cost more than a route allows.
     over_ceiling: dict[str, NDArray[np.bool_]]
 
@@ -108,15 +115,34 @@ class Pricing:
         #: By column. Each has its own, so that there are fewer possible combinations.
         self._names = {name: Names() for name in ("provider", "model", "requested_model")}
         self._served = Combinations()
+        #: Of (model, requested model, today's decision), and whether the decision sends it there.
+        self._sent = Combinations()
+        self._is_sent: list[bool] = []
         self._combinations = Combinations()
         starts = {microseconds_of(price.since) for price in prices.prices if price.since is not None}
         self._eras = np.array(sorted(starts), np.int64)
         self._tables = _Tables()
 
-    def cases_of(self, block: Block, now: Nano, then: Nano) -> Nano:
-        """By row the number of its case, under decisions by their numbers."""
+    def touched(self, block: Block, now: Nano) -> NDArray[np.bool_]:
+        """By row whether a route decided who served it: the log says so, or today's decision sends it to the very model
+        that did, which is not the one asked for, so that it will have been so also where the log says nothing."""
+        routed: NDArray[np.bool_] = block.numbers("routed") > 0
+        if not any(decision.target_model for decision in self._now):
+            return routed
+        asked = [self._codes_of(block.coded(name), self._names[name]) for name in ("model", "requested_model")]
+        numbers = self._sent.of([*asked, Codes(now, _room(len(self._now)))])
+        for model, requested, decision in self._sent.met[len(self._is_sent) :]:
+            served = self._names["model"].met[model]
+            is_sent = self._now[decision].target_model == served != self._names["requested_model"].met[requested]
+            self._is_sent.append(is_sent)
+        routed |= np.array(self._is_sent, bool).take(numbers)
+        return routed
+
+    def cases_of(self, block: Block, now: Nano, then: Nano, touched: NDArray[np.bool_]) -> Nano:
+        """By row the number of its case, under decisions by their numbers. `touched` as they are in truth, see there,
+        whatever decisions are tried."""
         asked = [self._codes_of(block.coded(name), names) for name, names in self._names.items()]
-        served = self._served.of([*asked, Codes(_untouched(block), 2)])
+        served = self._served.of([*asked, Codes(touched.astype(np.int64), 2)])
         numbers = self._combinations.of(
             [
                 Codes(served, _room(len(self._served.met))),
@@ -143,24 +169,27 @@ class Pricing:
         return Codes(column.per_row(texts, names.number("")), _room(len(names.met)))
 
     def _case(self, served: int, now: int, then: int, era: int) -> Case:
-        *codes, is_untouched = self._served.met[served]
+        *codes, is_touched = self._served.met[served]
         provider, model, requested = (names.met[code] for names, code in zip(self._names.values(), codes, strict=True))
         # A time inside the era: between two starts, prices do not change.
         at = time_of(int(self._eras[era - 1]) if era else int(self._eras[0]) - 1 if len(self._eras) else 0)
         by = Served(provider, model)
         now_side, then_side = (
-            Side(by, PAID) if is_untouched and _changes_nothing(decision) else self._side(by, requested, decision, at)
+            self._side(by, requested, decision, at, is_touched=bool(is_touched))
             for decision in (self._now[now], self._then[then])
         )
         return Case(by, now_side, then_side, self._then[then])
 
-    def _side(self, by: Served, requested: str, decision: RouteDecision, at: datetime) -> Side:
+    def _side(self, by: Served, requested: str, decision: RouteDecision, at: datetime, *, is_touched: bool) -> Side:
         if decision.refusal is not None:
             return Side(None, NOTHING)
         served = Served(decision.provider or by.provider, decision.model_for(requested))
+        # The name asked for may stand for a group of models of the gateway, and may have fallen back: what came of it is
+        # what served a row that no route touched.
+        is_asked = not is_touched and served.model == requested
         # Where nobody logged who served the row, no provider is known to be another one.
-        if served.model == by.model and by.provider in ("", served.provider):
-            return Side(served, PAID)
+        if (is_asked or served.model == by.model) and by.provider in ("", served.provider):
+            return Side(by, PAID, is_as_asked=is_asked and requested != by.model)
         price = self._prices.price(served.provider, served.model, at)
         if price is None:
             return Side(served, PAID, unpriced=served.model)
@@ -192,22 +221,14 @@ class Pricing:
                 if rows.any():
                     over[served.model] = over.get(served.model, rows) | rows
             stands |= above
+        no_tokens = self._tables.priced.array.take(numbers) > 0
+        if no_tokens.any():
+            no_tokens &= (block.numbers("input_tokens") | block.numbers("output_tokens")) == 0
+            no_tokens &= paid > 0
+            stands |= no_tokens
         if stands.any():
             now, then = np.where(stands, paid, now), np.where(stands, paid, then)
-        return Costs(now, then, stands, over)
-
-
-def _untouched(block: Block) -> Nano:
-    """By row 1 where it was served as the gateway serves what no route changes: no route decided, and nothing failed
-    before. The name asked for may stand for a group of models there; what it stands for is what served."""
-    kinds = block.coded("kind")
-    untouched = kinds.per_row([text == "primary" for text in kinds.vocabulary.texts], 0)
-    untouched[block.numbers("routed") > 0] = 0
-    return untouched
-
-
-def _changes_nothing(decision: RouteDecision) -> bool:
-    return decision.refusal is None and decision.target_model is None and decision.provider is None
+        return Costs(now, then, stands, no_tokens, over)
 
 
 def _room(size: int) -> int:
@@ -241,11 +262,14 @@ class _Tables:
         self.how = (_Growing(), _Growing())
         self.ceilings = (_Growing(), _Growing())
         self.unpriced = _Growing()
+        #: Whether either side is priced, and none lacks a price.
+        self.priced = _Growing()
         self._whole = [[_Growing() for _ in range(3)] for _ in range(2)]
         self._rest = [[_Growing() for _ in range(3)] for _ in range(2)]
 
     def add(self, case: Case) -> None:
         self.unpriced.append(len(case.unpriced) > 0)
+        self.priced.append(PRICED in (case.now.how, case.then.how) and not case.unpriced)
         for number, side in enumerate((case.now, case.then)):
             self.how[number].append(side.how)
             self.ceilings[number].append(-1 if side.ceiling_nano is None else side.ceiling_nano)

@@ -81,7 +81,8 @@ class Projection:
         partial, counts = self._partial, self._partial.counts
         decided = self._decider(block)
         known = len(self._pricing.cases)
-        numbers = self._pricing.cases_of(block, decided.now, decided.then)
+        touched = self._pricing.touched(block, decided.now)
+        numbers = self._pricing.cases_of(block, decided.now, decided.then, touched)
         self._decider.ask_the_engines(block, decided, _examples(numbers, known))
         costs = self._pricing.costs(block, numbers)
         if hits is not None:
@@ -97,6 +98,7 @@ class Projection:
         counts.repriced += int(np.count_nonzero(saved))
         if costs.over_ceiling:
             counts.too_dear += int(np.count_nonzero(np.logical_or.reduce(list(costs.over_ceiling.values()))))
+        counts.no_tokens += int(np.count_nonzero(costs.no_tokens))
         for model, rows in costs.over_ceiling.items():
             counts.over_ceiling[model] += int(np.count_nonzero(rows))
         self._count_cases(block, numbers)
@@ -131,6 +133,7 @@ class Projection:
         counts.refused_now += rows * (case.now.served is None)
         counts.refused_then += rows * (case.then.served is None)
         counts.unpriceable += rows * bool(case.unpriced)
+        counts.as_asked += rows * (case.now.is_as_asked or case.then.is_as_asked)
         for model in case.unpriced:
             counts.unknown_prices[model] += rows
         if case.then_decision.shadow_model is not None:

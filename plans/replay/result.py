@@ -92,7 +92,7 @@ def result_of(question: Question, survey: Survey, partial: Partial) -> dict[str,
             "p95_latency_ms_projected": quantile(latencies, P95),
             "requests_rerouted": counts.rerouted,
             "requests_unchanged": counts.sample_size - counts.rerouted,
-            "requests_unprice_able": counts.unpriceable,
+            "requests_unprice_able": counts.unpriceable + counts.no_tokens,
             **survey.l2,
         },
         "confidence_intervals": {
@@ -102,7 +102,7 @@ def result_of(question: Question, survey: Survey, partial: Partial) -> dict[str,
             "p95_latency_ms_95": _latency_95(draws, totals, P95),
         },
         "probability_of_loss": None if savings is None else savings.probability_of_loss,
-        "verdict": verdict(savings, counts.current),
+        "verdict": verdict(savings),
         "interval_method": question.interval_method,
         "interval_units": {"kind": kind, "count": number},
         "per_route_breakdown": routes.breakdown(draws, totals),
@@ -129,14 +129,14 @@ def result_of(question: Question, survey: Survey, partial: Partial) -> dict[str,
 # --- Verdict -----------------------------------------------------------------------------------------------------------
 
 
-def verdict(savings: Ratio | None, current: int) -> str:
-    """`saves`, `costs` or `undecided`: on which side of zero the interval is. Where nothing is paid today there is no
-    share that it could bound, so that nearly all draws have to lose."""
+def verdict(savings: Ratio | None) -> str:
+    """`saves`, `costs` or `undecided`: on which side of zero the interval is. Where it has no upper end, because nothing
+    or next to nothing is paid today, nearly all draws have to lose."""
     if savings is None:
         return "undecided"
     if savings.low is not None and savings.low > 0:
         return "saves"
-    if (savings.high is not None and savings.high < 0) or (not current and savings.probability_of_loss > _NEARLY_ALL):
+    if savings.probability_of_loss > _NEARLY_ALL if savings.high is None else savings.high < 0:
         return "costs"
     return "undecided"
 

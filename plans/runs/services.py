@@ -31,7 +31,8 @@ from routes.publish import Change, check_limits, publish
 MAX_TTL_SECONDS = 31 * 24 * 3600
 MAX_THRESHOLDS = 10
 MIN_ITERATIONS, MAX_ITERATIONS = 100, 100_000
-MAX_SEED = 2**63 - 1
+#: What a JSON number holds.
+MAX_SEED = 2**53 - 1
 
 
 class InvalidPlan(PlansError):
@@ -119,7 +120,7 @@ def propose(
             (len(name) > 200, "name", "out_of_range", "A plan's name has at most 200 characters."),
             (window_end <= window_start, "window_end", "out_of_range", "The window ends before it begins."),
             (mode not in Mode.values, "mode", "unsupported_value", "The mode is merge or replace."),
-            (not 0 <= seed <= MAX_SEED, "seed", "out_of_range", "The seed is a whole number from 0 to 2^63 - 1."),
+            (not 0 <= seed <= MAX_SEED, "seed", "out_of_range", "The seed is a whole number from 0 to 2^53 - 1."),
             (
                 not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS,
                 "iterations",

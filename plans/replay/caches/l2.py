@@ -3,14 +3,16 @@
 Per (provider, model), by cosine similarity, the nearest entry alone; one independent cache for each threshold. A hit
 whose answer seems to be another one than that of the entry's request is a candidate for poisoning.
 
-Similarities decide, so they may not depend on how a machine adds: matrix products only say which entries may be the
-nearest, and those few are compared by sums that are rounded once.
+Similarities decide, so they may not depend on how a machine adds. Three steps, each for what the one before leaves open:
+products of 32-bit matrices say which entries may be the nearest, and whether they may be near enough; products of 64-bit
+numbers say how near, where all that they may be off rounds to one 32-bit number; `cosine` is exact, and slow.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from math import fsum, sqrt
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from math import fsum, inf, sqrt
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +20,14 @@ from numpy.typing import NDArray
 from plans.replay.columns import Block
 
 type Vector = NDArray[np.float32]
+type Flags = NDArray[np.bool_]
+type Places = NDArray[np.intp]
 
-#: Far more than a matrix product of 32-bit numbers of this length may be off.
-_SLACK = 1e-3
+#: So many requests are compared at once with so many entries.
+_BATCH: Final = 256
+_PAGE: Final = 1_024
+#: Less than any similarity.
+_NONE: Final = np.float32(-2)
 #: Answers whose lengths differ by more than so many tokens, or by more than this share of the longer one, are not alike.
 _TOKENS, _SHARE = 20, 4
 
@@ -43,112 +50,83 @@ def diverged(finish_reason: str | None, tokens: int, other_finish_reason: str | 
     return abs(tokens - other_tokens) > max(_TOKENS, max(tokens, other_tokens) / _SHARE)
 
 
-@dataclass(slots=True)
+class _Page(NamedTuple):
+    """Requests in their order, row by row: some that filled caches, or some that ask."""
+
+    #: Embeddings, times a power of two: from a half to 1 long, or 0.
+    vectors: NDArray[np.float32]
+    #: What makes them 1 long; 0 where they are 0.
+    factors: NDArray[np.float32]
+    #: The embedding where that power of two cost digits, else None.
+    originals: NDArray[np.object_]
+    #: Microseconds.
+    ts: NDArray[np.int64]
+    finish_reasons: NDArray[np.object_]
+    output_tokens: NDArray[np.int64]
+    #: By threshold, whether the request filled its cache.
+    filled: Flags
+
+    def taken(self, rows: Flags) -> "_Page":
+        return _Page(*(column[rows] for column in self))
+
+    def joined(self, other: "_Page") -> "_Page":
+        return _Page(*(np.concatenate(columns) for columns in zip(self, other, strict=True)))
+
+    def embedding(self, row: int) -> Vector:
+        """Exact, but for a power of two."""
+        original: Vector | None = self.originals[row]
+        return self.vectors[row] if original is None else original
+
+    def answer(self, row: int) -> tuple[str | None, int]:
+        return self.finish_reasons[row], int(self.output_tokens[row])
+
+    def alike(self, units: NDArray[np.float32], before: NDArray[np.int64]) -> NDArray[np.float32]:
+        """About how alike each of these vectors of length 1 is to each row; nothing to those of earlier than `before`."""
+        found: NDArray[np.float32] = units @ self.vectors.T
+        found *= self.factors
+        if self.ts[0] < before[-1]:
+            found[self.ts < before[:, None]] = _NONE
+        return found
+
+
+class _Near(NamedTuple):
+    """Entries by their places among all, and about how alike they are to a request."""
+
+    places: Places
+    alike: NDArray[np.float32]
+
+
 class _Entries:
-    """The cache of one threshold for one (provider, model)."""
+    """The caches of one (provider, model, length of embeddings). A request that filled several is kept once."""
 
-    vectors: list[Vector] = field(default_factory=list)
-    #: (microseconds, finish reason, output tokens) of the requests that filled them.
-    filled: list[tuple[int, str | None, int]] = field(default_factory=list)
-    #: Unit vectors by row, with room to grow; from `start` on they are alive.
-    matrix: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    start: int = 0
+    def __init__(self, length: int, thresholds: Sequence[np.float32]) -> None:
+        self._thresholds = [float(threshold) for threshold in thresholds]
+        #: Twice what a similarity by sums of so many products may be off, in whatever order a machine adds (Higham,
+        #: Accuracy and Stability of Numerical Algorithms, 2002, section 3.1), of 32-bit numbers and of 64-bit ones.
+        self._off, self._off_64 = (length + 8) * 2.0**-23, (length + 8) * 2.0**-51
+        #: Who has nothing as near as that hits nowhere.
+        self._least = min(self._thresholds, default=inf) - self._off
+        self.pages: list[_Page] = []
 
-    def expire(self, before: int) -> None:
-        while self.start < len(self.filled) and self.filled[self.start][0] < before:
-            self.start += 1
-        if self.start > 1_000 and self.start > len(self.filled) // 2:
-            self.matrix = self.matrix[self.start : len(self.filled)].copy()
-            del self.vectors[: self.start], self.filled[: self.start]
-            self.start = 0
-
-    def nearest(self, vector: Vector, unit: Vector) -> tuple[np.float32, int] | None:
-        """The highest similarity and its entry; of equal ones the earliest."""
-        if self.start == len(self.filled):
-            return None
-        alike = self.matrix[self.start : len(self.filled)] @ unit
-        near = np.flatnonzero(alike >= alike.max() - _SLACK) + self.start
-        return max(((cosine(self.vectors[place], vector), -place) for place in near.tolist()), default=None)
-
-    def fill(self, vector: Vector, unit: Vector, of: tuple[int, str | None, int]) -> None:
-        if len(self.filled) == len(self.matrix):
-            room = np.zeros((max(64, 2 * len(self.matrix)), len(unit)), np.float32)
-            if len(self.matrix):
-                room[: len(self.matrix)] = self.matrix
-            self.matrix = room
-        self.matrix[len(self.filled)] = unit
-        self.vectors.append(vector)
-        self.filled.append(of)
-
-
-class L2:
-    """Fed with rows in their order; rows without an embedding do not ask."""
-
-    def __init__(self, ttl_seconds: float, thresholds: Sequence[float]) -> None:
-        self._ttl = round(ttl_seconds * 1_000_000)
-        self._given = list(thresholds)
-        self._thresholds = [np.float32(threshold) for threshold in thresholds]
-        #: By (threshold's place, provider, model, length of vectors).
-        self._caches: dict[tuple[int, str | None, str | None, int], _Entries] = {}
-        self.total = 0
-        self.hits = [0 for _ in thresholds]
-        self.poisoned = [0 for _ in thresholds]
-        #: Rows that are a candidate at any threshold.
-        self.candidates = 0
-
-    def add(self, block: Block, rows: Sequence[int], priced: int | None) -> list[int]:
-        """Those of these rows that the cache of the threshold at place `priced` answers."""
-        answered: list[int] = []
-        ts, tokens = block.numbers("ts"), block.numbers("output_tokens")
-        for row in rows:
-            raw = block.text("embedding", row)
-            if raw is None:
-                continue
-            vector = np.frombuffer(raw.encode("latin-1"), "<f4")
-            of = int(ts[row]), block.text("finish_reason", row), int(tokens[row])
-            served = block.text("provider", row), block.text("model", row)
-            hits, poisoned = self._ask(vector, of, served)
-            self.total += 1
-            self.candidates += any(poisoned)
-            for place, (hit, poison) in enumerate(zip(hits, poisoned, strict=True)):
-                self.hits[place] += hit
-                self.poisoned[place] += poison
-            if priced is not None and hits[priced]:
-                answered.append(row)
-        return answered
-
-    def _ask(
-        self, vector: Vector, of: tuple[int, str | None, int], served: tuple[str | None, str | None]
-    ) -> tuple[list[bool], list[bool]]:
-        """By threshold, whether the cache answers and whether what it answers seems wrong."""
-        length = float(np.sqrt(np.square(vector, dtype=np.float64).sum()))
-        unit = (vector / length if length else vector).astype(np.float32)
-        hits, poisoned = [], []
-        for place, threshold in enumerate(self._thresholds):
-            entries = self._caches.setdefault((place, *served, len(vector)), _Entries())
-            entries.expire(of[0] - self._ttl)
-            found = entries.nearest(vector, unit)
-            hit = found is not None and bool(found[0] >= threshold)
-            hits.append(hit)
-            if found is not None and hit:
-                _, finish_reason, tokens = entries.filled[-found[1]]
-                poisoned.append(diverged(finish_reason, tokens, of[1], of[2]))
-            else:
-                poisoned.append(False)
-                entries.fill(vector, unit, of)
+    def ask(self, asked: _Page, ttl: int) -> tuple[Flags, Flags]:
+        """By row and threshold, whether the cache answers and whether what it answers seems wrong."""
+        before = asked.ts - ttl
+        self.pages = [page for page in self.pages if page.ts[-1] >= before[0]]
+        pages = [*self.pages, asked]
+        starts = list(accumulate(len(page.ts) for page in pages[:-1]))
+        starts.insert(0, 0)
+        units = asked.vectors * asked.factors[:, None]
+        near, may_hit = self._near(units, before)
+        among = asked.alike(units, before)
+        among[np.triu_indices(len(units))] = _NONE  # only earlier ones answer
+        may_hit |= among.max(axis=1) >= self._least
+        asked.filled[~may_hit] = True
+        hits, poisoned = np.zeros_like(asked.filled), np.zeros_like(asked.filled)
+        for row in np.flatnonzero(may_hit).tolist():
+            for number, threshold in enumerate(self._thresholds):
+                others = np.flatnonzero(asked.filled[:, number] & (among[row] >= threshold - self._off))
+                places, alike = near[number][row]
+                places = np.concatenate([places, others + starts[-1]])
+                alike = np.concatenate([alike, among[row, others]])
+                ...
         return hits, poisoned
-
-    def aggregates(self) -> list[dict[str, Any]]:
-        """By threshold; none where no row had an embedding."""
-        if not self.total:
-            return []
-        return [
-            {
-                "threshold": threshold,
-                "total": self.total,
-                "hits": hits,
-                "rate": hits / self.total,
-                "poisoning_candidates": poisoned,
-            }
-            for threshold, hits, poisoned in zip(self._given, self.hits, self.poisoned, strict=True)
-        ]

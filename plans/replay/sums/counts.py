@@ -33,6 +33,10 @@ class Counts:
     #: Without a price, or above a ceiling, on either side; by model.
     unpriceable: int = 0
     too_dear: int = 0
+    #: Paid, but not by tokens.
+    no_tokens: int = 0
+    #: Served under another name than was asked for, though no route says so, which no side changes.
+    as_asked: int = 0
     unknown_prices: Counter[str] = field(default_factory=Counter)
     over_ceiling: Counter[str] = field(default_factory=Counter)
     #: Copies to shadow models, by model.

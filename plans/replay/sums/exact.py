@@ -21,9 +21,11 @@ class Exact:
 
     @classmethod
     def of_layers(cls, shape: tuple[int, int, int], layers: list[NDArray[np.int64]]) -> "Exact":
-        """As it was; more is added to a layer of its own."""
+        """As it was."""
         answer = cls(*shape)
         answer.layers = layers
+        if layers:
+            answer._filled = _largest(layers[-1])
         return answer
 
     def add(self, places: NDArray[np.intp], values: NDArray[np.int64]) -> None:
@@ -66,6 +68,8 @@ class Exact:
             return np.zeros(self.shape, np.int64)
         if len(self.layers) == 1:
             return self.layers[0]
+        if sum(map(_largest, self.layers)) <= _MAX:
+            return np.sum(self.layers, axis=0, dtype=np.int64)
         return sum((layer.astype(object) for layer in self.layers[1:]), self.layers[0].astype(object))
 
 
@@ -76,6 +80,10 @@ def total(values: NDArray[np.int64]) -> int:
     return int(values.sum())
 
 
+def _largest(values: NDArray[np.int64]) -> float:
+    return float(max(int(values.max()), -int(values.min())))
+
+
 def _bound(values: NDArray[np.int64]) -> float:
     """What the sum of all sizes does not exceed."""
-    return float(max(int(values.max()), -int(values.min()))) * len(values) if len(values) else 0.0
+    return _largest(values) * len(values) if len(values) else 0.0

@@ -27,7 +27,7 @@ def answer(logged: Sequence[LogRow], asked: Question) -> Json:
     sure = Sureness(rows, units, buckets, asked)
     current, projected = sum(row.current for row in rows), sum(row.projected for row in rows)
     low, high, loss = sure.savings()
-    is_loss = high is not None and high < 0 if current else loss is not None and loss > 0.975
+    is_loss = high < 0 if high is not None else loss is not None and loss > 0.975
     verdict = "saves" if low is not None and low > 0 else "costs" if is_loss else "undecided"
     bins = [[row.bins[side] for row in rows] for side in (0, 1)]
     return {
@@ -47,7 +47,9 @@ def answer(logged: Sequence[LogRow], asked: Question) -> Json:
             "p95_latency_ms_projected": middle(bins[1], P95),
             "requests_rerouted": sum(row.is_rerouted for row in rows),
             "requests_unchanged": sum(not row.is_rerouted for row in rows),
-            "requests_unprice_able": sum(any(why == "unknown_price" for why, _ in row.kept) for row in rows),
+            "requests_unprice_able": sum(
+                any(why in ("unknown_price", "no_tokens") for why, _ in row.kept) for row in rows
+            ),
             "l2_projections": [
                 {
                     "threshold": threshold,
@@ -318,7 +320,11 @@ def caveats(
         "estimated_cost_usd": [row.fact_estimated_cost_nano is None and row.baseline_cost_nano is not None for row in logs],
         "input_tokens": [row.fact_input_tokens is None for row in logs],
     }  # fmt: skip
-    retiring = [(row.then.price.model, row.then.price.retires_on) for row in rows if row.then.price is not None]
+    retiring = [
+        (row.then.price.model, row.then.price.retires_on)
+        for row in rows
+        if row.then.price is not None and row.then.decision.target_model is not None
+    ]
     dates = {model: min(day for other, day in retiring if other == model and day) for model, day in retiring if day}
     refused = [sum(side.served is None for side in sides) for sides in ([r.now for r in rows], [r.then for r in rows])]
     names = {
@@ -345,6 +351,8 @@ def caveats(
     if any(refused):
         yield {"code": "refused", "values": {"current": refused[0], "proposed": refused[1]}}
     for code, number in (
+        ("no_tokens", sum({"no_tokens"} == {why for why, _ in row.kept if why != "over_cost_ceiling"} for row in rows)),
+        ("served_as_asked", sum(row.now.as_asked or row.then.as_asked for row in rows)),
         ("no_baseline", sum(row.baseline_cost_nano is None for row in logs)),
         ("unpriced", left_out["unpriced"]),
         ("served_from_cache", sum(row.log.cached and row.is_rerouted for row in rows)),

@@ -41,6 +41,8 @@ class Side:
     price: Price | None = None
     #: Whether whoever served the row serves it here.
     same: bool = False
+    #: The name asked for is not changed, and another model served under it.
+    as_asked: bool = False
     hit: bool = False
 
 
@@ -53,6 +55,7 @@ class Row:
     ordinal: int
     now: Side
     then: Side
+    is_touched: bool
     #: Nano-dollars under both sets of routes, caches included.
     current: int = 0
     projected: int = 0
@@ -131,7 +134,8 @@ def replayed(logged: Sequence[LogRow], asked: Question) -> tuple[list[Row], dict
     rows = []
     for ordinal, log in taken:
         now, then = asked.current.decide(context(log)), asked.proposed.decide(context(log))
-        rows.append(Row(log, ordinal, side(log, now, asked), side(log, then, asked)))
+        touched = is_touched(log, now)
+        rows.append(Row(log, ordinal, side(log, now, asked, touched), side(log, then, asked, touched), touched))
     semantic = project_caches(rows, asked)
     for row in rows:
         row.current, row.projected = costs(row, row.now, row.then)
@@ -168,20 +172,26 @@ def context(row: LogRow) -> RequestContext:
     return made
 
 
-def side(row: LogRow, decision: RouteDecision, asked: Question) -> Side:
+def is_touched(row: LogRow, now: RouteDecision) -> bool:
+    """Whether a route decided who served: the log says so, or today's routes would have done just that."""
+    return row.routed or (row.model != row.requested_model and now.target_model == row.model)
+
+
+def side(row: LogRow, decision: RouteDecision, asked: Question, touched: bool) -> Side:
     assert row.cost_nano is not None
     if decision.reason == "refused":
         return Side(decision, None, 0)
     model, provider = decision.target_model or row.requested_model, decision.provider or row.provider
-    served = (provider, model)
-    if decision.target_model is decision.provider is None and row.kind == "primary" and not row.routed:
-        # Whatever name was asked for, nobody changed it, and this is who answers to it.
-        return Side(decision, (row.provider, row.model), row.cost_nano, same=True)
-    if model == row.model and (not row.provider or provider == row.provider):
-        return Side(decision, served, row.cost_nano, same=True)
+    served, by = (provider, model), (row.provider, row.model)
+    # Nobody changed who answers to that name.
+    is_answered_as_ever = model == row.requested_model and not touched
+    if (model == row.model or is_answered_as_ever) and (not row.provider or provider == row.provider):
+        return Side(decision, by, row.cost_nano, same=True, as_asked=is_answered_as_ever and model != row.model)
     price = price_of(asked.prices.prices, provider, model, row.ts)
     if price is None:
         return Side(decision, served, row.cost_nano, {("unknown_price", model)})
+    if row.input_tokens == row.output_tokens == 0 < row.cost_nano:
+        return Side(decision, served, row.cost_nano, {("no_tokens", model)}, price)
     cost = priced(price, row)
     if decision.max_cost_usd is not None and Fraction(cost, NANO) > Fraction(str(decision.max_cost_usd)):
         return Side(decision, served, row.cost_nano, {("over_cost_ceiling", model)}, price)
@@ -240,7 +250,7 @@ def bound(row: Row, asked: Question) -> None:
     for pair in pairs(first, second) - {(winner(first, {}), winner(second, {}))}:
         row.is_open = True
         now, then = (
-            side(row.log, taken(engine, place).decide(context(row.log)), asked)
+            side(row.log, taken(engine, place).decide(context(row.log)), asked, row.is_touched)
             for engine, place in zip(engines, pair, strict=True)
         )
         current, projected = costs(row, now, then)

@@ -1,7 +1,8 @@
 """What a replay answers, rule by rule. `test_naive` compares every figure with a second implementation."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -61,24 +62,69 @@ def test_a_row_served_by_the_model_that_is_decided_keeps_what_was_paid() -> None
     assert result["aggregates"]["total_current_cost_usd"] == usd(100 * 2_500 + 50 * 10_000), "would have gone to big"
 
 
-@pytest.mark.parametrize("asked", ["big", "a group of models"])
+@pytest.mark.parametrize("asked", ["small", "a group of models"])
 def test_a_row_that_nobody_routed_costs_what_was_paid_while_nobody_routes_it(asked: str) -> None:
-    """The name asked for stands for whatever the gateway makes of it, here the small model, even if another model with
-    a price has that name: what was paid is no guess."""
-    rows = [row(n, model="small", requested_model=asked, cost_nano=10) for n in range(12)]
+    """The name asked for stands for whatever the gateway makes of it, even if another model with a price has that name:
+    what was paid is no guess."""
+    rows = [row(n, model="small-2026-02", requested_model=asked, cost_nano=10) for n in range(12)]
     totals = run(rows, routes(to("big", input_tokens_lt=600)))["aggregates"]
     assert totals["total_current_cost_usd"] == usd(120)
     assert totals["requests_rerouted"] == 5
     assert totals["total_projected_cost_usd"] == usd(70 + sum(n * 100 * 2_500 + 500_000 for n in range(1, 6)))
-    assert run(rows, routes(to("small")))["aggregates"]["requests_rerouted"] == 0, "it is what served"
+    for name in ("small-2026-02", asked):
+        result = run(rows, routes(to(name)))
+        assert result["aggregates"]["requests_rerouted"] == 0, "it is what served, by either name"
+        assert result["aggregates"]["projected_savings_usd"] == 0
+    assert run(rows, NOTHING, routes(to(asked)))["aggregates"] == result["aggregates"]
 
 
-@pytest.mark.parametrize("why", [{"routed": True}, {"kind": "fallback"}], ids=str)
-def test_a_row_that_was_routed_or_fell_back_is_priced_where_nobody_routes_it(why: dict[str, Any]) -> None:
-    rows = [row(n, model="small", requested_model="big", cost_nano=10, **why) for n in range(12)]
+def test_where_nobody_logged_a_provider_none_is_another_one() -> None:
+    rows = [row(n, provider="", model="small", requested_model="small") for n in range(12)]
+    result = run(rows, routes({"then": {"target_model": "small", "provider": "azure"}}))["aggregates"]
+    assert (result["requests_rerouted"], result["projected_savings_usd"]) == (0, 0)
+
+
+def test_a_row_that_was_routed_is_priced_where_nobody_routes_it() -> None:
+    rows = [row(n, model="small", requested_model="big", cost_nano=10, routed=True) for n in range(12)]
     result = run(rows, routes(to("small")))
     assert result["aggregates"]["projected_savings_usd"] > 0
     assert caveats(result)["current_differs_from_paid"]["paid_usd"] == usd(120)
+
+
+def test_a_row_that_fell_back_costs_what_the_fallback_cost_and_saves_no_more() -> None:
+    """The name asked for may be an alias, which has another model's price."""
+    rows = [row(n, model="small", requested_model="big", kind="fallback", cost_nano=10) for n in range(12)]
+    result = run(rows, routes(to("small")))["aggregates"]
+    assert (result["total_current_cost_usd"], result["projected_savings_usd"]) == (usd(120), 0)
+
+
+def test_what_today_s_route_does_it_did_also_where_the_log_names_no_route() -> None:
+    """To take such a route away changes where the request goes."""
+    rows = [row(n, model="small", requested_model="big", cost_nano=10) for n in range(12)]
+    today = routes(to("small"))
+    result = run(rows, NOTHING, today)
+    assert result["aggregates"]["requests_rerouted"] == 12
+    assert result["aggregates"]["projected_savings_usd"] < 0
+    assert "served_as_asked" not in caveats(result)
+    other = run(rows, routes(to("big")), NOTHING)
+    assert caveats(other)["served_as_asked"] == {"rows": 12}, "nobody knows; it is taken for an alias"
+
+
+def test_what_was_not_paid_by_tokens_has_no_price_elsewhere() -> None:
+    """Pictures and audio: a text model would paint them for nothing."""
+    rows = [row(n, input_tokens=0, output_tokens=0) for n in range(12)] + [row(n) for n in range(12, 24)]
+    result = run([*rows, row(24, input_tokens=0, output_tokens=0, cost_nano=0)], routes(to("small")))
+    assert result["aggregates"]["requests_unprice_able"] == 12
+    assert caveats(result)["no_tokens"] == {"rows": 12}
+    alone = run(rows[:12], routes(to("small")))["aggregates"]
+    assert (alone["projected_savings_usd"], alone["requests_rerouted"]) == (0, 12)
+
+
+def test_a_model_that_retires_is_told_of_the_routes_that_name_it_alone() -> None:
+    old = PriceTable([replace(PRICES.prices[1], model="big", retires_on=date(2026, 6, 1))])
+    rows = [row(n, model="other", requested_model="big", routed=True) for n in range(3)]
+    assert "retiring_model" not in caveats(run(rows, NOTHING, prices=old))
+    assert "retiring_model" in caveats(run(rows, routes(to("big")), prices=old))
 
 
 def test_an_unknown_price_is_counted_and_never_a_saving() -> None:
@@ -106,7 +152,7 @@ def test_a_request_that_both_sides_cannot_price_counts_once() -> None:
 @pytest.mark.parametrize("unknown", ["proposed", "current"])
 def test_an_unknown_price_is_no_saving_either_where_another_model_served(unknown: str) -> None:
     """Paid for the small model although the large one was asked for, as after a fallback."""
-    rows = [row(n, model="small", requested_model="big", kind="fallback", cost_nano=10) for n in range(60)]
+    rows = [row(n, model="small", requested_model="big", routed=True, cost_nano=10) for n in range(60)]
     nobody, somebody = routes(to("nobody-knows")), NOTHING
     result = run(rows, nobody, somebody) if unknown == "proposed" else run(rows, somebody, nobody)
     assert result["aggregates"]["projected_savings_usd"] == 0
@@ -420,6 +466,9 @@ def test_where_nothing_is_paid_today_a_plan_that_costs_something_costs() -> None
     result = run(free, routes(to("small")))
     assert (result["verdict"], result["probability_of_loss"]) == ("costs", 1)
     assert result["aggregates"]["projected_savings_pct"] is None
+    nearly = run([replace(free[0], cost_nano=1), *free[1:]], routes(to("small")))
+    assert (nearly["verdict"], nearly["probability_of_loss"]) == ("costs", 1)
+    assert nearly["confidence_intervals"]["savings_usd_95"] == [None, None]
     half = run(free, routes(to("small", input_tokens_lt=150)))
     assert half["verdict"] == "undecided", "of the 30 one request, and half of the draws are without it"
 
