@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from plans.logs.models import RequestLog
 from plans.replay.columns import BLOCK_ROWS, Block, Cursor, LogChanged, Source
-from plans.replay.columns.block import CODED, FLAGS, NUMBERS, metadata_text, time_of
+from plans.replay.columns.block import CODED, FLAGS, NUMBERS, metadata_text, synthetic_text, time_of
 from plans.replay.columns.column import UNKNOWN, Coded, Column, Numbers, Texts, Vocabulary
 from plans.replay.columns.parquet import ParquetSource
 from plans.replay.columns.source import BEGINNING
 from plans.replay.columns.spooled import LONG, LONG_ROWS, SpooledColumn
 from plans.replay.values import DECIDED, SET_ASIDE
 from routes.engine import RequestContext
-from routes.engine.canonical import canonical_bytes
 
 #: By column of a block, that of the table; the others have one name.
 _STORED: Final = {
@@ -66,6 +65,7 @@ class DatabaseSource:
 
     has_unique_ids = True  # a constraint sees to it
     is_slow = True
+    state = "database"
 
     def __init__(self, org_id: UUID, window: tuple[datetime, datetime], *, block_rows: int = BLOCK_ROWS) -> None:
         self._org_id = org_id
@@ -75,8 +75,8 @@ class DatabaseSource:
     def count(self) -> int:
         return RequestLog.objects.of(self._org_id).between(*self._window).count()
 
-    def state(self) -> str:
-        return "database"  # no row is ever changed
+    def has_changed(self) -> bool:
+        return False  # no row is ever changed; those that come are noticed where they come
 
     def blocks(self, columns: frozenset[str], start: Cursor = BEGINNING) -> Iterator[Block]:
         names = ["ts", "request_id", *sorted(columns - {"ts", "request_id", *LONG})]
@@ -217,15 +217,10 @@ def _read_once(read: Callable[[Any], str | None], values: tuple[Any, ...]) -> li
     return [known[value] for value in values]
 
 
-def _canonical(text: str) -> str | None:
-    value = json.loads(text)
-    return None if value is None else canonical_bytes(value).decode()
-
-
 _READ: Final[dict[str, Callable[[Any], str | None]]] = {
     "metadata": lambda text: metadata_text(json.loads(text)),
     "finish_reason": lambda text: text or None,
-    "synthetic": _canonical,
+    "synthetic": lambda text: synthetic_text(json.loads(text)),
     "embedding": lambda raw: bytes(raw).decode("latin-1"),
     "prompt": lambda text: RequestContext.from_chat(json.loads(text)).prompt,
 }

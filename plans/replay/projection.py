@@ -151,7 +151,7 @@ class Projection:
                 counts.from_bill[name] += rows
         counts.facts_from_bill += int(np.count_nonzero(tokens | estimate))
         column = block.coded("synthetic")
-        by_text = np.bincount(column.per_row(range(len(column.vocabulary)), 0))
+        by_text = np.bincount(column.codes[column.codes >= 0])
         for text, rows in zip(column.vocabulary.texts, by_text.tolist(), strict=False):
             if rows:
                 counts.synthetic.update(dict.fromkeys(json.loads(text), rows))

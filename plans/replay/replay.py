@@ -28,12 +28,11 @@ def replay(source: Source, question: Question, *, parts: int = 1, executor: Exec
     `parts`: into how many the log is cut for the executor. Raises `LogChanged` where rows came or went meanwhile.
     """
     source = kept(source, question.columns)
-    state = source.state()
     found = survey(question, source)
     executor = Serial() if executor is None else executor
     work = partial(project, question, found, source)
     total = executor.merge(executor.map(work, parts_of(found, parts)))
-    check(found, total, state, source)
+    check(found, total, source)
     return result_of(question, found, total)
 
 
@@ -54,7 +53,7 @@ def project(question: Question, found: Survey, source: Source, part: Part) -> Pa
     return projection.partial
 
 
-def check(found: Survey, total: Partial, state: str, source: Source) -> None:
-    """Raises `LogChanged` where rows of the survey did not come again, or the source is in another state than before."""
-    if found.rows != total.counts.rows or state != source.state():
+def check(found: Survey, total: Partial, source: Source) -> None:
+    """Raises `LogChanged` where rows of the survey did not come again, or the source has changed."""
+    if found.rows != total.counts.rows or source.has_changed():
         raise LogChanged("The log changed while it was read. Replay a window that has ended.")

@@ -1,7 +1,7 @@
 """The result of a replay as JSON: USD are numbers with at most nine decimals, percents are percents, savings are signed."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from fractions import Fraction
 from hashlib import sha256
 from typing import Any, Final
@@ -47,8 +47,8 @@ P50, P95 = (1, 2), (19, 20)
 #: Routes whose intervals are drawn together: bounds memory.
 _ROUTES_AT_ONCE = 64
 _NEARLY_ALL = 0.975
-#: A part of the window in so many is long: a tenth.
-_LONG = 10
+#: Of the window: a share that is long.
+_LONG = 0.1
 _SURE_OF_NOTHING = Ratio(0.0, 0.0, 0.0)
 
 
@@ -70,8 +70,8 @@ def result_of(question: Question, survey: Survey, partial: Partial) -> dict[str,
     if kind == "days":
         text = f"Only {len(partial.clusters)} users or keys: the intervals are about other days of these, not about others."
         caveats.append(caveat("units_are_days", text, clusters=len(partial.clusters), days=number))
-    if question.window is not None and survey.last is not None:
-        _warn_of_a_window_without_rows(question.window, survey, caveats)
+    if question.window is not None and survey.counted is not None:
+        _warn_of_a_time_without_rows(question.window, survey, caveats)
     savings = _savings(counts.repriced, draws, totals)
     if savings is not None and None in (savings.low, savings.high):
         caveats.append(caveat("open_interval", "The traffic does not bound the savings on every side."))
@@ -215,19 +215,21 @@ def _warn_of_uneven_units(totals: Totals, kind: str, caveats: list[dict[str, Any
         caveats.append(caveat("few_effective_units", text, **values))
 
 
-def _warn_of_a_window_without_rows(
+def _warn_of_a_time_without_rows(
     window: tuple[datetime, datetime], survey: Survey, caveats: list[dict[str, Any]]
 ) -> None:
-    """Where a good part of the window at its beginning or end has no row: the log may not reach so far."""
-    assert survey.first_ts is not None
-    assert survey.last is not None
-    first, last = time_of(survey.first_ts), time_of(survey.last[0])
-    if max(first - window[0], window[1] - last) * _LONG > window[1] - window[0]:
+    """Where no row counts for a good part of the window, at its ends or within: the log may lack them."""
+    assert survey.counted is not None
+    (start, end), (first, last) = window, map(time_of, survey.counted)
+    within = time_of(survey.longest[0]), time_of(survey.longest[1])
+    since, until = max([(start, first), within, (last, end)], key=lambda gap: gap[1] - gap[0])
+    share = (until - since) / (end - start)
+    if share > _LONG:
         text = (
-            f"The log has rows from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC alone, not of the whole window."
+            f"No request counts from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC, {share:.0%} of the window."
         )
-        rows = [f"{ts.isoformat().removesuffix('+00:00')}Z" for ts in (first, last)]
-        caveats.append(caveat("window_not_covered", text, first_row=rows[0], last_row=rows[1]))
+        ends = [f"{ts.isoformat().removesuffix('+00:00')}Z" for ts in (since.astimezone(UTC), until.astimezone(UTC))]
+        caveats.append(caveat("window_not_covered", text, since=ends[0], until=ends[1]))
 
 
 # --- By route -------------------------------------------------------------------------------------------------------

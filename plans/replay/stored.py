@@ -20,7 +20,7 @@ from plans.replay.sums.units import UnitSums
 from plans.replay.survey import Survey
 
 #: Of these bytes; others are not read, and the replay begins again.
-VERSION: Final = 2
+VERSION: Final = 3
 #: Nobody found so much, and a worker can hold it.
 _MOST_BYTES: Final = 2**30
 
@@ -78,7 +78,8 @@ type _Take = Callable[[list[Any]], np.ndarray[Any, Any]]
 def _survey(survey: Survey, kept: _Keep) -> dict[str, Any]:
     return {
         "rows": survey.rows,
-        "first_ts": survey.first_ts,
+        "counted": survey.counted,
+        "longest": survey.longest,
         "last": survey.last,
         "starts": [[cursor.rows, cursor.after] for cursor in survey.starts],
         "latencies": [[*served, *_sparse(counts, kept)] for served, counts in survey.latencies.items()],
@@ -89,7 +90,9 @@ def _survey(survey: Survey, kept: _Keep) -> dict[str, Any]:
 
 
 def _read_survey(stored: dict[str, Any], taken: _Take) -> Survey:
-    survey = Survey(rows=stored["rows"], first_ts=stored["first_ts"], last=_row(stored["last"]))
+    survey = Survey(rows=stored["rows"], last=_row(stored["last"]))
+    survey.counted = None if stored["counted"] is None else (stored["counted"][0], stored["counted"][1])
+    survey.longest = stored["longest"][0], stored["longest"][1]
     survey.starts = [Cursor(rows, _row(after)) for rows, after in stored["starts"]]
     for provider, model, *counts in stored["latencies"]:
         survey.latencies[provider, model] = _full(counts, taken)

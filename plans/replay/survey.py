@@ -32,9 +32,11 @@ class Survey:
     """What the first pass finds."""
 
     rows: int = 0
-    #: The microseconds of the first row, and (microseconds, request_id) of the last one read.
-    first_ts: int | None = None
+    #: (microseconds, request_id) of the last row read.
     last: tuple[int, str] | None = None
+    #: Microseconds: the first and the last row that counts, and the ends of the longest time between two of them.
+    counted: tuple[int, int] | None = None
+    longest: tuple[int, int] = (0, 0)
     #: Where each block begins.
     starts: list[Cursor] = field(default_factory=list)
     #: By (provider, model) that served, the rows by bin of latency; those that the gateway's cache answered are not in.
@@ -45,6 +47,16 @@ class Survey:
     hits: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = field(default_factory=dict)
     #: `l2_projections` and `l2_poisoning_candidates` of the result.
     l2: dict[str, Any] = field(default_factory=lambda: {"l2_projections": [], "l2_poisoning_candidates": 0})
+
+    def have(self, ts: NDArray[np.int64]) -> None:
+        """The times of more rows that count, ascending."""
+        first, last = int(ts[0]), int(ts[-1])
+        began, before = (first, first) if self.counted is None else self.counted
+        steps = np.diff(ts, prepend=before)
+        widest = int(steps.argmax())
+        if steps[widest] > self.longest[1] - self.longest[0]:
+            self.longest = int(ts[widest] - steps[widest]), int(ts[widest])
+        self.counted = began, last
 
     def must_have(self, block: Block) -> None:
         """Raises `LogChanged` unless the block lies between the rows between which this one found it."""
@@ -98,6 +110,8 @@ def survey(
         found = Surveyor(question, Survey(repeated=repeated), looks_for_repeats=False)
         for block in source.blocks(columns):
             found.add(block)
+            if on_block is not None:
+                on_block(found.survey)
     return found.survey
 
 
@@ -133,10 +147,10 @@ class Surveyor:
         survey.starts.append(Cursor(survey.rows, survey.last))
         survey.rows += block.rows
         ids, ts = block.texts("request_id"), block.numbers("ts")
-        if survey.first_ts is None:
-            survey.first_ts = int(ts[0])
         survey.last = int(ts[-1]), ids[block.rows - 1]
         counted = np.flatnonzero(survey.why_left_out(block) == 0)
+        if len(counted):
+            survey.have(ts[counted])
         if self._looks_for_repeats:
             self._ids.append((ids.hashes()[counted], block.first + counted))
         latencies = block.numbers("latency_ms")[counted]

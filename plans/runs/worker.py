@@ -28,6 +28,7 @@ from plans.logs.source import source_of
 from plans.replay import Question, Source
 from plans.replay.columns import Cursor, LogChanged
 from plans.replay.columns.kept import kept
+from plans.replay.columns.parquet import UnreadableLog
 from plans.replay.projection import Projection
 from plans.replay.replay import check
 from plans.replay.result import result_of
@@ -224,7 +225,7 @@ def _replay(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> s
         l2_threshold_sweep=tuple(plan.l2_threshold_sweep),
         l2_priced_threshold=plan.l2_priced_threshold,
     )
-    result = _asked(plan, question, source_of(plan.org_id, window), stop)
+    result = _asked(plan, question, stop)
     if is_lost.is_set():
         raise LostLease
     result["proposed_routes"] = live
@@ -237,19 +238,22 @@ def _replay(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> s
     return canonical_bytes(result).decode()
 
 
-def _asked(plan: PlanRun, question: Question, source: Source, stop: threading.Event) -> dict[str, Any]:
-    """The answer of the replay. Raises `LogChanged` where the log does not hold still."""
-    state = source.state()
-    begun = _begun(plan, question.key(state))
+def _asked(plan: PlanRun, question: Question, stop: threading.Event) -> dict[str, Any]:
+    """The answer of the replay. Raises `LogChanged` where the log does not hold still, and `UnreadableLog`."""
     for attempt in range(1, ATTEMPTS + 1):
+        # Opened anew, so that a dataset's files are those that there are.
+        source = source_of(plan.org_id, (plan.window_start, plan.window_end))
         try:
-            once = kept(source, question.columns)
-            found, sums = _passes(question, once, _Progress(plan, question.key(state), source.count(), stop), *begun)
-            check(found, sums, state, source)
-        except LogChanged:
-            if attempt == ATTEMPTS:
+            rows = source.count()
+            # Rows that came since a checkpoint would be missing, and nobody would notice.
+            key = question.key(f"{source.state} {rows}")
+            begun = _begun(plan, key) if attempt == 1 else (None, None)
+            source = kept(source, question.columns)
+            found, sums = _passes(question, source, _Progress(plan, key, rows, stop), *begun)
+            check(found, sums, source)
+        except (LogChanged, UnreadableLog) as error:
+            if attempt == ATTEMPTS or not (isinstance(error, LogChanged) or source.has_changed()):
                 raise
-            state, begun = source.state(), (None, None)
         else:
             _report(plan, phase=Phase.RESULT)
             return result_of(question, found, sums)

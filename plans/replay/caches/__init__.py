@@ -4,6 +4,7 @@ l1      an exact cache: equal requests
 l2      a semantic cache: requests whose embeddings are near
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,11 @@ class Caches:
         of_l2 = sides if self._priced is not None else 1
         self._l2 = [] if ttl is None else [L2(ttl, sweep) for _ in range(of_l2)]
 
-    def add(self, block: Block) -> tuple[Hits, Hits]:
-        """By row whether a cache answers it under today's and under the proposed routes. All rows of the block count."""
+    def add(self, block: Block, *, alive: Callable[[], None] | None = None) -> tuple[Hits, Hits]:
+        """By row whether a cache answers it under today's and under the proposed routes. All rows of the block count.
+
+        `alive` is called now and then while that lasts; what it raises ends the pass.
+        """
         asks = [np.ones(block.rows, bool)]
         if self._decider is not None:
             decided = self._decider(block)
@@ -55,7 +59,7 @@ class Caches:
             for side, cache in enumerate(self._l1):
                 hits[side] |= cache.add(block, keys, asks[side])
         for side, semantic in zip(range(len(asks))[-len(self._l2) :], self._l2, strict=False):
-            hits[side][semantic.add(block, np.flatnonzero(asks[side]).tolist(), self._priced)] = True
+            hits[side][semantic.add(block, np.flatnonzero(asks[side]).tolist(), self._priced, alive=alive)] = True
         return hits[0], hits[-1]
 
     def l2_aggregates(self) -> dict[str, Any]:

@@ -7,11 +7,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from plans.replay.columns.block import CODED, FLAGS, NUMBERS, TEXTS, metadata_text
+from plans.replay.columns.block import CODED, FLAGS, NUMBERS, TEXTS, metadata_text, synthetic_text
 from plans.replay.columns.column import UNKNOWN, Coded, Column, Numbers, Texts, Vocabulary
 from plans.replay.columns.spooled import SpooledColumn
 from plans.replay.values import is_routed
-from routes.engine.canonical import canonical_bytes
 
 #: Of a dataset, the columns without which nothing can be replayed.
 REQUIRED: Final = ("request_id", "ts", "model", "requested_model", "input_tokens", "output_tokens")
@@ -50,7 +49,10 @@ class Columns:
         if name in FLAGS:
             return Numbers(_flags(array, FLAGS[name]))
         if name in TEXTS:
-            return _texts(array)
+            texts = _texts(array)
+            if name in REQUIRED and not texts.lengths.all():
+                raise ValueError("is empty in some rows")
+            return texts
         if name == "embedding":
             return _vectors(array)
         if pyarrow.types.is_nested(array.type):
@@ -141,6 +143,8 @@ def _nano(array: Any) -> NDArray[np.int64]:
 
     if pyarrow.types.is_floating(array.type):
         usd = array.fill_null(np.nan).to_numpy(zero_copy_only=False).astype(np.float64)
+        if (usd < 0).any():
+            raise ValueError("has negative amounts")
         values = np.rint(np.where(np.isnan(usd), UNKNOWN * 1e-9, usd) * 1e9)
         if len(values) and not np.abs(values).max() < _MAX:
             raise ValueError("a double cannot hold so much money to the nano-dollar; write a decimal")
@@ -151,6 +155,8 @@ def _nano(array: Any) -> NDArray[np.int64]:
     # Where there is none, anything may stand.
     if ((words[:, 1] != words[:, 0] >> 63) & known).any():
         raise ValueError("more than 64 bits of nano-dollars")
+    if (words[:, 0][known] < 0).any():
+        raise ValueError("has negative amounts")
     return np.where(known, words[:, 0], np.int64(UNKNOWN))
 
 
@@ -187,7 +193,7 @@ def _text(name: str, text: str | None) -> str | None:
 
 _READ: Mapping[str, Callable[[str], str | None]] = {
     "metadata": lambda text: metadata_text(json.loads(text)),
-    "synthetic": lambda text: canonical_bytes(json.loads(text)).decode(),
+    "synthetic": lambda text: synthetic_text(json.loads(text)),
     "finish_reason": lambda text: text or None,
 }
 

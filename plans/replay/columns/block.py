@@ -230,9 +230,18 @@ def metadata_text(metadata: object) -> str | None:
     return canonical_bytes(dict(metadata)).decode()
 
 
+def synthetic_text(names: object) -> str:
+    """Names of made-up columns as a column has them; None is none. Raises `ValueError` for anything but a list of them."""
+    if names is None:
+        return "[]"
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError("is not a list of names")
+    return canonical_bytes(list(names)).decode()
+
+
 _WRITTEN: dict[str, Callable[[Any], str | None]] = {
     "metadata": metadata_text,
     "finish_reason": lambda reason: reason or None,
-    "synthetic": lambda names: canonical_bytes(list(names)).decode(),
+    "synthetic": synthetic_text,
     "embedding": lambda raw: None if raw is None else raw.decode("latin-1"),
 }

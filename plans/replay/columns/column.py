@@ -148,17 +148,27 @@ class Texts:
 
     def hashes(self) -> NDArray[np.uint64]:
         """64 bits of each text: its length and eight bytes at a time through SplitMix64. Not against forgery."""
+        # Texts are padded to the longest, so those of about one length go together: a single long one is no matter.
+        sizes = np.frexp(self.lengths)[1]
+        if len(self) == 0 or (sizes == sizes[0]).all():
+            return self._hashes()
+        hashes = np.empty(len(self), np.uint64)
+        for size in np.unique(sizes):
+            rows = np.flatnonzero(sizes == size)
+            hashes[rows] = self.taken(rows)._hashes()
+        return hashes
+
+    def _hashes(self) -> NDArray[np.uint64]:
         lengths = self.lengths
-        longest = int(lengths.max(initial=0))
+        longest, shortest = int(lengths.max(initial=0)), int(lengths.min(initial=0))
         words = -(-longest // 8)
         padded = np.zeros((len(self), 8 * words), np.uint8)
         data = self.data[self.offsets[0] : self.offsets[-1]]
-        if longest and longest == int(lengths.min()):
+        if longest == shortest:
             padded[:, :longest] = data.reshape(len(self), longest)
         else:
             padded[np.arange(8 * words) < lengths[:, None]] = data
         mixed = splitmix64(lengths.astype(np.uint64))
-        shortest = int(lengths.min(initial=longest))
         for place, word in enumerate(padded.view("<u8").T):
             more = splitmix64(mixed ^ word)
             # A text has the same hash whichever longer ones are beside it.

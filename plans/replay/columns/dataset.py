@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from plans.replay.columns.arrow import MONEY
 from plans.replay.columns.block import CODED, COLUMNS, FLAGS, NUMBERS, Block
 from plans.replay.columns.column import Coded, Numbers, Texts
-from plans.replay.columns.parquet import FILED, UNIQUE
+from plans.replay.columns.parquet import FILED, UNIQUE, claim_of
 from plans.replay.columns.source import Source
 
 #: What a file holds at most, in blocks: files of a million rows are read quickly, and can be thrown away by age.
@@ -39,18 +39,24 @@ def write_dataset(source: Source, folder: Path, on_block: Callable[[int], None] 
         "compression": "zstd", "use_dictionary": sorted(CODED), "store_decimal_as_integer": True,
         "write_page_checksum": True,
     }  # fmt: skip
-    told = {UNIQUE: uuid4().hex} if source.has_unique_ids else {}
-    schema = _table(Block(0, 0, {})).schema.with_metadata(told)
+    schema = _table(Block(0, 0, {})).schema
+    dataset = uuid4().hex
     rows = 0
     blocks = source.blocks(frozenset(WRITTEN))
     for first in blocks:
-        with parquet.ParquetWriter(folder / f"{rows:012d}.parquet", schema, **layout) as writer:
+        before = rows
+        file = folder / f"{rows:012d}.parquet"
+        with parquet.ParquetWriter(file, schema, **layout) as writer:
             for group in batched(chain([first], islice(blocks, BLOCKS_PER_FILE - 1)), _blocks_per_group(first)):
                 table = pyarrow.concat_tables(map(_table, group)).unify_dictionaries().combine_chunks()
-                writer.write_table(table.replace_schema_metadata(told), row_group_size=table.num_rows)
+                writer.write_table(table, row_group_size=table.num_rows)
                 rows += table.num_rows
                 if on_block is not None:
                     on_block(rows)
+            if source.has_unique_ids:
+                writer.add_key_value_metadata({UNIQUE: claim_of(dataset, file.name, rows - before)})
+    if not rows:
+        parquet.write_table(_table(Block(0, 0, {})), folder / f"{rows:012d}.parquet")
     folder.rename(whole)
     return rows
 

@@ -22,7 +22,7 @@ def kept(source: Source, columns: frozenset[str], most_bytes: int = MOST_BYTES) 
 
 class _Kept:
     def __init__(self, source: Source, columns: frozenset[str], room: int) -> None:
-        self.has_unique_ids, self.is_slow = source.has_unique_ids, False
+        self.has_unique_ids, self.is_slow, self.state = source.has_unique_ids, False, source.state
         self._source = source
         self._columns = columns
         #: Bytes; and the first blocks, what comes after them, and the vocabularies that they share.
@@ -38,8 +38,8 @@ class _Kept:
     def count(self) -> int:
         return self._source.count()
 
-    def state(self) -> str:
-        return self._source.state()
+    def has_changed(self) -> bool:
+        return self._source.has_changed()
 
     def blocks(self, columns: frozenset[str], start: Cursor = BEGINNING) -> Iterator[Block]:
         for block in list(self._blocks):

@@ -28,8 +28,14 @@ FILED: Final[dict[str, tuple[str, ...]]] = {
     **{name: (name.removesuffix("nano") + "usd",) for name in MONEY},
     "routed": ("matched_route_id", "reason"),
 }
-#: In the metadata of a file: it is one of a dataset, of this id, in which no request_id occurs twice.
+#: In the metadata of a file, see `claim_of`.
 UNIQUE: Final = "routing_admin.unique_request_ids"
+
+
+def claim_of(dataset: str, file: str, rows: int) -> str:
+    """Says that a file is one of a dataset in which no request_id occurs twice. It names the file and its rows, because
+    programs copy the metadata of what they read into what they write."""
+    return f"{dataset} {file} {rows}"
 
 
 class UnreadableLog(Exception):
@@ -49,6 +55,7 @@ class ParquetSource:
         self._window = tuple(map(microseconds_of, window))
         self._block_rows = block_rows
         self._found: list[_Piece] | None = None
+        self.state = self._listed()
         self._files = sorted(folder.glob("*.parquet"))
         if not self._files:
             raise UnreadableLog(f"There is no *.parquet in {folder.name}.")
@@ -61,7 +68,10 @@ class ParquetSource:
     def count(self) -> int:
         return sum(stop - start for _, _, start, stop in self._pieces())
 
-    def state(self) -> str:
+    def has_changed(self) -> bool:
+        return self.state != self._listed()
+
+    def _listed(self) -> str:
         """The names, sizes and times of change of the files, as they are now."""
         found = ((file.name, file.stat()) for file in sorted(self._folder.glob("*.parquet")))
         return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in found])
@@ -80,8 +90,10 @@ class ParquetSource:
         datasets = set()
         for file in self._files:
             with self._open(file) as opened:
-                datasets.add((opened.schema_arrow.metadata or {}).get(UNIQUE.encode()))
-        return len(datasets) == 1 and None not in datasets
+                claim = (opened.metadata.metadata or {}).get(UNIQUE.encode(), b"").decode(errors="replace")
+                dataset = claim.partition(" ")[0]
+                datasets.add(dataset if claim == claim_of(dataset, file.name, opened.metadata.num_rows) else "")
+        return len(datasets) == 1 and "" not in datasets
 
     def _parts(self, columns: frozenset[str], skip: int) -> Iterator["_Part"]:
         """The rows of the window after so many."""
@@ -186,7 +198,7 @@ def _said_of(file: Path, column: str | None = None) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, pyarrow.ArrowException, ValueError, TypeError, OverflowError) as error:
+    except (OSError, pyarrow.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
         where = f"{file.name} cannot be read" if column is None else f"{file.name}, column {column}"
         raise UnreadableLog(f"{where}: {str(error) or type(error).__name__}") from None
 

@@ -36,8 +36,13 @@ class Source(Protocol):
         """How many rows there are, for progress."""
         ...
 
+    @property
     def state(self) -> str:
-        """Another one once rows that were read may have been rewritten in their place; of files, what they are."""
+        """What it was when it was opened: another one where other rows may stand in the place of those that were read."""
+        ...
+
+    def has_changed(self) -> bool:
+        """Whether it is in another state by now. Then it has to be opened anew."""
         ...
 
     def blocks(self, columns: frozenset[str], start: Cursor = BEGINNING) -> Iterator[Block]:
@@ -50,6 +55,7 @@ class MemorySource:
 
     has_unique_ids = False
     is_slow = False
+    state = "memory"
 
     def __init__(self, rows: Sequence[LogRow] = (), *, block_rows: int = BLOCK_ROWS) -> None:
         """`rows` in any order; `block_rows` is for tests."""
@@ -66,8 +72,8 @@ class MemorySource:
     def count(self) -> int:
         return sum(block.rows for block in self._blocks)
 
-    def state(self) -> str:
-        return "memory"
+    def has_changed(self) -> bool:
+        return False
 
     def blocks(self, columns: frozenset[str], start: Cursor = BEGINNING) -> Iterator[Block]:
         return (block for block in self._blocks if block.first >= start.rows)

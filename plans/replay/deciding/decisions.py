@@ -32,7 +32,7 @@ class Outcomes:
         actions = [None if route.paused else route.then for route in self.routes] + [engine.default]
         self._always = np.array(
             [
-                -1 if action is not None and draws(action) else self._number(alone.decide(nobody))
+                -1 if action is not None and draws(action) else self.number(alone.decide(nobody))
                 for action, alone in zip(actions, self._alone, strict=True)
             ]
         )
@@ -41,7 +41,8 @@ class Outcomes:
     def _engine_of(self, routes: list[Route]) -> Engine:
         return Engine(routes, org_id=self.engine.org_id, version=self.engine.version, default=self.engine.default)
 
-    def _number(self, decision: RouteDecision) -> int:
+    def number(self, decision: RouteDecision) -> int:
+        """The number that stands for this decision, a new one where it was not met yet."""
         number = self._numbers.get(decision)
         if number is None:
             number = self._numbers[decision] = len(self.decisions)
@@ -67,13 +68,13 @@ class Outcomes:
         sticky_key = block.text("fact_sticky_key", row)
         if sticky_key is None:
             context = RequestContext(request_id=block.text("request_id", row))
-            return self._number(self._alone[place].decide(context))
+            return self.number(self._alone[place].decide(context))
         number = self._drawn.get((place, sticky_key))
         if number is None:
             if len(self._drawn) >= 1_000_000:
                 self._drawn.clear()
             decision = self._alone[place].decide(RequestContext(sticky_key=sticky_key))
-            number = self._drawn[place, sticky_key] = self._number(decision)
+            number = self._drawn[place, sticky_key] = self.number(decision)
         return number
 
 

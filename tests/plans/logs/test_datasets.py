@@ -55,6 +55,11 @@ def test_texts_that_mean_the_same_give_the_same_digest_however_they_are_written(
     assert digests(written(one, **spaced)) == digests(written(other, **alike))
 
 
+def test_json_null_is_no_synthetic_column(tmp_path: Path) -> None:
+    (block,) = written(tmp_path, synthetic=["null", None]).blocks(frozenset({"synthetic"}))
+    assert [block.text("synthetic", row) for row in (0, 1)] == ["[]", "[]"]
+
+
 def test_metadata_that_no_engine_could_be_given_is_unknown(tmp_path: Path) -> None:
     (block,) = written(tmp_path, metadata=['{"n": 123456789012345678901}', "{}"]).blocks(frozenset({"metadata"}))
     assert [block.text("metadata", row) for row in (0, 1)] == [None, "{}"]
@@ -148,6 +153,11 @@ def test_a_file_that_is_written_anew_while_it_is_read_gives_no_answer(tmp_path: 
         ({"latency_ms": [2**31, 1]}, "latency_ms"),
         ({"cost_usd": [1e9 + 1, 1]}, "cost_usd"),
         ({"cost_usd": ["much", "more"]}, "cost_usd"),
+        ({"cost_usd": [-1e-9, 1.0]}, "cost_usd: has negative amounts"),
+        ({"request_id": ["a", ""]}, "request_id: is empty in some rows"),
+        ({"synthetic": ["[1]", "[]"]}, "synthetic: is not a list of names"),
+        ({"synthetic": ['"model"', "[]"]}, "synthetic: is not a list of names"),
+        ({"metadata": ["[" * 100_000, "{}"]}, "column metadata"),
         ({"has_images": [0, 7]}, "has_images: has values that are neither true nor false"),
         ({"cached": [1, -1]}, "cached: has values that are neither"),
         ({"metadata": ["{", "{}"]}, "metadata"),

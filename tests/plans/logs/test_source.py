@@ -1,5 +1,6 @@
 """One log, three sources: SQLite, PostgreSQL and Parquet give the same blocks, and plans the same bytes."""
 
+import shutil
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -209,3 +210,26 @@ def test_an_export_does_not_mix_with_files_that_are_there(
         call_command("export_logs", str(tmp_path), "--org", org.slug, verbosity=0)
     with pytest.raises(CommandError, match="no organisation"):
         call_command("export_logs", str(tmp_path), "--org", "nobody", verbosity=0)
+
+
+def test_files_say_that_no_id_occurs_twice_as_long_as_they_are_those_that_were_written(
+    org: Organization, logged: list[LogRow], tmp_path: Path
+) -> None:
+    import pyarrow.parquet as parquet
+
+    write_dataset(DatabaseSource(org.pk, WINDOW), tmp_path / "log")
+    (file,) = (tmp_path / "log").iterdir()
+    assert ParquetSource(tmp_path / "log", WINDOW).has_unique_ids
+    table = parquet.read_table(file)
+    copied = shutil.copy(file, tmp_path / "log" / "1.parquet")
+    assert not ParquetSource(tmp_path / "log", WINDOW).has_unique_ids
+    Path(copied).unlink()
+    parquet.write_table(pyarrow.concat_tables([table, table.slice(0, 1)]), file)
+    assert not ParquetSource(tmp_path / "log", WINDOW).has_unique_ids
+    write_dataset(MemorySource(logged), tmp_path / "other")
+    assert not ParquetSource(tmp_path / "other", WINDOW).has_unique_ids, "nobody promised it"
+
+
+def test_an_export_of_nothing_is_a_log_of_nothing(org: Organization, tmp_path: Path) -> None:
+    assert write_dataset(DatabaseSource(org.pk, WINDOW), tmp_path / "log") == 0
+    assert ParquetSource(tmp_path / "log", WINDOW).count() == 0

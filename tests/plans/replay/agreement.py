@@ -34,6 +34,7 @@ class Narrow:
 
     has_unique_ids = False
     is_slow = False
+    state = "narrow"
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -41,8 +42,8 @@ class Narrow:
     def count(self) -> int:
         return self._source.count()
 
-    def state(self) -> str:
-        return self._source.state()
+    def has_changed(self) -> bool:
+        return self._source.has_changed()
 
     def blocks(self, columns: frozenset[str], start: Cursor = Cursor()) -> Iterator[Block]:  # noqa: B008
         for block in self._source.blocks(columns, start):

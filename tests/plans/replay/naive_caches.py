@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal, localcontext
+from math import isfinite
 from typing import Any
 
 from plans.replay import LogRow
@@ -24,7 +25,7 @@ def semantic_hits(rows: Sequence[LogRow], ttl: float, threshold: float) -> Itera
     """(place, whether the answer seems to be another one) of the rows that a semantic cache answers."""
     entries: list[LogRow] = []
     for place, row in enumerate(rows):
-        if row.embedding is None:
+        if row.embedding is None or not is_embedding(row.embedding):
             continue
         found = [
             (similarity(entry.embedding, row.embedding), -number, entry)
@@ -38,6 +39,10 @@ def semantic_hits(rows: Sequence[LogRow], ttl: float, threshold: float) -> Itera
             entries.append(row)
         else:
             yield place, is_another(best[2], row)
+
+
+def is_embedding(raw: bytes) -> bool:
+    return len(raw) % 4 == 0 and all(isfinite(number) for (number,) in struct.iter_unpack("<f", raw))
 
 
 def similarity(one: bytes | None, other: bytes | None) -> float:

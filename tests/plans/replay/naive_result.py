@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
 from fractions import Fraction
-from itertools import cycle
+from itertools import cycle, pairwise
 from typing import Any
 
 from plans.replay import LogRow, Question
@@ -77,7 +77,7 @@ def answer(logged: Sequence[LogRow], asked: Question) -> Json:
         "interval_method": asked.interval_method,
         "interval_units": {"kind": kind, "count": len(units)},
         "per_route_breakdown": list(by_route(rows, sure, asked)),
-        "caveats": list(caveats(rows, left_out, kind, units, sure, ends_without_rows(logged, asked))),
+        "caveats": list(caveats(rows, left_out, kind, units, sure, time_without_rows(rows, asked))),
         "excluded": left_out,
         "coverage": coverage(rows, asked),
         "provenance": {
@@ -294,16 +294,18 @@ def by_route(rows: list[Row], sure: Sureness, asked: Question) -> Iterator[Json]
 # --- Caveats ----------------------------------------------------------------------------------------------------------
 
 
-def ends_without_rows(logged: Sequence[LogRow], asked: Question) -> list[Json]:
-    if not logged or asked.window is None:
+def time_without_rows(rows: list[Row], asked: Question) -> list[Json]:
+    if not rows or asked.window is None:
         return []
     start, end = asked.window
-    first, last = min(row.ts for row in logged), max(row.ts for row in logged)
-    tenth = (end - start) / 10
-    if first <= start + tenth and last >= end - tenth:
+    edges = [start, *sorted(row.log.ts for row in rows), end]
+    gaps = list(pairwise(edges))
+    # Of equal ones that at the beginning, then the first within.
+    since, until = max(gaps, key=lambda gap: gap[1] - gap[0])
+    if (until - since) / (end - start) <= 0.1:
         return []
-    texts = [time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").removesuffix(".000000") for time in (first, last)]
-    return [{"code": "window_not_covered", "values": {"first_row": f"{texts[0]}Z", "last_row": f"{texts[1]}Z"}}]
+    texts = [time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").removesuffix(".000000") for time in (since, until)]
+    return [{"code": "window_not_covered", "values": {"since": f"{texts[0]}Z", "until": f"{texts[1]}Z"}}]
 
 
 def caveats(

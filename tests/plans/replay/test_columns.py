@@ -1,5 +1,6 @@
 """Columns: what they hold, and canonical bytes that depend on nothing else."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -190,3 +191,15 @@ def test_names_are_numbered_once() -> None:
     names = Names()
     assert [names.number(text) for text in ("b", "a", "b", "")] == [0, 1, 0, 2]
     assert names.met == ["b", "a", ""]
+
+
+def test_a_text_has_one_hash_whatever_stands_beside_it_and_a_long_one_takes_no_room_for_all() -> None:
+    texts = ["", "a", "ab", "abcdefgh", "abcdefghi", "x" * 100_000, *(f"id {n}" for n in range(40_000))]
+    alone = [int(Texts.of([text]).hashes()[0]) for text in texts[:6]]
+    tracemalloc.start()
+    together = Texts.of(texts).hashes()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert together[:6].tolist() == alone
+    assert len(set(together.tolist())) == len(texts)
+    assert peak < 2**25, "padded to the longest of all they would take 4 GB"

@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from plans.replay import evidence
 from plans.replay.figures import usd
-from tests.plans.replay.worlds import NOTHING, caveats, routes, row, run, to
+from plans.replay.pricing import Pricing
+from routes.engine.prices import Price, PriceTable
+from tests.plans.replay.worlds import NOTHING, START, caveats, routes, row, run, to
 
 #: What a row costs on the small model, and on the big one as it was paid.
 SMALL, BIG = 100 * 150 + round(50 * 600.000001), 750_000
@@ -118,3 +121,107 @@ def test_what_a_cache_answers_stays_answered() -> None:
     rows = [row(n, request_digest="d", ts=row().ts) for n in range(3)]
     found = run(rows, routes(to("small", has_tools=True)), l1_ttl_seconds=60)["coverage"]
     assert (found["rows_open"], found["savings_usd_high"]) == (3, usd(BIG - SMALL))
+
+
+# --- Many routes ------------------------------------------------------------------------------------------------------
+
+#: Each has a price of its own: 1, 2, 3, ... nano-dollars a token that goes in.
+MANY = PriceTable(
+    [
+        Price(provider="openai", model=f"m{n}", input_nano_per_million=(n + 1) * 10**6, output_nano_per_million=0)
+        for n in range(40)
+    ]
+)
+
+
+def asking(prefix: str, models: list[str]) -> Any:
+    """Routes to these models, each of which looks at another value of a header, which no log has."""
+    return routes(*(to(model, headers={"x": [f"{prefix}{n}"]}) for n, model in enumerate(models)))
+
+
+@pytest.fixture
+def priced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of rows of each pricing."""
+    found: list[int] = []
+    honest = Pricing.costs
+
+    def counted(self: Pricing, block: Any, numbers: Any) -> Any:
+        found.append(block.rows)
+        return honest(self, block, numbers)
+
+    monkeypatch.setattr(Pricing, "costs", counted)
+    return found
+
+
+def test_each_side_is_priced_once_for_each_route_and_not_for_each_pair(priced: list[int]) -> None:
+    today, plan = asking("a", [f"m{n}" for n in range(20)]), asking("b", [f"m{n}" for n in range(20, 40)])
+    found = run([row(n, input_tokens=1) for n in range(10)], plan, today, prices=MANY)["coverage"]
+    assert len(priced) <= 1 + 21 + 21, "as they were decided; by twenty routes and by none, on either side"
+    # Where the cheapest of today's and the dearest of the plan win, 1 and 40 nano-dollars a row; and where none of the
+    # plan wins, or none of today's, against what was paid.
+    paid = sum(row(n).cost_nano or 0 for n in range(10))
+    assert found["savings_usd_low"] == usd(10 * 1 - paid)
+    assert found["savings_usd_high"] == usd(paid - 10 * 21)
+
+
+def test_routes_under_which_rows_cost_the_same_are_priced_once(priced: list[int]) -> None:
+    today, plan = asking("a", ["m0", "m1"] * 10), asking("b", ["m2", "m3"] * 10)
+    run([row(n) for n in range(10)], plan, today, prices=MANY)
+    assert len(priced) <= 1 + 3 + 3
+
+
+def test_rows_of_which_other_prices_are_in_force_cost_differently_under_one_route() -> None:
+    since = START.replace(hour=0, minute=5)
+    dearer = Price(
+        provider="openai", model="m0", input_nano_per_million=7 * 10**6, output_nano_per_million=0, since=since
+    )
+    rows = [row(n, input_tokens=1, cost_nano=10) for n in range(10)]
+    plan = asking("a", ["m0", "m0"])
+    found = run(rows, plan, prices=PriceTable([*MANY.prices, dearer]))["coverage"]
+    assert (found["savings_usd_low"], found["savings_usd_high"]) == (0, usd(5 * (10 - 1) + 5 * (10 - 7)))
+
+
+@pytest.mark.parametrize("cells", [1, 100, 1 << 19])
+def test_however_few_costs_are_kept_at_a_time_the_bounds_are_the_same(
+    monkeypatch: pytest.MonkeyPatch, priced: list[int], cells: int
+) -> None:
+    monkeypatch.setattr(evidence, "_CELLS", cells)
+    rows = [row(n, input_tokens=n, cost_nano=1000) for n in range(100)]
+    # The second side's first route is today's last one: where it holds, none of the others of the plan takes the row.
+    today, plan = (
+        asking("a", ["m1", "m2", "m9"]),
+        routes(to("m5", headers={"x": ["a2"]}), to("m3", headers={"x": ["b"]})),
+    )
+    found = run(rows, plan, today, prices=MANY)["coverage"]
+    saved = [[now - then for now, then in possible(tokens)] for tokens in range(100)]
+    least, most = sum(map(min, saved)), sum(map(max, saved))
+    assert (found["savings_usd_low"], found["savings_usd_high"]) == (usd(least), usd(most))
+    assert max(priced[1:]) == min(max(1, cells // 7), 100), "four ways on one side and three on the other"
+
+
+def possible(tokens: int) -> list[tuple[int, int]]:
+    """What a row costs today and under the plan of the test above, for all that may be."""
+    m1, m2, m3, m5, m9 = (tokens * price for price in (2, 3, 4, 6, 10))
+    both = [(now, then) for now in (m1, m2) for then in (m5, m3, 1000)]
+    return [*both, (m9, m5), (1000, m3), (1000, 1000)]
+
+
+@pytest.mark.parametrize("then", [{"target_model": "unpriced"}, {"target_model": "m39", "max_cost_usd": 1e-9}], ids=str)
+@pytest.mark.parametrize("is_proposed", [True, False])
+def test_what_cannot_be_priced_on_one_side_saves_nothing_whatever_is_on_the_other(
+    then: dict[str, Any], is_proposed: bool
+) -> None:
+    one, other = routes({"when": {"headers": {"x": ["a"]}}, "then": then}, to("m0")), routes(to("m4"))
+    rows = [row(n, input_tokens=1, cost_nano=100) for n in range(3)]
+    found = run(rows, *((one, other) if is_proposed else (other, one)), prices=MANY)["coverage"]
+    # Five nano-dollars against one; or nothing, and neither against what was paid nor against forty.
+    saved = usd(3 * (5 - 1) if is_proposed else 3 * (1 - 5))
+    assert (found["savings_usd_low"], found["savings_usd_high"]) == (min(saved, 0), max(saved, 0))
+
+
+def test_routes_that_cost_the_same_on_some_rows_may_differ_on_others() -> None:
+    rows = [row(0), row(1, provider="azure", cost_nano=3_000_000)]
+    at_openai = {"target_model": "big", "provider": "openai"}
+    plan = routes(to("big", headers={"x": ["a"]}), {"when": {"headers": {"x": ["b"]}}, "then": at_openai})
+    found = run(rows, plan)["coverage"]
+    assert (found["savings_usd_low"], found["savings_usd_high"]) == (0, usd(3_000_000 - 200 * 2500 - 50 * 10_000))

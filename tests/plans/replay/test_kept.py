@@ -23,6 +23,7 @@ class Slow:
 
     has_unique_ids = True
     is_slow = True
+    state = "slow"
 
     def __init__(self) -> None:
         self.read: list[tuple[int, frozenset[str]]] = []
@@ -31,8 +32,8 @@ class Slow:
     def count(self) -> int:
         return 60
 
-    def state(self) -> str:
-        return "slow"
+    def has_changed(self) -> bool:
+        return False
 
     def blocks(self, columns: frozenset[str], start: Cursor = Cursor()) -> Iterator[Block]:  # noqa: B008
         for block in self._source.blocks(columns, start):
