@@ -9,6 +9,8 @@ from plans.replay.sums.counts import Counts
 
 #: One part in so many is far: 5%.
 _FAR: Final = 20
+#: So many times a price is odd.
+_ODD: Final = 2
 
 
 def caveat(code: str, message: str, **values: Any) -> dict[str, Any]:
@@ -37,6 +39,13 @@ def _of_models(counts: Counts) -> list[dict[str, Any]]:
             f" {_keep(counts.no_history.total())} their own latency."
         )
         found.append(caveat("no_latency_history", text, models=_sorted(counts.no_history)))
+    if odd := _oddly_billed(counts):
+        factors = ", ".join(f"{model} ({told['factor']:.3g} times)" for model, told in odd.items())
+        text = (
+            f"What was paid is far from the price of {factors}: look at the unit of the logged costs, and whether prices"
+            " of your own are missing."
+        )
+        found.append(caveat("paid_differs_from_price", text, models=odd))
     if counts.retiring:
         found.append(_retiring(counts.retiring))
     if counts.copied:
@@ -45,6 +54,16 @@ def _of_models(counts: Counts) -> list[dict[str, Any]]:
             " counted."
         )
         found.append(caveat("shadow_copies", text, models=_sorted(counts.copied)))
+    return found
+
+
+def _oddly_billed(counts: Counts) -> dict[str, dict[str, Any]]:
+    """By model that served, where the bill is more than twice the price, or less than half."""
+    found = {}
+    for model, listed in sorted(counts.listed.items()):
+        factor = Fraction(counts.billed[model], listed) if listed else Fraction(1)
+        if not Fraction(1, _ODD) <= factor <= _ODD:
+            found[model] = {"factor": float(f"{float(factor):.6g}")}
     return found
 
 
@@ -90,6 +109,11 @@ def _of_rows(counts: Counts) -> list[dict[str, Any]]:
             "served_from_cache",
             counts.cached_rerouted,
             "that the gateway's cache answered would go elsewhere: priced as if it had not.",
+        ),
+        (
+            "alike_by_size",
+            counts.no_digest,
+            "without a digest: for the exact cache those of one model, tag and number of input tokens are alike.",
         ),
         ("latency_of_hits", counts.cache_hits, "that the supposed caches answer keep their latency."),
         ("no_latency", counts.no_latency, "without a latency: not in the latency figures."),

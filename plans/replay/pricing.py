@@ -23,6 +23,8 @@ type Nano = NDArray[np.int64]
 
 #: How a side's cost comes about.
 PAID, NOTHING, PRICED = range(3)
+#: Whose prices: today's, the proposed, those of whoever served.
+NOW, THEN, LISTED = range(3)
 
 
 class Served(NamedTuple):
@@ -63,6 +65,8 @@ class Case:
     now: Side
     then: Side
     then_decision: RouteDecision
+    #: Of whoever served, at that time.
+    listed: Price | None
 
     @property
     def unpriced(self) -> set[str]:
@@ -178,7 +182,8 @@ class Pricing:
             self._side(by, requested, decision, at, is_touched=bool(is_touched))
             for decision in (self._now[now], self._then[then])
         )
-        return Case(by, now_side, then_side, self._then[then])
+        listed = self._prices.price(by.provider, by.model, at)
+        return Case(by, now_side, then_side, self._then[then], listed)
 
     def _side(self, by: Served, requested: str, decision: RouteDecision, at: datetime, *, is_touched: bool) -> Side:
         if decision.refusal is not None:
@@ -198,15 +203,22 @@ class Pricing:
             ceiling = int(Decimal(str(decision.max_cost_usd)).scaleb(9))
         return Side(served, PRICED, price, ceiling)
 
+    def listed(self, block: Block, numbers: Nano) -> Nano:
+        """By row what it would have cost by the price of whoever served it, -1 where there is none."""
+        present = np.flatnonzero(np.bincount(numbers, minlength=len(self.cases)))
+        costs = self._tables.priced_as(LISTED, block, numbers, present, slice(None))
+        costs[self._tables.is_listed.array.take(numbers) == 0] = -1
+        return costs
+
     def costs(self, block: Block, numbers: Nano) -> Costs:
         """By row its cost on either side, for the cases that have these numbers."""
         paid: Nano = block.numbers("cost_nano")
         present = np.flatnonzero(np.bincount(numbers, minlength=len(self.cases)))
-        now = self._tables.costs(0, block, numbers, present, paid)
-        then = self._tables.costs(1, block, numbers, present, paid)
+        now = self._tables.costs(NOW, block, numbers, present, paid)
+        then = self._tables.costs(THEN, block, numbers, present, paid)
         stands = self._tables.unpriced.array.take(numbers) > 0
         over: dict[str, NDArray[np.bool_]] = {}
-        for side, costs in ((0, now), (1, then)):
+        for side, costs in ((NOW, now), (THEN, then)):
             ceilings = self._tables.ceilings[side].array
             capped = [int(case) for case in present if ceilings[case] >= 0]
             if not capped:
@@ -264,8 +276,9 @@ class _Tables:
         self.unpriced = _Growing()
         #: Whether either side is priced, and none lacks a price.
         self.priced = _Growing()
-        self._whole = [[_Growing() for _ in range(3)] for _ in range(2)]
-        self._rest = [[_Growing() for _ in range(3)] for _ in range(2)]
+        self.is_listed = _Growing()
+        self._whole = [[_Growing() for _ in range(3)] for _ in (NOW, THEN, LISTED)]
+        self._rest = [[_Growing() for _ in range(3)] for _ in (NOW, THEN, LISTED)]
 
     def add(self, case: Case) -> None:
         self.unpriced.append(len(case.unpriced) > 0)
@@ -273,7 +286,8 @@ class _Tables:
         for number, side in enumerate((case.now, case.then)):
             self.how[number].append(side.how)
             self.ceilings[number].append(-1 if side.ceiling_nano is None else side.ceiling_nano)
-            price = side.price
+        self.is_listed.append(case.listed is not None)
+        for number, price in enumerate((case.now.price, case.then.price, case.listed)):
             figures = (0, 0, 0)
             if price is not None:
                 cached = price.cached_input_nano_per_million
@@ -295,14 +309,14 @@ class _Tables:
             return np.zeros_like(paid)
         how = self.how[side].array.take(numbers)
         if kinds == {PRICED}:
-            return self._priced(side, block, numbers, present, slice(None))
+            return self.priced_as(side, block, numbers, present, slice(None))
         costs = np.where(how == PAID, paid, 0)
         rows = np.flatnonzero(how == PRICED)
         if len(rows):
-            costs[rows] = self._priced(side, block, numbers[rows], present, rows)
+            costs[rows] = self.priced_as(side, block, numbers[rows], present, rows)
         return costs
 
-    def _priced(
+    def priced_as(
         self, side: int, block: Block, numbers: Nano, present: NDArray[np.intp], rows: slice | NDArray[np.intp]
     ) -> Nano:
         """`Price.cost_nano` of many rows: rounded once, half to even."""

@@ -21,6 +21,9 @@ from plans.replay.survey import WHY, Survey
 #: So many rows of each block are decided by the engines themselves as well.
 _ASKED_ALWAYS = 2
 _DAY = 86_400_000_000
+#: Rows whose bill is compared with the price: all of the first, then one in so many; none of so many nano-dollars, so that
+#: their sums stay within 64 bits.
+_SAMPLED_WHOLE, _SAMPLED, _SAMPLED_NANO = 4_096, 64, 2**33
 #: Instead of a history: the row's own latency stays; nobody answers.
 _OWN, _NOBODY = -2, -3
 type Ints = NDArray[np.int64]
@@ -44,13 +47,20 @@ class Projection:
         self._partial = Partial(len(self._decider.proposed.routes) + 1) if begun is None else begun
         #: Rows by case that are not in the counts yet: there are many cases, and what they count as is found case by case.
         self._by_case = np.zeros(0, np.int64)
+        #: The same of a sample: what was paid, and by the price.
+        self._billed, self._listed = np.zeros(0, np.int64), np.zeros(0, np.int64)
 
     @property
     def partial(self) -> Partial:
         """The sums of all blocks so far."""
         for number in np.flatnonzero(self._by_case):
             self._count_case(self._pricing.cases[number], int(self._by_case[number]))
-        self._by_case[:] = 0
+        for number in np.flatnonzero(self._billed | self._listed):
+            model = self._pricing.cases[number].by.model
+            self._partial.counts.billed[model] += int(self._billed[number])
+            self._partial.counts.listed[model] += int(self._listed[number])
+        for sums in (self._by_case, self._billed, self._listed):
+            sums[:] = 0
         return self._partial
 
     def add(self, block: Block) -> None:
@@ -102,6 +112,7 @@ class Projection:
         for model, rows in costs.over_ceiling.items():
             counts.over_ceiling[model] += int(np.count_nonzero(rows))
         self._count_cases(block, numbers)
+        self._compare_bills(block, numbers)
         self._count_columns(block)
         self._evidence.add(block, decided, costs, counts, hits)
         baseline = first_known(block, ("baseline_cost_nano", "cost_nano"))
@@ -127,6 +138,20 @@ class Projection:
         by_case[: len(self._by_case)] += self._by_case
         self._by_case = by_case
 
+    def _compare_bills(self, block: Block, numbers: Ints) -> None:
+        """Of some rows, what was paid and what the price says, where tokens were paid for."""
+        ordinals = block.ordinals
+        some = np.flatnonzero((ordinals < _SAMPLED_WHOLE) | (ordinals % _SAMPLED == 0))
+        part, numbers = block.taken(some), numbers.take(some)
+        paid, listed = part.numbers("cost_nano"), self._pricing.listed(part, numbers)
+        tokens = part.numbers("input_tokens") | part.numbers("output_tokens")
+        compared = (listed >= 0) & (tokens > 0) & (part.numbers("cached") == 0)
+        compared &= (paid < _SAMPLED_NANO) & (listed < _SAMPLED_NANO)
+        more = len(self._pricing.cases) - len(self._billed)
+        self._billed, self._listed = np.pad(self._billed, (0, more)), np.pad(self._listed, (0, more))
+        np.add.at(self._billed, numbers[compared], paid[compared])
+        np.add.at(self._listed, numbers[compared], listed[compared])
+
     def _count_case(self, case: Case, rows: int) -> None:
         counts = self._partial.counts
         counts.rerouted += rows * case.is_rerouted
@@ -150,6 +175,8 @@ class Projection:
             if rows := int(np.count_nonzero(from_bill)):
                 counts.from_bill[name] += rows
         counts.facts_from_bill += int(np.count_nonzero(tokens | estimate))
+        if self._question.l1_ttl_seconds is not None:
+            counts.no_digest += int(np.count_nonzero(block.texts("request_digest").lengths == 0))
         column = block.coded("synthetic")
         by_text = np.bincount(column.codes[column.codes >= 0])
         for text, rows in zip(column.vocabulary.texts, by_text.tolist(), strict=False):

@@ -65,7 +65,7 @@ def result_of(question: Question, survey: Survey, partial: Partial) -> dict[str,
         draws = Draws(number, seed=question.seed, iterations=question.iterations, method=question.interval_method)
         _warn_of_uneven_units(totals, kind, caveats)
     elif counts.sample_size:
-        text = f"Only {number} independent {kind}: too few for an interval."
+        text = f"Only {number} independent {kind if number > 1 else kind[:-1]}: too few for an interval."
         caveats.append(caveat("too_few_units", text, units=number))
     if kind == "days":
         text = f"Only {len(partial.clusters)} users or keys: the intervals are about other days of these, not about others."

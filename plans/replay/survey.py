@@ -92,8 +92,10 @@ def survey(
     *,
     begun: Survey | None = None,
     on_block: Callable[[Survey], None] | None = None,
+    alive: Callable[[], None] | None = None,
 ) -> Survey:
-    """The first pass over all rows. `on_block` hears of each block that was read; what it raises ends the pass.
+    """The first pass over all rows. `on_block` hears of each block that was read, `alive` is called now and then while
+    caches go through one; what they raise ends the pass.
 
     `begun` is one that was interrupted and may go on, see `resumable`.
     """
@@ -101,7 +103,7 @@ def survey(
     begun = Survey() if begun is None else begun
     found = Surveyor(question, begun, looks_for_repeats=not source.has_unique_ids)
     for block in source.blocks(columns, Cursor(begun.rows, begun.last)):
-        found.add(block)
+        found.add(block, alive)
         if on_block is not None:
             on_block(found.survey)
     repeated = found.repeated()
@@ -109,7 +111,7 @@ def survey(
         # They are few, and seldom: what was counted with them is counted again without them.
         found = Surveyor(question, Survey(repeated=repeated), looks_for_repeats=False)
         for block in source.blocks(columns):
-            found.add(block)
+            found.add(block, alive)
             if on_block is not None:
                 on_block(found.survey)
     return found.survey
@@ -141,7 +143,7 @@ class Surveyor:
         self._served = Combinations()
         self._bins = np.zeros((16, BINS), np.int64)
 
-    def add(self, block: Block) -> None:
+    def add(self, block: Block, alive: Callable[[], None] | None = None) -> None:
         """The next block."""
         survey = self.survey
         survey.starts.append(Cursor(survey.rows, survey.last))
@@ -158,7 +160,7 @@ class Surveyor:
         self._count(block, counted[fresh], latencies[fresh])
         if self._caches is not None:
             hits = np.zeros((2, block.rows), bool)
-            hits[:, counted] = self._caches.add(block.taken(counted))
+            hits[:, counted] = self._caches.add(block.taken(counted), alive=alive)
             now, then = np.packbits(hits, axis=1)
             survey.hits[block.first] = now, then
             survey.l2 = self._caches.l2_aggregates()

@@ -34,7 +34,7 @@ def answer_of(result: dict[str, Any]) -> Answer:
     verdict: str = result["verdict"]
     rows: int = result["sample_size"]
     if not rows:
-        return Answer("No request of the window could be replayed", verdict, "Choose a window that has traffic.")
+        return Answer("No request of the window could be replayed", verdict, _why_nothing(result.get("excluded", {})))
     if not totals["requests_rerouted"] and not saved:
         would = "The 1 request would not" if rows == 1 else f"None of {rows:,} requests would"
         detail = f"{would} be served otherwise."
@@ -42,7 +42,38 @@ def answer_of(result: dict[str, Any]) -> Answer:
             detail += f" Of {open_rows:,} nobody can know: their routes ask for facts that were not logged."
         return Answer("Changes nothing", verdict, detail)
     is_certain_loss = not totals["total_current_cost_usd"] and saved < 0
-    return Answer(_headline(result), "costs" if is_certain_loss else verdict, _how_sure(result))
+    detail = " ".join([_how_sure(result), *_doubts(result)])
+    return Answer(_headline(result), "costs" if is_certain_loss else verdict, detail)
+
+
+def _why_nothing(left_out: dict[str, int]) -> str:
+    if unpriced := left_out.get("unpriced"):
+        whose = "the 1 request" if unpriced == 1 else f"{unpriced:,} requests"
+        return f"Nobody logged what {whose} cost. Import logs that have cost_usd, or map a column to it."
+    if others := sum(left_out.values()):
+        return f"Of the {others:,} logged, all failed, were copies, or came twice."
+    return "Choose a window that has traffic."
+
+
+def _doubts(result: dict[str, Any]) -> list[str]:
+    """What may be more wrong than the interval says."""
+    found = []
+    coverage = result.get("coverage", {})
+    low, high = (coverage.get(f"savings_usd_{end}") for end in ("low", "high"))
+    verdict = result["verdict"]
+    if (
+        coverage.get("rows_open")
+        and low is not None
+        and high is not None
+        and ((verdict == "saves" and low <= 0) or (verdict == "costs" and high >= 0))
+    ):
+        ends = f"{usd_text(low, signed=True)} to {usd_text(high, signed=True)}"
+        found.append(f"But it hangs on facts that were not logged: whatever they were, it saves {ends}.")
+    return found + [caveat["message"] for caveat in result.get("caveats", []) if caveat["code"] in _GRAVE]
+
+
+#: Caveats that stand beside the answer: the costs themselves may be wrong.
+_GRAVE = ("paid_differs_from_price", "current_differs_from_paid")
 
 
 def _headline(result: dict[str, Any]) -> str:

@@ -36,6 +36,7 @@ from plans.replay.stored import NotStored, dump, load
 from plans.replay.sums.partial import Partial
 from plans.replay.survey import Survey, resumable, survey
 from plans.runs.change import would_be_live
+from plans.runs.failures import code_of, failure_text, in_one_line
 from plans.runs.models import Phase, PlanRun, State
 from plans.runs.states import InvalidState, move
 from routes import engine
@@ -139,8 +140,8 @@ def _run(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> None
         raise
     except Exception as error:
         # Whatever else is wrong is wrong with this plan, and must not keep the others waiting.
-        why = _failure(error)
-        log.error("plan %s failed: %s", plan.pk, why, exc_info=not _code(error))
+        why = failure_text(error)
+        log.error("plan %s failed: %s", plan.pk, why, exc_info=not code_of(error))
         _finish(plan, State.FAILED, "plan.failed", failure=why)
 
 
@@ -161,26 +162,6 @@ def _wait(plan: PlanRun, stop: threading.Event) -> None:
             if time.monotonic() >= until:
                 raise
             pause *= 2
-
-
-def in_one_line(error: Exception) -> str:
-    """What a database says takes several lines, and sometimes it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _failure(error: Exception) -> str:
-    """What the plan's page says: code and sentence of what is known, the name of the class of what nobody foresaw."""
-    if isinstance(error, MemoryError):
-        return "out_of_memory: The worker lacks the memory for this plan. Give it more, or replay a shorter window."
-    text = f"{_code(error) or type(error).__name__}: {error}"
-    # Without what a database does not take: an error may quote whatever it met.
-    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")[:2000]
-
-
-def _code(error: Exception) -> str:
-    """The stable code of an error of ours; "" for others."""
-    code = getattr(error, "code", None)
-    return code if isinstance(code, str) else ""
 
 
 def _claim() -> PlanRun | None:
@@ -225,7 +206,7 @@ def _replay(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> s
         l2_threshold_sweep=tuple(plan.l2_threshold_sweep),
         l2_priced_threshold=plan.l2_priced_threshold,
     )
-    result = _asked(plan, question, stop)
+    result = _asked(plan, question, is_lost, stop)
     if is_lost.is_set():
         raise LostLease
     result["proposed_routes"] = live
@@ -238,7 +219,7 @@ def _replay(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> s
     return canonical_bytes(result).decode()
 
 
-def _asked(plan: PlanRun, question: Question, stop: threading.Event) -> dict[str, Any]:
+def _asked(plan: PlanRun, question: Question, is_lost: threading.Event, stop: threading.Event) -> dict[str, Any]:
     """The answer of the replay. Raises `LogChanged` where the log does not hold still, and `UnreadableLog`."""
     for attempt in range(1, ATTEMPTS + 1):
         # Opened anew, so that a dataset's files are those that there are.
@@ -249,7 +230,7 @@ def _asked(plan: PlanRun, question: Question, stop: threading.Event) -> dict[str
             key = question.key(f"{source.state} {rows}")
             begun = _begun(plan, key) if attempt == 1 else (None, None)
             source = kept(source, question.columns)
-            found, sums = _passes(question, source, _Progress(plan, key, rows, stop), *begun)
+            found, sums = _passes(question, source, _Progress(plan, key, rows, is_lost, stop), *begun)
             check(found, sums, source)
         except (LogChanged, UnreadableLog) as error:
             if attempt == ATTEMPTS or not (isinstance(error, LogChanged) or source.has_changed()):
@@ -275,6 +256,7 @@ def _passes(
                 # What nobody could go on from is not worth keeping, and no progress.
                 lambda: dump(so_far, None) if resumable(question, source, so_far) is so_far else None,
             ),
+            alive=progress.alive,
         )
     else:
         found = begun
@@ -303,9 +285,11 @@ def _begun(plan: PlanRun, key: bytes) -> tuple[Survey | None, Partial | None]:
 class _Progress:
     """Writes how far the worker is, and what it found, into the plan's row."""
 
-    def __init__(self, plan: PlanRun, key: bytes, rows_total: int, stop: threading.Event) -> None:
+    def __init__(
+        self, plan: PlanRun, key: bytes, rows_total: int, is_lost: threading.Event, stop: threading.Event
+    ) -> None:
         self._plan = plan
-        self._stop = stop
+        self._is_lost, self._stop = is_lost, stop
         self._key = key
         self._rows_total = rows_total
         self._phase = Phase.SURVEY
@@ -316,6 +300,13 @@ class _Progress:
     def begin(self, phase: Phase, rows_done: int) -> None:
         self._phase, self._before, self._began = phase, rows_done, time.monotonic()
         _report(self._plan, phase=phase, rows_done=rows_done, rows_total=self._rows_total, rows_per_second=0)
+
+    def alive(self) -> None:
+        """Within a block that may take long: to be stopped is not to wait for its end."""
+        if self._is_lost.is_set():
+            raise LostLease
+        if self._stop.is_set():
+            raise Stopped
 
     def reached(self, rows_done: int, found: Callable[[], bytes | None]) -> None:
         now = time.monotonic()

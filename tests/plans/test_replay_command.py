@@ -54,7 +54,7 @@ def test_it_says_what_the_routes_would_save_and_names_refused_records(log: Path,
     assert said.out.startswith("Saves $0.00033 (6.0%) on 2 requests.")
     assert "short requests to a small model" in said.out
     assert 'line 4: input_tokens: "x" is not a whole number' in said.err
-    assert "Refused and left out: 1." in said.err
+    assert "Refused and left out: 1 of 3 lines." in said.out
 
 
 def test_the_whole_result_is_json_and_the_same_each_time(log: Path, capsys: Any) -> None:

@@ -80,6 +80,8 @@ class Command(BaseCommand):
         except (PlansError, RoutesError) as error:
             raise CommandError(str(error)) from error
         if options["json"]:
+            if self._refused:
+                self.stderr.write(self._refused)
             self.stdout.write(canonical_bytes(result).decode())
         else:
             self._say(answer_of(result), result)
@@ -143,6 +145,7 @@ class Command(BaseCommand):
     def _rows(self, reader: Reader) -> Iterator[Row]:
         line = ProgressLine(self.stderr, reader)
         refused = 0
+        self._refused = ""
         for number, item in enumerate(reader.items(), 1):
             if isinstance(item, Refusal):
                 refused += 1
@@ -155,11 +158,13 @@ class Command(BaseCommand):
                 line.show(number, "read")
         line.clear()
         if refused:
-            self.stderr.write(f"Refused and left out: {refused:,}.")
+            self._refused = f"Refused and left out: {refused:,} of {number:,} {reader.numbered}s."
 
     def _say(self, said: Answer, result: dict[str, Any]) -> None:
         write = self.stdout.write
         write(f"{said.headline}.\n{said.detail}\n")
+        if self._refused:
+            write(f"{self._refused}\n")
         write(f"{'Route':40} {'Requests':>10} {'Today':>12} {'Proposed':>12} {'Saved':>12}  95% interval")
         for row in route_rows(result):
             figures = " ".join(f"{row[name]:>12}" for name in ("current", "projected", "saved"))

@@ -9,7 +9,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, close_old_connections
 
 from plans.replay.memory import keep_freed_memory
-from plans.runs.worker import in_one_line, run_next
+from plans.runs.failures import in_one_line
+from plans.runs.worker import run_next
 
 
 class Command(BaseCommand):

@@ -9,7 +9,7 @@ numbers say how near, where all that they may be off rounds to one 32-bit number
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, batched
 from math import fsum, inf, sqrt
 from typing import Any, Final, NamedTuple
@@ -70,8 +70,8 @@ class _Page(NamedTuple):
         return _Page(*columns)
 
     def joined(self, other: "_Page") -> "_Page":
-        columns: list[Any] = [np.concatenate(columns) for columns in zip(self[:], other[:], strict=True)]
-        return _Page(*columns)
+        columns: Iterable[Any] = zip(self, other, strict=True)
+        return _Page(*map(np.concatenate, columns))
 
     def embedding(self, row: int) -> Vector:
         """Exact, but for a power of two."""

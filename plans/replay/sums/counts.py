@@ -39,6 +39,9 @@ class Counts:
     as_asked: int = 0
     unknown_prices: Counter[str] = field(default_factory=Counter)
     over_ceiling: Counter[str] = field(default_factory=Counter)
+    #: By model that served, of a sample: what was paid, and what it costs by its price.
+    billed: Counter[str] = field(default_factory=Counter)
+    listed: Counter[str] = field(default_factory=Counter)
     #: Copies to shadow models, by model.
     copied: Counter[str] = field(default_factory=Counter)
     no_baseline: int = 0
@@ -49,6 +52,8 @@ class Counts:
     cached_rerouted: int = 0
     #: Hits of the projected caches under the proposed routes.
     cache_hits: int = 0
+    #: Rows without a digest, where an exact cache is projected.
+    no_digest: int = 0
     #: Rows of unknown latency; and, by model, those whose target has no latencies in the window.
     no_latency: int = 0
     no_history: Counter[str] = field(default_factory=Counter)

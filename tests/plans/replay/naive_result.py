@@ -9,9 +9,10 @@ from itertools import cycle, pairwise
 from typing import Any
 
 from plans.replay import LogRow, Question
+from routes.engine.prices import Price
 from tests.plans.replay import naive
 from tests.plans.replay.naive_coverage import coverage
-from tests.plans.replay.naive_rows import Bin, Row, enabled, replayed, usd
+from tests.plans.replay.naive_rows import Bin, Row, enabled, price_of, priced, replayed, usd
 
 MAX_UNITS, LATENCY_UNITS = 16_384, 1_024
 Json = dict[str, Any]
@@ -77,7 +78,18 @@ def answer(logged: Sequence[LogRow], asked: Question) -> Json:
         "interval_method": asked.interval_method,
         "interval_units": {"kind": kind, "count": len(units)},
         "per_route_breakdown": list(by_route(rows, sure, asked)),
-        "caveats": list(caveats(rows, left_out, kind, units, sure, time_without_rows(rows, asked))),
+        "caveats": list(
+            caveats(
+                rows,
+                left_out,
+                kind,
+                units,
+                sure,
+                time_without_rows(rows, asked),
+                asked.prices.prices,
+                asked.l1_ttl_seconds is not None,
+            )
+        ),
         "excluded": left_out,
         "coverage": coverage(rows, asked),
         "provenance": {
@@ -315,6 +327,8 @@ def caveats(
     units: list[list[Row]],
     sure: Sureness,
     ends: list[Json],
+    prices: Sequence[Price],
+    has_l1: bool,
 ) -> Iterator[Json]:
     """Those that apply, in their order."""
     logs = [row.log for row in rows]
@@ -343,6 +357,8 @@ def caveats(
             row.then.decision.shadow_model for row in rows if row.then.decision.shadow_model is not None
         ),
     }
+    odd = odd_bills(rows, prices)
+    names = dict(list(names.items())[:3]) | {"paid_differs_from_price": odd} | dict(list(names.items())[3:])
     for code, models in names.items():
         if models:
             yield {"code": code, "values": {"models": models}}
@@ -358,6 +374,7 @@ def caveats(
         ("no_baseline", sum(row.baseline_cost_nano is None for row in logs)),
         ("unpriced", left_out["unpriced"]),
         ("served_from_cache", sum(row.log.cached and row.is_rerouted for row in rows)),
+        ("alike_by_size", sum(not log.request_digest for log in logs) if has_l1 else 0),
         ("latency_of_hits", sum(row.then.hit for row in rows)),
         ("no_latency", sum(row.latency_ms is None for row in logs)),
     ):
@@ -391,6 +408,27 @@ def caveats_of_units(
     yield from ends
     if sure.has_savings and None in sure.savings():
         yield {"code": "open_interval", "values": {}}
+
+
+def odd_bills(rows: list[Row], prices: Sequence[Price]) -> Json:
+    """By model, where a sample was paid twice its price, or half."""
+    paid: Counter[str] = Counter()
+    listed: Counter[str] = Counter()
+    for row in rows:
+        log = row.log
+        price = price_of(prices, log.provider, log.model, log.ts)
+        if price is None or log.cost_nano is None or log.cached or log.input_tokens == log.output_tokens == 0:
+            continue
+        cost = priced(price, log)
+        if max(cost, log.cost_nano) < 2**33 and (row.ordinal < 4096 or row.ordinal % 64 == 0):
+            paid[log.model] += log.cost_nano
+            listed[log.model] += cost
+    factors = {model: Fraction(paid[model], cost) for model, cost in listed.items() if cost}
+    return {
+        model: {"factor": float(f"{float(factor):.6g}")}
+        for model, factor in factors.items()
+        if factor > 2 or factor < Fraction(1, 2)
+    }
 
 
 def counts(names: Iterable[str]) -> dict[str, int]:

@@ -1,19 +1,24 @@
 """What projected caches answer, and what that is worth. `test_cases` has the shared cases."""
 
+import tracemalloc
+from collections.abc import Sequence
 from datetime import timedelta
+from itertools import pairwise
 from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 
-from plans.replay import LogRow
+from plans.replay import LogRow, Question
+from plans.replay.caches import Caches, l2
 from plans.replay.caches.l1 import L1, keys_of
 from plans.replay.caches.l2 import L2, cosine, diverged
 from plans.replay.columns import block_of
 from plans.replay.figures import usd
+from plans.replay.question import L2_THRESHOLDS
 from tests.plans.replay import naive_caches
-from tests.plans.replay.worlds import NOTHING, START, routes, row, run, to
+from tests.plans.replay.worlds import NOTHING, PRICES, START, routes, row, run, to
 
 NO_CACHE = {"then": {"disable_cache": True}}
 
@@ -133,6 +138,22 @@ def near(n: int, vector: list[float] | None, seconds: float = 0, **changes: Any)
     return alike(n, seconds, **{"embedding": raw, "finish_reason": "stop", "request_digest": "", **changes})
 
 
+def agrees(rows: list[LogRow], ttl: float, thresholds: Sequence[float], block_rows: int = 1_000) -> L2:
+    """A cache that was fed with these rows and answered as the naive one does."""
+    cache = L2(ttl, thresholds)
+    answered: list[int] = []
+    for start in range(0, len(rows), block_rows):
+        block = block_of(rows[start : start + block_rows], start)
+        answered += [start + place for place in cache.add(block, range(block.rows), 0)]
+    found = [list(naive_caches.semantic_hits(rows, ttl, threshold)) for threshold in thresholds]
+    assert answered == [place for place, _ in found[0]]
+    assert cache.hits == [len(one) for one in found]
+    assert cache.poisoned == [sum(poisoned for _, poisoned in one) for one in found]
+    assert cache.candidates == len({place for one in found for place, poisoned in one if poisoned})
+    assert cache.total == sum(row.embedding is not None and naive_caches.is_embedding(row.embedding) for row in rows)
+    return cache
+
+
 def test_many_near_requests_are_compared_as_few_are() -> None:
     chance = Random(2)
     rows = [
@@ -140,25 +161,122 @@ def test_many_near_requests_are_compared_as_few_are() -> None:
              output_tokens=chance.choice([10, 40, 100]), model=chance.choice(["big", "small"]))
         for n in range(200)
     ]  # fmt: skip
-    for ttl, thresholds in ((100, (0.5, 0.9, 0.99)), (10**6, (0.999,))):
-        cache = L2(ttl, thresholds)
-        answered = cache.add(block_of(rows), range(200), 0)
-        found = [list(naive_caches.semantic_hits(rows, ttl, threshold)) for threshold in thresholds]
-        assert answered == [place for place, _ in found[0]]
-        assert cache.hits == [len(one) for one in found]
-        assert cache.poisoned == [sum(poisoned for _, poisoned in one) for one in found]
-        assert cache.candidates == len({place for one in found for place, poisoned in one if poisoned})
+    for ttl, thresholds in ((100, (0.5, 0.9, 0.99)), (10**6, (0.99,))):
+        assert agrees(rows, ttl, thresholds).hits[0]
 
 
-def test_entries_that_expired_make_room() -> None:
+@pytest.mark.parametrize(("batch", "page"), [(1, 1), (3, 2), (16, 16), (256, 1_024)])
+def test_vectors_that_are_hard_to_tell_apart_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, batch: int, page: int
+) -> None:
+    """Equal ones, longer and shorter ones, opposite ones, zeros, some at a threshold and one digit beside it, however
+    many are compared at once, before and after some expired."""
+    monkeypatch.setattr(l2, "_BATCH", batch)
+    monkeypatch.setattr(l2, "_PAGE", page)
+    hits = 0
+    for world in range(60):
+        chance = Random(f"{batch} {world}")
+        thresholds = chance.sample([-1, -0.5, 0, 0.5, 0.6, 0.8, 0.96, 0.9999999, 1], 3)
+        at = [[threshold, (1 - threshold * threshold) ** 0.5, 0.0] for threshold in thresholds]
+        directions = [*at, *([chance.choice([-1, 0, 0, 1, 2, 3, 4]) for _ in range(3)] for _ in range(5))]
+        rows, seconds = [], 0.0
+        for n in range(50):
+            seconds += chance.choice([0, 0, 0.5, 1, 3])
+            factor = chance.choice([1, 1, 1, -1, 3, 1e30, 1e-30, 1e-44])
+            vector = [x * factor * chance.choice([1, 1, 1, 1 + 2**-23]) for x in chance.choice(directions)]
+            changes = {"model": chance.choice("aab"), "finish_reason": chance.choice([None, "stop", "length"])}
+            rows.append(near(n, chance.choice([vector, vector, vector, vector[:2]]), seconds, **changes))
+        hits += sum(agrees(rows, chance.choice([2, 10, 1_000]), thresholds, chance.choice([7, 1_000])).hits)
+    assert hits > 1_000
+
+
+@pytest.mark.parametrize("one", [3e38, 1e30, 1e-30, 3e-45])
+@pytest.mark.parametrize("other", [3e38, 1, 3e-45])
+def test_vectors_may_be_as_long_and_as_short_as_their_numbers_allow(one: float, other: float) -> None:
+    rows = [near(0, [one] * 4), near(1, [other, other, other, 0]), near(2, [other] * 4)]
+    assert agrees(rows, 60, [0.85, 0.9]).hits == [2, 1]
+
+
+def test_digits_too_small_to_scale_decide_too() -> None:
+    """A similarity of less than 0 by the smallest number that there is."""
+    assert agrees([near(0, [-0.3 * 2**-49, 2**99]), near(1, [1, 0])], 60, [0]).hits == [0]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_an_embedding_with_a_number_that_is_not_finite_is_none(number: float) -> None:
+    rows = [near(0, [number, 0]), near(1, [1, 0]), near(2, [1, number]), near(3, [1, 0]), near(4, [number, 0])]
+    assert agrees(rows, 60, [0.9]).total == 2
+    asked: dict[str, Any] = {"l1_ttl_seconds": None, "l2_ttl_seconds": 60}
+    assert [one["hits"] for one in run(rows, NOTHING, **asked)["aggregates"]["l2_projections"]] == [1] * 4
+    assert run(rows[:1], NOTHING, **asked)["aggregates"]["l2_projections"] == []
+
+
+def test_an_embedding_of_bytes_that_are_no_whole_number_of_numbers_is_none() -> None:
+    rows = [near(0, [1, 0]), near(1, None, embedding=bytes(7)), near(2, None, embedding=bytes(9)), near(3, [1, 0])]
+    assert agrees(rows, 60, [0.9]).hits == [1]
+
+
+def random_rows(count: int, length: int, times: int = 1) -> list[LogRow]:
+    vectors = np.random.Generator(np.random.PCG64(4)).normal(size=(count, length))
+    return [near(n, vector, n / 100) for n, vector in enumerate(vectors.tolist() * times)]
+
+
+def test_what_products_tell_apart_is_not_compared_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exactly(*_: object) -> None:
+        raise AssertionError("slow")
+
+    monkeypatch.setattr(l2, "cosine", exactly)
+    cache = L2(60, L2_THRESHOLDS)
+    assert cache.add(block_of(random_rows(600, 64, times=2)), range(1_200), 0) == list(range(600, 1_200))
+
+
+def test_a_request_that_fills_the_caches_of_several_thresholds_is_kept_once_and_one_that_fills_none_not_at_all() -> (
+    None
+):
+    rows = random_rows(1_000, 256, times=2)
+    blocks = [block_of(rows[start : start + 50], start) for start in range(0, 2_000, 50)]
+    cache = L2(60, L2_THRESHOLDS)
+    tracemalloc.start()
+    try:
+        hits = sum(len(cache.add(block, range(50), 0)) for block in blocks)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    (entries,) = cache._caches.values()
+    assert (hits, len(entries.pages)) == (1_000, 1)
+    assert 4 * 256 <= kept / 1_000 < 1.1 * 4 * 256
+
+
+def test_a_long_pass_tells_that_it_goes_on_and_ends_where_it_is_told_to() -> None:
+    rows = [near(n, [1, n], n, model=f"m{n % 3}") for n in range(2_000)]
+    heard: list[int] = []
+
+    def alive() -> None:
+        heard.append(cache.total)
+        if len(heard) == 5:
+            raise InterruptedError
+
+    asked = Question(current=NOTHING, proposed=NOTHING, prices=PRICES, l2_ttl_seconds=60)
+    caches = Caches(asked)
+    (cache,) = caches._l2
+    with pytest.raises(InterruptedError):
+        caches.add(block_of(rows), alive=alive)
+    assert len(heard) == 5
+    assert all(0 <= later - earlier <= 512 for earlier, later in pairwise([0, *heard]))
+    assert cache.total < 2_000
+
+
+def test_entries_that_expired_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Far more entries than live at once; the nearest is still found, at the place where it is now."""
+    monkeypatch.setattr(l2, "_BATCH", 16)
+    monkeypatch.setattr(l2, "_PAGE", 64)
     rows = [near(n, [1, n if n % 2 else 0.5], n) for n in range(2_600)]
     cache = L2(10, [0.9999999])
     answered = cache.add(block_of(rows), range(len(rows)), 0)
     assert answered == [place for place, _ in naive_caches.semantic_hits(rows, 10, 0.9999999)]
     (entries,) = cache._caches.values()
     assert len(answered) > 1_000
-    assert len(entries.filled) < 1_000
+    assert sum(len(page.ts) for page in entries.pages) < 100
 
 
 def test_the_nearest_entry_answers_and_of_equal_ones_the_earliest() -> None:

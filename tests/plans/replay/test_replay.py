@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plans.replay import MemorySource, Question
+from plans.replay import LogRow, MemorySource, Question
 from plans.replay import replay as replay_of
 from plans.replay.columns import Block, Cursor, LogChanged
 from plans.replay.figures import usd
@@ -208,9 +208,32 @@ def test_what_the_answer_leans_on_is_said() -> None:
 
 
 def test_nothing_is_said_where_nothing_is_to_be_said() -> None:
-    rows = [row(n, cluster_key=f"u{n}", input_tokens=1000) for n in range(60)]
-    slow = [row(n, cluster_key=f"u{n}", model="small", requested_model="small") for n in range(60, 120)]
-    assert caveats(run(rows + slow, routes(to("small")))) == {}
+    assert caveats(run(as_billed(), routes(to("small")))) == {}
+
+
+def as_billed(factor: float = 1) -> list[LogRow]:
+    """120 requests of two models that cost so many times their price."""
+    rows = []
+    for n in range(120):
+        model = "big" if n < 60 else "small"
+        price = PRICES.price("openai", model, START)
+        assert price is not None
+        cost = round(factor * price.cost_nano(1000, 50))
+        asked = {"model": model, "requested_model": model, "input_tokens": 1000, "cost_nano": cost}
+        rows.append(row(n, cluster_key=f"u{n}", **asked))
+    return rows
+
+
+@pytest.mark.parametrize(("factor", "said"), [(2, None), (0.5, None), (100, "(100 times)"), (0, "(0 times)")])
+def test_that_the_bill_is_far_from_the_price_of_what_served_is_said(factor: float, said: str | None) -> None:
+    """As of costs in cents: the plan would be compared with the price, and save what was never paid."""
+    result = run(as_billed(factor), routes(to("small")))
+    texts = [one["message"] for one in result["caveats"] if one["code"] == "paid_differs_from_price"]
+    assert [said is not None and f"big {said}, small {said}" in text for text in texts] == ([True] if said else [])
+    cached = [replace(one, cached=True) for one in as_billed(100)]
+    silent = [replace(one, input_tokens=0, output_tokens=0) for one in as_billed(100)]
+    for rows in (cached, silent):
+        assert "paid_differs_from_price" not in caveats(run(rows, NOTHING))
 
 
 def test_without_a_baseline_what_was_paid_stands_in() -> None:

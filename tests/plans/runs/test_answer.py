@@ -104,6 +104,47 @@ def test_the_answer_says_what_is_known_and_how_surely(given: dict[str, Any], hea
     assert detail in said.detail
 
 
+@pytest.mark.parametrize(
+    ("left_out", "detail"),
+    [
+        ({}, "Choose a window that has traffic."),
+        ({"unpriced": 2_000, "failed": 1}, "Nobody logged what 2,000 requests cost."),
+        ({"unpriced": 0, "failed": 3}, "Of the 3 logged, all failed"),
+    ],
+)
+def test_why_nothing_could_be_replayed_is_said(left_out: dict[str, int], detail: str) -> None:
+    assert answer_of({**result(rows=0), "excluded": left_out}).detail.startswith(detail)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "low", "high", "rows", "is_said"),
+    [
+        ("saves", 0, 21, 5, True),
+        ("saves", 1, 21, 5, False),
+        ("saves", 0, 21, 0, False),
+        ("costs", -9, 0, 5, True),
+        ("costs", -9, -1, 5, False),
+        ("undecided", -9, 1, 5, False),
+    ],
+)
+def test_a_verdict_that_hangs_on_unknown_facts_says_so(
+    verdict: str, low: float, high: float, rows: int, is_said: bool
+) -> None:
+    coverage = {"rows_open": rows, "savings_usd_low": low, "savings_usd_high": high}
+    said = answer_of({**result(verdict=verdict), "coverage": coverage}).detail
+    assert ("hangs on facts that were not logged" in said) == is_said
+
+
+def test_that_the_costs_themselves_may_be_wrong_stands_beside_the_answer() -> None:
+    caveats = [
+        {"code": "no_latency", "message": "Not so grave."},
+        {"code": "paid_differs_from_price", "message": "What was paid is far from the price."},
+    ]
+    said = answer_of({**result(), "caveats": caveats}).detail
+    assert said.endswith("What was paid is far from the price.")
+    assert "Not so grave" not in said
+
+
 def test_what_costs_something_instead_of_nothing_is_a_loss_whatever_the_interval() -> None:
     assert answer_of(result(saved=-3, current=0, usd=None, pct=None, verdict="undecided")).verdict == "costs"
     assert answer_of(result(saved=-3, usd=None, pct=None, verdict="undecided")).verdict == "undecided"
