@@ -6,9 +6,14 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import TransactionTestCase
+from hypothesis import settings
 
 from audit.database import drop_triggers
 from tests.databases import SHARE
+
+# No test is timed: a busy machine is no fault.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _teardown: Callable[..., None] = TransactionTestCase._fixture_teardown
 

@@ -18,7 +18,7 @@ from plans.replay import LogRow, Question
 from routes.engine import UNKNOWN, Action, Conditions, Engine, RequestContext, Route, RouteDecision
 from routes.engine.ids import uuid7
 from routes.engine.prices import Price
-from tests.plans.replay.naive_caches import exact_hits, semantic_hits
+from tests.plans.replay.naive_caches import exact_hits, is_embedding, semantic_hits
 
 WORD = 2**64
 NANO = 10**9
@@ -391,7 +391,7 @@ def project_caches(rows: list[Row], asked: Question) -> Semantic:
             if asked.l2_priced_threshold is not None:
                 hits += found[sweep.index(asked.l2_priced_threshold)]
             reported = Semantic(
-                sum(log.embedding is not None for log in logs),
+                sum(is_embedding(log.embedding) for log in logs),
                 [len(places) for places in found],
                 [sum(places.values()) for places in found],
                 len({place for places in found for place, is_poisoned in places.items() if is_poisoned}),

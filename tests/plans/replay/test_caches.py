@@ -228,6 +228,8 @@ def test_what_products_tell_apart_is_not_compared_exactly(monkeypatch: pytest.Mo
     monkeypatch.setattr(l2, "cosine", exactly)
     cache = L2(60, L2_THRESHOLDS)
     assert cache.add(block_of(random_rows(600, 64, times=2)), range(1_200), 0) == list(range(600, 1_200))
+    of_no_direction = [near(n, [0] * 64, n) for n in range(3)]
+    assert L2(60, [0]).add(block_of(of_no_direction), range(3), 0) == [1, 2]
 
 
 def test_a_request_that_fills_the_caches_of_several_thresholds_is_kept_once_and_one_that_fills_none_not_at_all() -> (

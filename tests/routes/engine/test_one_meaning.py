@@ -18,7 +18,7 @@ from tests.routes.engine.build import route, route_id
 from tests.routes.engine.shared import routing_cases
 from tests.routes.engine.worlds import KINDS, SHAPES
 
-PARTS, PAIRS = 5, 6_000
+PARTS, PAIRS = 5, 10_000
 
 
 @cache
