@@ -44,6 +44,7 @@ VECTORS = [
     (1, 0, 0),
     (0.6, 0.8, 0),
     (1e-30, 1e30),
+    (float("nan"), 1),
 ]
 ID = "r{:05d}{}"
 #: How many clusters there are: none of more than a row, few (so that days may be the units), all subsets, drawn ones.

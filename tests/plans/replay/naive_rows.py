@@ -391,7 +391,7 @@ def project_caches(rows: list[Row], asked: Question) -> Semantic:
             if asked.l2_priced_threshold is not None:
                 hits += found[sweep.index(asked.l2_priced_threshold)]
             reported = Semantic(
-                sum(is_embedding(log.embedding) for log in logs),
+                sum(log.embedding is not None and is_embedding(log.embedding) for log in logs),
                 [len(places) for places in found],
                 [sum(places.values()) for places in found],
                 len({place for places in found for place, is_poisoned in places.items() if is_poisoned}),
