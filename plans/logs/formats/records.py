@@ -102,6 +102,10 @@ def _too_long(line: int) -> Refusal:
     return Refusal(line, f"is longer than {MAX_RECORD // 1024 // 1024} MiB")
 
 
+#: What programs write in a CSV where a number is missing, and then in columns of texts, too.
+_NONE = ("nan", "NaN")
+
+
 class CsvRecords:
     """A CSV file: UTF-8, a header, quotes doubled inside quotes; cells are separated by commas, or by the semicolons or
     tabs that the header has more of. `problem` is why the header cannot be one.
@@ -143,7 +147,7 @@ class CsvRecords:
                 continue
             line, given = found
             if len(given) == len(self.header):
-                yield Record(line, self.header, given)
+                yield Record(line, self.header, ["" if cell in _NONE else cell for cell in given])
             else:
                 yield Refusal(line, f"has {len(given)} cells, the header {len(self.header)}{self._span(line)}")
 

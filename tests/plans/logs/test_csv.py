@@ -116,3 +116,12 @@ def test_a_line_or_a_record_that_never_ends_is_refused_without_being_kept() -> N
     )
     assert own(long) == [Refusal(1, "is longer than 1 MiB")]
     assert own(b"a," * 500 + b"b\n") == [Refusal(1, "the header has 501 columns; 300 are possible")]
+
+
+def test_what_programs_write_for_a_missing_value_is_an_empty_cell_also_in_texts() -> None:
+    """As `nan` for whoever made the request: a thousand people would be one."""
+    header = "request_id,ts,model,input_tokens,output_tokens,requested_model,cluster_key,cost_usd,latency_ms\n"
+    (row,) = own(f"{header}r1,2026-05-01T12:00:00Z,m,1,2,nan,NaN,nan,NaN\n".encode())
+    assert isinstance(row, Row)
+    assert row.values["requested_model"] == "m"
+    assert not {"cluster_key", "cost_usd", "latency_ms"} & row.values.keys()
