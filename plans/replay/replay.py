@@ -21,9 +21,10 @@ def replay(source: Source, question: Question, *, parts: int = 1, executor: Exec
     """What the rows would have cost, and how long they would have taken, under the proposed routes against today's.
 
     A decision that names the model, and no other provider than that, which served a row keeps its paid cost, on both
-    sides; only what changed is priced, at the price in force at the row's time. A refused request costs nothing, and is
-    counted. Conservative: without a price, or above a route's ceiling, on either side, the paid cost stands on both, and
-    is counted. Copies to a shadow model are counted, not priced.
+    sides; so does one that leaves the name asked for as it is, where no route decided who served: the name may be an
+    alias. Only what changed is priced, at the price in force at the row's time. A refused request costs nothing, and is
+    counted. Conservative: without a price, without tokens, or above a route's ceiling, on either side, the paid cost
+    stands on both, and is counted. Copies to a shadow model are counted, not priced.
 
     `parts`: into how many the log is cut for the executor. Raises `LogChanged` where rows came or went meanwhile.
     """

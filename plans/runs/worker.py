@@ -199,7 +199,7 @@ def _replay(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> s
         prices=price_table(plan.org),
         seed=plan.seed,
         iterations=plan.iterations,
-        interval_method=plan.interval_method,  # type: ignore[arg-type]
+        interval_method=plan.interval_method,
         window=window,
         l1_ttl_seconds=plan.l1_ttl_seconds,
         l2_ttl_seconds=plan.l2_ttl_seconds,

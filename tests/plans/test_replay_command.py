@@ -156,7 +156,7 @@ def test_on_a_terminal_the_reading_shows_how_far_it_is(tmp_path: Path) -> None:
     head, row = CSV.splitlines()[:2]
     file.write_text("\n".join([head, *(row.replace("a,", f"a{n},") for n in range(3_000))]))
     terminal = StringIO()
-    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    terminal.isatty = lambda: True
     call_command("replay", str(file), routes=EXAMPLE, stdout=StringIO(), stderr=terminal, no_color=True)
     assert "1,000 records read" in terminal.getvalue()
     assert terminal.getvalue().endswith("\r\x1b[K")

@@ -2,8 +2,10 @@
 
 column      numbers, flags, texts; their canonical bytes
 block       consecutive rows, and how one is made of `LogRow` values
+spooled     columns of long texts, which lie in files
 source      what gives blocks: `Source`, rows in memory
-parquet     a dataset of files; `dataset` writes one
+kept        a slow source, of which what fits is kept in memory
+parquet     a dataset of files, by way of `arrow`; `dataset` writes one
 """
 
 from plans.replay.columns.block import BLOCK_ROWS, Block, block_of

@@ -73,7 +73,9 @@ class Block:
 
     def numbers(self, name: str) -> Any:
         """The values of a column of numbers or flags."""
-        return self.column(name).values  # type: ignore[union-attr]
+        column = self.column(name)
+        assert isinstance(column, Numbers)
+        return column.values
 
     def coded(self, name: str) -> Coded:
         column = self.column(name)

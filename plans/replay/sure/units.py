@@ -27,7 +27,8 @@ def key_hash(key: str) -> int:
 
 
 def unit_numbers(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], int]:
-    """The unit of each cluster, and how many units there are.
+    """The unit of each cluster, and how many units there are, where all are known: `sums.units` finds the same as it meets
+    them.
 
     `hashes` has one entry per cluster, in the order of the clusters' names, which decides between equal hashes. Up to
     16,384 clusters are a unit each, in the order of their hashes; of more, those with the same hash modulo 16,384 make

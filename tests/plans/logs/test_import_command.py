@@ -318,7 +318,7 @@ def test_on_a_terminal_a_bar_moves(org: Organization, tmp_path: Path) -> None:
     rows = (f"r{n},2026-05-01T12:00:00Z,m,1,2,,\n" for n in range(3000))
     path.write_text(CSV_HEADER + "".join(rows))
     terminal = StringIO()
-    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    terminal.isatty = lambda: True
     call_command("import_logs", str(path), "--org", "acme", stdout=StringIO(), stderr=terminal, no_color=True)
     shown = terminal.getvalue()
     assert "\r[########                ]  33% 1,000 records checked" in shown

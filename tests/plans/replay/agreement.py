@@ -15,6 +15,7 @@ import numpy as np
 
 from plans.replay import LogRow, MemorySource, replay
 from plans.replay.columns import Block, Cursor, Source, block_of
+from plans.replay.columns.source import BEGINNING
 from plans.replay.deciding.decisions import Decider
 from plans.replay.deciding.matches import Matches
 from plans.replay.sums.units import UnitSums
@@ -45,7 +46,7 @@ class Narrow:
     def has_changed(self) -> bool:
         return self._source.has_changed()
 
-    def blocks(self, columns: frozenset[str], start: Cursor = Cursor()) -> Iterator[Block]:  # noqa: B008
+    def blocks(self, columns: frozenset[str], start: Cursor = BEGINNING) -> Iterator[Block]:
         for block in self._source.blocks(columns, start):
             yield Block(block.first, block.rows, {name: block.column(name) for name in columns})
 

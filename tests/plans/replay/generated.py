@@ -138,7 +138,7 @@ def a_row(chance: Random, n: int, keys: list[str | None], unknown: float, vector
         cluster_key=chance.choice(keys),
         request_digest=chance.choice(["", "", "d1", "d2", "a digest of more than eight bytes"]),
         finish_reason=chance.choice([None, "stop", "stop", "length"]),
-        **{flag: maybe(chance, unknown, chance.random() < 0.5) for flag in FLAGS},  # type: ignore[arg-type]
+        **{flag: maybe(chance, unknown, chance.random() < 0.5) for flag in FLAGS},
         embedding=None if vector is None else struct.pack(f"<{len(vector)}f", *vector),
         prompt=maybe(chance, max(unknown, 0.3), chance.choice(WORDS)),
         fact_sticky_key=chance.choice([None, "user-42", "user-1"]),

@@ -162,7 +162,7 @@ def context(row: LogRow) -> RequestContext:
         prompt=row.prompt,
         estimated_cost_usd=None if estimate is None else Decimal(estimate) / NANO,
         upstream_latency_ms_p95=row.fact_upstream_latency_ms_p95,
-        metadata=dict(row.metadata) if texts else UNKNOWN,  # type: ignore[arg-type]
+        metadata=dict(row.metadata) if texts else UNKNOWN,
         headers=UNKNOWN,
         at=row.ts,
         request_id=row.request_id,

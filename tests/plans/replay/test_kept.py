@@ -8,6 +8,7 @@ import pytest
 from plans.replay import MemorySource, Question, replay
 from plans.replay.columns import Block, Cursor, Source
 from plans.replay.columns.kept import kept
+from plans.replay.columns.source import BEGINNING
 from plans.replay.executors import Part
 from plans.replay.replay import parts_of, project
 from plans.replay.survey import survey
@@ -35,7 +36,7 @@ class Slow:
     def has_changed(self) -> bool:
         return False
 
-    def blocks(self, columns: frozenset[str], start: Cursor = Cursor()) -> Iterator[Block]:  # noqa: B008
+    def blocks(self, columns: frozenset[str], start: Cursor = BEGINNING) -> Iterator[Block]:
         for block in self._source.blocks(columns, start):
             self.read.append((block.first, columns))
             yield Block(block.first, block.rows, {name: block.column(name) for name in columns})

@@ -20,7 +20,7 @@ def price(provider: str = "p", model: str = "m", input: float = 1, output: float
         model=model,
         input_nano_per_million=nano(input),
         output_nano_per_million=nano(output),
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 

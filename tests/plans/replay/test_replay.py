@@ -10,6 +10,7 @@ import pytest
 from plans.replay import LogRow, MemorySource, Question
 from plans.replay import replay as replay_of
 from plans.replay.columns import Block, Cursor, LogChanged
+from plans.replay.columns.source import BEGINNING
 from plans.replay.figures import usd
 from routes.engine.prices import Price, PriceTable
 from tests.plans.replay.worlds import NOTHING, PRICES, START, caveats, routes, row, run, to
@@ -447,7 +448,7 @@ def test_a_log_that_changes_meanwhile_gives_no_answer(second: list[int]) -> None
     class Changing(MemorySource):
         passes = iter([[*range(8)], second])
 
-        def blocks(self, columns: frozenset[str], start: Cursor = Cursor()) -> Iterator[Block]:  # noqa: B008
+        def blocks(self, columns: frozenset[str], start: Cursor = BEGINNING) -> Iterator[Block]:
             return MemorySource([row(n) for n in next(self.passes)], block_rows=3).blocks(columns, start)
 
     with pytest.raises(LogChanged, match=r"while it was read|while the log was read"):

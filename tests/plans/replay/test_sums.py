@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from plans.replay import LogRow
-from plans.replay.columns import block_of
+from plans.replay.columns import Block, block_of
+from plans.replay.columns.column import Coded, Vocabulary
 from plans.replay.sums.counts import Counts
 from plans.replay.sums.exact import Exact, total
 from plans.replay.sums.units import CURRENT, HITS, ROUTE_CURRENT, ROUTE_PROJECTED, ROUTE_ROWS, ROWS, SAVED, UnitSums
-from plans.replay.sure import key_hash, splitmix64
+from plans.replay.sure import MAX_UNITS, key_hash, splitmix64, unit_numbers
 from tests.plans.replay.worlds import row
 
 LIMIT, LATENCY_LIMIT, ROUTES = 12, 4, 3
@@ -145,3 +146,31 @@ def test_every_count_is_added() -> None:
     for number, each in enumerate(fields(Counts), 1):
         found = getattr(one, each.name)
         assert (found["x"] if isinstance(found, Counter) else found) == 2 * number
+
+
+@pytest.mark.parametrize("clusters", [5, 1_000, MAX_UNITS, MAX_UNITS + 1, 20_000])
+@pytest.mark.parametrize("are_named", [True, False])
+def test_rows_come_into_the_units_of_which_the_coverage_of_intervals_is_measured(
+    clusters: int, are_named: bool
+) -> None:
+    """The campaign numbers units at once, the replay as it meets them, in several blocks: one rule, one order."""
+    names = [f"key {number:06}" for number in range(clusters)]
+    cluster = np.random.default_rng(1).integers(0, clusters, 2 * clusters) if are_named else np.arange(clusters)
+    hashes = np.array([key_hash(name) for name in names], np.uint64) if are_named else splitmix64(cluster.astype("u8"))
+    met = np.unique(cluster)
+    numbers, count = unit_numbers(hashes[met])
+    unit_of = np.zeros(clusters, np.int64)
+    unit_of[met] = numbers
+    sums, vocabulary = UnitSums(1), Vocabulary(names)
+    for start in range(0, len(cluster), 7_000):
+        part = cluster[start : start + 7_000]
+        codes = part if are_named else np.full(len(part), -1)
+        block = Block(start, len(part), {"cluster_key": Coded(codes.astype(np.int32), vocabulary)})
+        costs = start + np.arange(len(part))
+        sums.add(np.zeros(len(part), np.int64), sums.of_clusters(block), costs, 0 * costs)
+    totals = sums.in_order([]).sums
+    assert totals.shape[1] == count
+    assert totals[ROWS].tolist() == np.bincount(unit_of[cluster], minlength=count).tolist()
+    spent = np.zeros(count, np.int64)
+    np.add.at(spent, unit_of[cluster], np.arange(len(cluster)))
+    assert totals[CURRENT].tolist() == spent.tolist()

@@ -78,7 +78,7 @@ def by_brute_force(
         ]
         quantiles.append(naive.quantile(rows, q))
     ends = naive.ends(quantiles, low, high)
-    return tuple(None if end is None else int(end) for end in ends)  # type: ignore[return-value]
+    return tuple(None if end is None else int(end) for end in ends)
 
 
 @settings(max_examples=120, deadline=None)
@@ -192,8 +192,8 @@ def test_the_interval_contains_that_of_the_draws_and_that_of_the_rows(q: tuple[i
         rows = sorted(ms.tolist())
         found = latency_interval(counts, draws, q)
         assert found == Milliseconds(
-            min(bin_low(low_bin), bin_low(bin_of(rows[low_rank - 1]))),  # type: ignore[arg-type,operator]
-            max(bin_high(high_bin), bin_high(bin_of(rows[high_rank - 1]))),  # type: ignore[arg-type,operator]
+            min(bin_low(low_bin), bin_low(bin_of(rows[low_rank - 1]))),
+            max(bin_high(high_bin), bin_high(bin_of(rows[high_rank - 1]))),
         )
 
 
