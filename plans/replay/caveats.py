@@ -9,8 +9,6 @@ from plans.replay.sums.counts import Counts
 
 #: One part in so many is far: 5%.
 _FAR: Final = 20
-#: So many times a price is odd.
-_ODD: Final = 2
 
 
 def caveat(code: str, message: str, **values: Any) -> dict[str, Any]:
@@ -25,7 +23,7 @@ def caveats_of(counts: Counts) -> list[dict[str, Any]]:
 def _of_models(counts: Counts) -> list[dict[str, Any]]:
     found = []
     if counts.unknown_prices:
-        text = f"No price is known for {_listed(counts.unknown_prices)}: {_keep(counts.unpriceable)} what they cost."
+        text = f"No price is known for {_listed(counts.unknown_prices)}: {_keep(counts.no_price)} what they cost."
         found.append(caveat("unknown_price", text, models=_sorted(counts.unknown_prices)))
     if counts.over_ceiling:
         text = (
@@ -36,35 +34,45 @@ def _of_models(counts: Counts) -> list[dict[str, Any]]:
     if counts.no_history:
         text = (
             f"Nothing in the window says how fast {_listed(counts.no_history)} would be:"
-            f" {_keep(counts.no_history.total())} their own latency."
+            f" {_keep(counts.own_latency)} their own latency."
         )
         found.append(caveat("no_latency_history", text, models=_sorted(counts.no_history)))
     if odd := _oddly_billed(counts):
-        factors = ", ".join(f"{model} ({told['factor']:.3g} times)" for model, told in odd.items())
         text = (
-            f"What was paid is far from the price of {factors}: look at the unit of the logged costs, and whether prices"
-            " of your own are missing."
+            f"What was paid is not the price of {', '.join(_billed(model, told) for model, told in odd.items())}: look at"
+            " the unit of the logged costs, and whether prices of your own are missing."
         )
         found.append(caveat("paid_differs_from_price", text, models=odd))
     if counts.retiring:
         found.append(_retiring(counts.retiring))
     if counts.copied:
         text = (
-            f"Copies of {_requests(counts.copied.total())} would go to {_listed(counts.copied)}: what they cost is not"
-            " counted."
+            f"Copies of {_requests(counts.copied.total())} would go to {_listed(counts.copied)}, which get none today: what"
+            " they cost is not counted."
         )
         found.append(caveat("shadow_copies", text, models=_sorted(counts.copied)))
     return found
 
 
 def _oddly_billed(counts: Counts) -> dict[str, dict[str, Any]]:
-    """By model that served, where the bill is more than twice the price, or less than half."""
-    found = {}
-    for model, listed in sorted(counts.listed.items()):
-        factor = Fraction(counts.billed[model], listed) if listed else Fraction(1)
-        if not Fraction(1, _ODD) <= factor <= _ODD:
-            found[model] = {"factor": float(f"{float(factor):.6g}")}
+    """By model that served, where many bills are off: `factor`, what was paid for one dollar by the price (None where that
+    is nothing), and the `share_off` of the requests."""
+    found: dict[str, dict[str, Any]] = {}
+    for model, rows in sorted(counts.compared.items()):
+        if counts.off[model] * _FAR > rows:
+            listed = counts.listed[model]
+            factor = float(f"{float(Fraction(counts.billed[model], listed)):.6g}") if listed else None
+            found[model] = {"factor": factor, "share_off": float(f"{counts.off[model] / rows:.6g}")}
     return found
+
+
+def _billed(model: str, told: dict[str, Any]) -> str:
+    factor = told["factor"]
+    if factor is None:
+        return f"{model} (listed as free)"
+    if abs(factor - 1) * _FAR < 1:
+        return f"{model} ({told['share_off']:.0%} of the bills are off)"
+    return f"{model} ({factor:.3g} times that)"
 
 
 def _retiring(retiring: Counter[str]) -> dict[str, Any]:
@@ -81,7 +89,7 @@ def _retiring(retiring: Counter[str]) -> dict[str, Any]:
 def _of_rows(counts: Counts) -> list[dict[str, Any]]:
     found = []
     if (today := counts.current + counts.current_hits) != counts.paid and abs(today - counts.paid) * _FAR > counts.paid:
-        more = "though nothing was paid for them"
+        more = "something, though nothing was paid for them"
         if counts.paid:
             more = (
                 f"{abs(Fraction(today, counts.paid) - 1):.0%} {'more' if today > counts.paid else 'less'} than was paid"
@@ -92,8 +100,8 @@ def _of_rows(counts: Counts) -> list[dict[str, Any]]:
         found.append(caveat("current_differs_from_paid", text, paid_usd=usd(counts.paid), current_usd=usd(today)))
     if counts.refused_now or counts.refused_then:
         text = (
-            f"The proposed routes refuse {_requests(counts.refused_then)}, today's {counts.refused_now:,}: they cost"
-            " nothing, and nobody gets an answer."
+            f"The proposed routes refuse {_requests(counts.refused_then)}, today's {counts.refused_now:,}: nobody gets an"
+            " answer to them."
         )
         found.append(caveat("refused", text, current=counts.refused_now, proposed=counts.refused_then))
     for code, count, message in (
@@ -103,12 +111,23 @@ def _of_rows(counts: Counts) -> list[dict[str, Any]]:
             counts.as_asked,
             "served by another model than they asked for, and the log names no route: taken for what that name stands for.",
         ),
+        (
+            "who_decided",
+            counts.unclear,
+            "served by another model than they asked for and than today's routes would send them to: whether a route or"
+            " that name did it, nobody logged, so what was paid stands.",
+        ),
         ("no_baseline", counts.no_baseline, "without a cost without routing: what was paid stands in."),
         ("unpriced", counts.excluded["unpriced"], "of unknown cost left out."),
         (
             "served_from_cache",
             counts.cached_rerouted,
-            "that the gateway's cache answered would go elsewhere: priced as if it had not.",
+            "that the gateway's cache answered would go elsewhere without it: taken to be answered by it all the same.",
+        ),
+        (
+            "cache_disabled",
+            counts.cache_disabled,
+            "that the gateway's cache answered would be kept from it: priced as if they had been served.",
         ),
         (
             "alike_by_size",

@@ -58,8 +58,8 @@ class Evidence:
         if not len(rows):
             return
         # What happened does not depend on what may be tried.
-        touched = self._pricing.touched(block, decided.now)[rows]
-        opened = self._open(block.taken(rows), touched, None if hits is None else (hits[0][rows], hits[1][rows]))
+        origins = self._pricing.origins(block, decided.now)[rows]
+        opened = self._open(block.taken(rows), origins, None if hits is None else (hits[0][rows], hits[1][rows]))
         tried = [_Tried(side, opened) for side in self._sides]
         saved = costs.now[rows] - costs.then[rows]
         low, high = saved.copy(), saved.copy()
@@ -75,14 +75,14 @@ class Evidence:
         counts.open_low += total(low)
         counts.open_high += total(high)
 
-    def _open(self, block: Block, touched: Flags, hits: Hits | None) -> "_Open":
+    def _open(self, block: Block, origins: Ints, hits: Hits | None) -> "_Open":
         nobody = [np.full(block.rows, number) for number in self._nobody]
         # Decided alike, rows differ by case in who served them, how, and when.
-        cases = self._pricing.cases_of(block, nobody[0], nobody[1], touched)
+        cases = self._pricing.cases_of(block, nobody[0], nobody[1], origins)
         _, first, which = np.unique(cases, return_index=True, return_inverse=True)
         examples = np.sort(first)  # a block's times rise
         return _Open(
-            block, touched, hits, np.searchsorted(examples, first[which]), block.taken(examples), touched[examples]
+            block, origins, hits, np.searchsorted(examples, first[which]), block.taken(examples), origins[examples]
         )
 
 
@@ -90,13 +90,13 @@ class _Open(NamedTuple):
     """The open rows of a block."""
 
     block: Block
-    touched: Flags
+    origins: Ints
     hits: Hits | None
     #: By row the number of its kind: rows of a kind are of one case wherever they are decided alike.
     kinds: NDArray[np.intp]
     #: One row of each kind.
     examples: Block
-    examples_touched: Flags
+    examples_origins: Ints
 
 
 class _Side:
@@ -110,12 +110,12 @@ class _Side:
         self._numbers: dict[Side, int] = {}
         self._by_case: list[int] = []
 
-    def cases_of(self, block: Block, decisions: Ints, touched: Flags) -> Ints:
+    def cases_of(self, block: Block, decisions: Ints, origins: Ints) -> Ints:
         now, then = (
             decisions if number == self.number else np.full(block.rows, nobody)
             for number, nobody in enumerate(self._nobody)
         )
-        return self.pricing.cases_of(block, now, then, touched)
+        return self.pricing.cases_of(block, now, then, origins)
 
     def alike(self, cases: Ints) -> tuple[int, ...]:
         """Numbers of what this side makes of the cases: where they are the same, rows cost the same."""
@@ -153,7 +153,7 @@ class _Tried:
             if not self._side.outcomes.draws(place):
                 examples = self.opened.examples
                 decisions = np.full(examples.rows, self._side.outcomes.of(examples, 0, place))
-                cases = self._side.cases_of(examples, decisions, self.opened.examples_touched)
+                cases = self._side.cases_of(examples, decisions, self.opened.examples_origins)
                 alike = self._side.alike(cases)
             self._ways[place] = self._alike.setdefault(alike, len(self._found))
             if self._ways[place] == len(self._found):
@@ -169,7 +169,7 @@ class _Tried:
             place, cases = self._found[way]
             if cases is None:
                 drawn = [self._side.outcomes.of(part, row, place) for row in range(part.rows)]
-                of_rows = self._side.cases_of(part, np.array(drawn, np.int64), self.opened.touched[rows])
+                of_rows = self._side.cases_of(part, np.array(drawn, np.int64), self.opened.origins[rows])
             else:
                 of_rows = cases.take(kinds)
             costs = self._side.pricing.costs(part, of_rows)

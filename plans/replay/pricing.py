@@ -4,11 +4,12 @@ Rows of one case (who served what was asked for, what either side decides, the p
 tokens and in what was paid, so everything else is worked out once a case, with the very table that gateways estimate by.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from plans.replay.cases import Codes, Combinations, Names
 from plans.replay.columns.block import Block, microseconds_of, time_of
 from plans.replay.columns.column import Coded
+from plans.replay.values import DECIDED
 from routes.engine import RouteDecision
 from routes.engine.prices import PER, Price, PriceTable
 
@@ -25,6 +27,10 @@ type Nano = NDArray[np.int64]
 PAID, NOTHING, PRICED = range(3)
 #: Whose prices: today's, the proposed, those of whoever served.
 NOW, THEN, LISTED = range(3)
+#: Who decided who served a row: nobody, so that the name asked for stands for it; a route; nobody can tell.
+UNTOUCHED, ROUTED, UNCLEAR = range(3)
+#: What a provider writes behind the name of a model: -2024-07-18, -20240718, -0613.
+_DATED: Final = re.compile(r"[-@:](\d{4}(-?\d\d-?\d\d)?)", re.ASCII)
 
 
 class Served(NamedTuple):
@@ -48,6 +54,8 @@ class Side:
     unpriced: str | None = None
     #: Nobody changes the name that was asked for, under which another model served.
     is_as_asked: bool = False
+    #: The same, though today's routes would send it to a third: whether a route or the name did it, nobody logged.
+    is_unclear: bool = False
 
     @property
     def keeps(self) -> bool:
@@ -62,24 +70,47 @@ class Case:
 
     #: Who served.
     by: Served
+    #: The gateway's own cache answered, so that nobody was paid.
+    is_cached: bool
     now: Side
     then: Side
+    now_decision: RouteDecision
     then_decision: RouteDecision
-    #: Of whoever served, at that time.
+    #: Of whoever served, and of whoever would under the proposed routes, at that time.
     listed: Price | None
+    then_listed: Price | None
 
     @property
     def unpriced(self) -> set[str]:
         return {side.unpriced for side in (self.now, self.then) if side.unpriced is not None}
 
     @property
+    def stands(self) -> bool:
+        """Whether the paid cost does, on both sides, whatever was used."""
+        return bool(self.unpriced) or self.now.is_unclear or self.then.is_unclear
+
+    @property
     def is_rerouted(self) -> bool:
         return self.now.served != self.then.served
 
     @property
+    def is_sent_elsewhere(self) -> bool:
+        """Whether both sides name another model, or provider, whoever answers."""
+        return (self.now_decision.target_model, self.now_decision.provider) != (
+            self.then_decision.target_model,
+            self.then_decision.provider,
+        )
+
+    @property
+    def copied_to(self) -> str | None:
+        """The model that gets a copy under the proposed routes and none today."""
+        model = self.then_decision.shadow_model
+        return None if model == self.now_decision.shadow_model else model
+
+    @property
     def retires(self) -> tuple[str, date] | None:
         """The model that the rows are sent to by the proposed routes, if it will be retired, and from which day on."""
-        price = self.then.price
+        price = self.then_listed
         if price is None or price.retires_on is None or self.then_decision.target_model is None:
             return None
         return price.model, price.retires_on
@@ -119,34 +150,33 @@ class Pricing:
         #: By column. Each has its own, so that there are fewer possible combinations.
         self._names = {name: Names() for name in ("provider", "model", "requested_model")}
         self._served = Combinations()
-        #: Of (model, requested model, today's decision), and whether the decision sends it there.
+        #: Of (model, requested model, today's decision), and what that says of who decided.
         self._sent = Combinations()
-        self._is_sent: list[bool] = []
+        self._origins: list[int] = []
         self._combinations = Combinations()
         starts = {microseconds_of(price.since) for price in prices.prices if price.since is not None}
         self._eras = np.array(sorted(starts), np.int64)
         self._tables = _Tables()
 
-    def touched(self, block: Block, now: Nano) -> NDArray[np.bool_]:
-        """By row whether a route decided who served it: the log says so, or today's decision sends it to the very model
-        that did, which is not the one asked for, so that it will have been so also where the log says nothing."""
-        routed: NDArray[np.bool_] = block.numbers("routed") > 0
-        if not any(decision.target_model for decision in self._now):
-            return routed
+    def origins(self, block: Block, now: Nano) -> Nano:
+        """By row who decided who served it. `ROUTED` where the log says so, unless what decides today leaves the model
+        alone; or where today's decision sends it to the very model that did, which is not the one asked for, so that it
+        will have been so also where the log says nothing. `UNCLEAR` where it sends it to a third."""
         asked = [self._codes_of(block.coded(name), self._names[name]) for name in ("model", "requested_model")]
         numbers = self._sent.of([*asked, Codes(now, _room(len(self._now)))])
-        for model, requested, decision in self._sent.met[len(self._is_sent) :]:
-            served = self._names["model"].met[model]
-            is_sent = self._now[decision].target_model == served != self._names["requested_model"].met[requested]
-            self._is_sent.append(is_sent)
-        routed |= np.array(self._is_sent, bool).take(numbers)
-        return routed
+        for model, requested, decision in self._sent.met[len(self._origins) :]:
+            served, name = self._names["model"].met[model], self._names["requested_model"].met[requested]
+            self._origins.append(_origin(served, name, self._now[decision]))
+        origins = np.array(self._origins, np.int64).take(numbers)
+        leaves_alone = np.array([_leaves_the_model_alone(decision) for decision in self._now])
+        origins[(block.numbers("routed") > 0) & ~leaves_alone.take(now)] = ROUTED
+        return origins
 
-    def cases_of(self, block: Block, now: Nano, then: Nano, touched: NDArray[np.bool_]) -> Nano:
-        """By row the number of its case, under decisions by their numbers. `touched` as they are in truth, see there,
+    def cases_of(self, block: Block, now: Nano, then: Nano, origins: Nano) -> Nano:
+        """By row the number of its case, under decisions by their numbers. `origins` as they are in truth, see there,
         whatever decisions are tried."""
         asked = [self._codes_of(block.coded(name), names) for name, names in self._names.items()]
-        served = self._served.of([*asked, Codes(touched.astype(np.int64), 2)])
+        served = self._served.of([*asked, Codes(2 * origins + (block.numbers("cached") > 0), 6)])
         numbers = self._combinations.of(
             [
                 Codes(served, _room(len(self._served.met))),
@@ -173,28 +203,40 @@ class Pricing:
         return Codes(column.per_row(texts, names.number("")), _room(len(names.met)))
 
     def _case(self, served: int, now: int, then: int, era: int) -> Case:
-        *codes, is_touched = self._served.met[served]
+        *codes, how = self._served.met[served]
+        origin, is_cached = how // 2, how % 2 > 0
         provider, model, requested = (names.met[code] for names, code in zip(self._names.values(), codes, strict=True))
         # A time inside the era: between two starts, prices do not change.
         at = time_of(int(self._eras[era - 1]) if era else int(self._eras[0]) - 1 if len(self._eras) else 0)
         by = Served(provider, model)
+        decisions = self._now[now], self._then[then]
         now_side, then_side = (
-            self._side(by, requested, decision, at, is_touched=bool(is_touched))
-            for decision in (self._now[now], self._then[then])
+            self._side(by, requested, each, at, origin=origin, is_cached=is_cached) for each in decisions
         )
-        listed = self._prices.price(by.provider, by.model, at)
-        return Case(by, now_side, then_side, self._then[then], listed)
+        listed, then_listed = (
+            None if who is None else self._prices.price(who.provider, who.model, at) for who in (by, then_side.served)
+        )
+        return Case(by, is_cached, now_side, then_side, *decisions, listed, then_listed)
 
-    def _side(self, by: Served, requested: str, decision: RouteDecision, at: datetime, *, is_touched: bool) -> Side:
+    def _side(
+        self, by: Served, requested: str, decision: RouteDecision, at: datetime, *, origin: int, is_cached: bool
+    ) -> Side:
         if decision.refusal is not None:
             return Side(None, NOTHING)
+        if is_cached and not decision.disable_cache:
+            return Side(by, PAID)  # it answers whoever would be asked
         served = Served(decision.provider or by.provider, decision.model_for(requested))
         # The name asked for may stand for a group of models of the gateway, and may have fallen back: what came of it is
         # what served a row that no route touched.
-        is_asked = not is_touched and served.model == requested
+        is_asked = origin != ROUTED and served.model == requested
+        is_other = is_asked and not is_called(requested, by.model)
         # Where nobody logged who served the row, no provider is known to be another one.
-        if (is_asked or served.model == by.model) and by.provider in ("", served.provider):
-            return Side(by, PAID, is_as_asked=is_asked and requested != by.model)
+        if (is_asked or is_called(served.model, by.model)) and by.provider in ("", served.provider):
+            if is_other and origin == UNCLEAR:
+                return Side(by, PAID, is_unclear=True)
+            if not is_cached:
+                return Side(by, PAID, is_as_asked=is_other)
+            served = by  # who is paid now
         price = self._prices.price(served.provider, served.model, at)
         if price is None:
             return Side(served, PAID, unpriced=served.model)
@@ -216,7 +258,7 @@ class Pricing:
         present = np.flatnonzero(np.bincount(numbers, minlength=len(self.cases)))
         now = self._tables.costs(NOW, block, numbers, present, paid)
         then = self._tables.costs(THEN, block, numbers, present, paid)
-        stands = self._tables.unpriced.array.take(numbers) > 0
+        stands = self._tables.stands.array.take(numbers) > 0
         over: dict[str, NDArray[np.bool_]] = {}
         for side, costs in ((NOW, now), (THEN, then)):
             ceilings = self._tables.ceilings[side].array
@@ -241,6 +283,22 @@ class Pricing:
         if stands.any():
             now, then = np.where(stands, paid, now), np.where(stands, paid, then)
         return Costs(now, then, stands, no_tokens, over)
+
+
+def is_called(model: str, reported: str) -> bool:
+    """Whether what a provider reported is this model, perhaps with the date of its release."""
+    return reported == model or (reported.startswith(model) and _DATED.fullmatch(reported, len(model)) is not None)
+
+
+def _origin(served: str, requested: str, now: RouteDecision) -> int:
+    if now.target_model is None or is_called(requested, served) or now.target_model == requested:
+        return UNTOUCHED
+    return ROUTED if is_called(now.target_model, served) else UNCLEAR
+
+
+def _leaves_the_model_alone(decision: RouteDecision) -> bool:
+    """Whether something was decided, but not who serves."""
+    return decision.reason in DECIDED and decision.target_model is None and decision.refusal is None
 
 
 def _room(size: int) -> int:
@@ -273,16 +331,16 @@ class _Tables:
     def __init__(self) -> None:
         self.how = (_Growing(), _Growing())
         self.ceilings = (_Growing(), _Growing())
-        self.unpriced = _Growing()
-        #: Whether either side is priced, and none lacks a price.
+        self.stands = _Growing()
+        #: Whether either side is priced, and the paid cost need not stand.
         self.priced = _Growing()
         self.is_listed = _Growing()
         self._whole = [[_Growing() for _ in range(3)] for _ in (NOW, THEN, LISTED)]
         self._rest = [[_Growing() for _ in range(3)] for _ in (NOW, THEN, LISTED)]
 
     def add(self, case: Case) -> None:
-        self.unpriced.append(len(case.unpriced) > 0)
-        self.priced.append(PRICED in (case.now.how, case.then.how) and not case.unpriced)
+        self.stands.append(case.stands)
+        self.priced.append(PRICED in (case.now.how, case.then.how) and not case.stands)
         for number, side in enumerate((case.now, case.then)):
             self.how[number].append(side.how)
             self.ceilings[number].append(-1 if side.ceiling_nano is None else side.ceiling_nano)

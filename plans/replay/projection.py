@@ -21,9 +21,10 @@ from plans.replay.survey import WHY, Survey
 #: So many rows of each block are decided by the engines themselves as well.
 _ASKED_ALWAYS = 2
 _DAY = 86_400_000_000
-#: Rows whose bill is compared with the price: all of the first, then one in so many; none of so many nano-dollars, so that
-#: their sums stay within 64 bits.
-_SAMPLED_WHOLE, _SAMPLED, _SAMPLED_NANO = 4_096, 64, 2**33
+#: Rows whose bill is compared with the price: all of the first, then one in so many.
+_SAMPLED_WHOLE, _SAMPLED = 4_096, 64
+#: A bill is off by more than a tenth of the price and a millionth of a dollar.
+_OFF, _OFF_NANO = 10, 1_000
 #: Instead of a history: the row's own latency stays; nobody answers.
 _OWN, _NOBODY = -2, -3
 type Ints = NDArray[np.int64]
@@ -47,20 +48,25 @@ class Projection:
         self._partial = Partial(len(self._decider.proposed.routes) + 1) if begun is None else begun
         #: Rows by case that are not in the counts yet: there are many cases, and what they count as is found case by case.
         self._by_case = np.zeros(0, np.int64)
-        #: The same of a sample: what was paid, and by the price.
-        self._billed, self._listed = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        #: The same of a sample: by case rows, those that are off, and the lower and upper 32 bits of what was paid and of
+        #: what the price says.
+        self._bills = np.zeros((6, 0), np.int64)
 
     @property
     def partial(self) -> Partial:
         """The sums of all blocks so far."""
         for number in np.flatnonzero(self._by_case):
             self._count_case(self._pricing.cases[number], int(self._by_case[number]))
-        for number in np.flatnonzero(self._billed | self._listed):
+        counts = self._partial.counts
+        for number in np.flatnonzero(self._bills[0]):
             model = self._pricing.cases[number].by.model
-            self._partial.counts.billed[model] += int(self._billed[number])
-            self._partial.counts.listed[model] += int(self._listed[number])
-        for sums in (self._by_case, self._billed, self._listed):
-            sums[:] = 0
+            compared, off, *bits = self._bills[:, number].tolist()
+            counts.compared[model] += compared
+            counts.off[model] += off
+            counts.billed[model] += bits[0] + (bits[1] << 32)
+            counts.listed[model] += bits[2] + (bits[3] << 32)
+        for sums in (self._by_case, self._bills):
+            sums[...] = 0
         return self._partial
 
     def add(self, block: Block) -> None:
@@ -91,8 +97,8 @@ class Projection:
         partial, counts = self._partial, self._partial.counts
         decided = self._decider(block)
         known = len(self._pricing.cases)
-        touched = self._pricing.touched(block, decided.now)
-        numbers = self._pricing.cases_of(block, decided.now, decided.then, touched)
+        origins = self._pricing.origins(block, decided.now)
+        numbers = self._pricing.cases_of(block, decided.now, decided.then, origins)
         self._decider.ask_the_engines(block, decided, _examples(numbers, known))
         costs = self._pricing.costs(block, numbers)
         if hits is not None:
@@ -109,9 +115,12 @@ class Projection:
         if costs.over_ceiling:
             counts.too_dear += int(np.count_nonzero(np.logical_or.reduce(list(costs.over_ceiling.values()))))
         counts.no_tokens += int(np.count_nonzero(costs.no_tokens))
+        counts.kept += int(np.count_nonzero(costs.stands))
         for model, rows in costs.over_ceiling.items():
             counts.over_ceiling[model] += int(np.count_nonzero(rows))
-        self._count_cases(block, numbers)
+        by_case = np.bincount(numbers, minlength=len(self._pricing.cases))
+        by_case[: len(self._by_case)] += self._by_case
+        self._by_case = by_case
         self._compare_bills(block, numbers)
         self._count_columns(block)
         self._evidence.add(block, decided, costs, counts, hits)
@@ -127,17 +136,6 @@ class Projection:
             sums.add(decided.proposed.won, places, costs.now, costs.then, None if hits is None else hits[1])
             sums.add_latencies(places if len(timed) == len(places) else places.take(timed), bins)
 
-    def _count_cases(self, block: Block, numbers: Ints) -> None:
-        counts = self._partial.counts
-        cached = np.flatnonzero(block.numbers("cached") > 0)
-        if len(cached):
-            counts.cached_rerouted += sum(
-                self._pricing.cases[number].is_rerouted for number in numbers[cached].tolist()
-            )
-        by_case = np.bincount(numbers, minlength=len(self._pricing.cases))
-        by_case[: len(self._by_case)] += self._by_case
-        self._by_case = by_case
-
     def _compare_bills(self, block: Block, numbers: Ints) -> None:
         """Of some rows, what was paid and what the price says, where tokens were paid for."""
         ordinals = block.ordinals
@@ -145,24 +143,32 @@ class Projection:
         part, numbers = block.taken(some), numbers.take(some)
         paid, listed = part.numbers("cost_nano"), self._pricing.listed(part, numbers)
         tokens = part.numbers("input_tokens") | part.numbers("output_tokens")
-        compared = (listed >= 0) & (tokens > 0) & (part.numbers("cached") == 0)
-        compared &= (paid < _SAMPLED_NANO) & (listed < _SAMPLED_NANO)
-        more = len(self._pricing.cases) - len(self._billed)
-        self._billed, self._listed = np.pad(self._billed, (0, more)), np.pad(self._listed, (0, more))
-        np.add.at(self._billed, numbers[compared], paid[compared])
-        np.add.at(self._listed, numbers[compared], listed[compared])
+        compared = np.flatnonzero((listed >= 0) & (tokens > 0) & (part.numbers("cached") == 0))
+        numbers, paid, listed = numbers[compared], paid[compared], listed[compared]
+        off = np.abs(paid - listed) > np.maximum(listed // _OFF, _OFF_NANO)
+        self._bills = np.pad(self._bills, ((0, 0), (0, len(self._pricing.cases) - self._bills.shape[1])))
+        low = np.int64(2**32 - 1)
+        for sums, values in zip(
+            self._bills, (np.ones_like(paid), off, paid & low, paid >> 32, listed & low, listed >> 32), strict=True
+        ):
+            np.add.at(sums, numbers, values)
 
     def _count_case(self, case: Case, rows: int) -> None:
         counts = self._partial.counts
         counts.rerouted += rows * case.is_rerouted
         counts.refused_now += rows * (case.now.served is None)
         counts.refused_then += rows * (case.then.served is None)
-        counts.unpriceable += rows * bool(case.unpriced)
+        counts.unpriceable += rows * case.stands
+        counts.no_price += rows * bool(case.unpriced)
+        counts.unclear += rows * (case.now.is_unclear or case.then.is_unclear)
         counts.as_asked += rows * (case.now.is_as_asked or case.then.is_as_asked)
+        if case.is_cached:
+            counts.cached_rerouted += rows * case.is_sent_elsewhere
+            counts.cache_disabled += rows * (case.then_decision.disable_cache and not case.now_decision.disable_cache)
         for model in case.unpriced:
             counts.unknown_prices[model] += rows
-        if case.then_decision.shadow_model is not None:
-            counts.copied[case.then_decision.shadow_model] += rows
+        if case.copied_to is not None:
+            counts.copied[case.copied_to] += rows
         if case.retires is not None:
             counts.retiring["{} {}".format(*case.retires)] += rows
 
@@ -194,17 +200,23 @@ class Projection:
         latencies = block.numbers("latency_ms")
         is_known = latencies >= 0
         self._partial.counts.no_latency += block.rows - int(np.count_nonzero(is_known))
-        lacking = np.flatnonzero(self._then == NO_HISTORY)
+        lacking = np.flatnonzero((self._then == NO_HISTORY) | (self._now == NO_HISTORY))
         if len(lacking):
-            by_case = np.bincount(numbers[is_known], minlength=len(self._then))
-            for number in lacking[by_case[lacking] > 0]:
-                served = self._pricing.cases[number].then.served
-                assert served is not None
-                self._partial.counts.no_history[served.model] += int(by_case[number])
+            asked = is_known & (block.numbers("cached") == 0)
+            by_case = np.bincount(numbers[asked], minlength=len(self._then))
+            for number in lacking[by_case[lacking] > 0].tolist():
+                self._partial.counts.own_latency += int(by_case[number])
+                for model in self._without_history(number):
+                    self._partial.counts.no_history[model] += int(by_case[number])
         bins = latency_bin(np.maximum(latencies, 0)).astype(np.intp)
         _, moved = self._moved(self._now, block, numbers, is_known, bins)
         self._partial.current_latencies += np.bincount(moved, minlength=BINS)
         return self._moved(self._then, block, numbers, is_known, bins)
+
+    def _without_history(self, number: int) -> set[str]:
+        case = self._pricing.cases[number]
+        sides = (case.now, self._now[number]), (case.then, self._then[number])
+        return {side.served.model for side, place in sides if place == NO_HISTORY and side.served is not None}
 
     def _place_cases(self) -> None:
         """Where the latencies of new cases are looked up."""

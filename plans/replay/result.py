@@ -93,6 +93,7 @@ def result_of(question: Question, survey: Survey, partial: Partial) -> dict[str,
             "requests_rerouted": counts.rerouted,
             "requests_unchanged": counts.sample_size - counts.rerouted,
             "requests_unprice_able": counts.unpriceable + counts.no_tokens,
+            "requests_kept": counts.kept,
             **survey.l2,
         },
         "confidence_intervals": {
@@ -220,7 +221,8 @@ def _warn_of_a_time_without_rows(
 ) -> None:
     """Where no row counts for a good part of the window, at its ends or within: the log may lack them."""
     assert survey.counted is not None
-    (start, end), (first, last) = window, map(time_of, survey.counted)
+    start, end = (ts.astimezone(UTC) for ts in window)
+    first, last = map(time_of, survey.counted)
     within = time_of(survey.longest[0]), time_of(survey.longest[1])
     since, until = max([(start, first), within, (last, end)], key=lambda gap: gap[1] - gap[0])
     share = (until - since) / (end - start)
@@ -228,7 +230,7 @@ def _warn_of_a_time_without_rows(
         text = (
             f"No request counts from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC, {share:.0%} of the window."
         )
-        ends = [f"{ts.isoformat().removesuffix('+00:00')}Z" for ts in (since.astimezone(UTC), until.astimezone(UTC))]
+        ends = [f"{ts.isoformat().removesuffix('+00:00')}Z" for ts in (since, until)]
         caveats.append(caveat("window_not_covered", text, since=ends[0], until=ends[1]))
 
 

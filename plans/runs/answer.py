@@ -40,10 +40,17 @@ def answer_of(result: dict[str, Any]) -> Answer:
         detail = f"{would} be served otherwise."
         if open_rows := result.get("coverage", {}).get("rows_open"):
             detail += f" Of {open_rows:,} nobody can know: their routes ask for facts that were not logged."
-        return Answer("Changes nothing", verdict, detail)
-    is_certain_loss = not totals["total_current_cost_usd"] and saved < 0
+        return Answer("Changes nothing", verdict, " ".join([detail, *_doubts(result)]))
+    is_certain_loss = _is_certain_loss(result)
     detail = " ".join([_how_sure(result), *_doubts(result)])
     return Answer(_headline(result), "costs" if is_certain_loss else verdict, detail)
+
+
+def _is_certain_loss(result: dict[str, Any]) -> bool:
+    """Whether no request can become cheaper, which hangs on no sample."""
+    totals = result["aggregates"]
+    free = not totals["total_current_cost_usd"] and totals["projected_savings_usd"] < 0
+    return free and not result.get("coverage", {}).get("rows_open")
 
 
 def _why_nothing(left_out: dict[str, int]) -> str:
@@ -72,15 +79,14 @@ def _doubts(result: dict[str, Any]) -> list[str]:
     return found + [caveat["message"] for caveat in result.get("caveats", []) if caveat["code"] in _GRAVE]
 
 
-#: Caveats that stand beside the answer: the costs themselves may be wrong.
-_GRAVE = ("paid_differs_from_price", "current_differs_from_paid")
+#: Caveats that stand beside the answer: the costs themselves may be wrong, or something has no cost that people mind.
+_GRAVE = ("paid_differs_from_price", "current_differs_from_paid", "shadow_copies", "refused")
 
 
 def _headline(result: dict[str, Any]) -> str:
     totals = result["aggregates"]
-    saved, percent, unpriced = (
-        totals[name] for name in ("projected_savings_usd", "projected_savings_pct", "requests_unprice_able")
-    )
+    saved, percent = totals["projected_savings_usd"], totals["projected_savings_pct"]
+    kept = _kept(totals)
     if saved:
         # As finely as the interval is told, so that it does not seem to lie outside.
         text = (
@@ -88,11 +94,17 @@ def _headline(result: dict[str, Any]) -> str:
         )
         text += "" if percent is None else f" ({percent_text(abs(percent))})"
     else:
-        text = "No known savings" if unpriced else "Costs the same"
+        text = "No known savings" if kept else "Costs the same"
     text += f" on {result['sample_size']:,} request{'' if result['sample_size'] == 1 else 's'}"
-    if unpriced:
-        text += f"; {unpriced:,} of them ha{'s' if unpriced == 1 else 've'} no known price and count as unchanged"
+    if kept:
+        text += f"; {kept:,} of them count{'s' if kept == 1 else ''} as unchanged, see the caveats"
     return text
+
+
+def _kept(totals: dict[str, Any]) -> int:
+    """On how many requests what was paid stands on both sides."""
+    rows: int = totals.get("requests_kept", totals["requests_unprice_able"])
+    return rows
 
 
 def _width(intervals: dict[str, Any]) -> float:
@@ -105,8 +117,7 @@ def _how_sure(result: dict[str, Any]) -> str:
     totals, intervals = result["aggregates"], result["confidence_intervals"]
     saved = totals["projected_savings_usd"]
     usd, pct = intervals["savings_usd_95"], intervals["savings_pct_95"]
-    if not totals["total_current_cost_usd"] and saved < 0:
-        # No request can become cheaper, so this hangs on no sample.
+    if _is_certain_loss(result):
         return "Today's routes cost nothing here, so it is certain that this costs more; there is no percentage of nothing."
     if usd is None or usd == [None, None]:
         return "Too little independent traffic for a 95% interval; see the caveats."
@@ -115,8 +126,8 @@ def _how_sure(result: dict[str, Any]) -> str:
         return f"95% interval of the savings: {_ends_text(usd)}; this traffic bounds them on one side only. {certainty}"
     low, high = usd
     if low == high == 0 and not saved:
-        if totals["requests_unprice_able"]:
-            return "Where another model would serve, a price is missing: nobody knows what that would save or cost."
+        if _kept(totals):
+            return "What would be served otherwise counts as unchanged: nobody knows what that would save or cost."
         return "Where another model would serve, it costs exactly as much."
     if low == high:
         units = result.get("interval_units")
@@ -164,8 +175,8 @@ def _route_interval(row: dict[str, Any], result: dict[str, Any]) -> str:
         return "–"
     ends = row["savings_usd_95"]
     if ends == [0, 0] and not row["savings_usd"]:
-        # A request without a known price counts as unchanged, and may well be one of this route.
-        return "$0 as far as priced" if result["aggregates"]["requests_unprice_able"] else "exactly $0"
+        # A request that counts as unchanged may well be one of this route.
+        return "$0 as far as known" if _kept(result["aggregates"]) else "exactly $0"
     return _ends_text(ends)
 
 

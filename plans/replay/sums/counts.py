@@ -30,32 +30,40 @@ class Counts:
     #: Refused by today's and by the proposed routes.
     refused_now: int = 0
     refused_then: int = 0
-    #: Without a price, or above a ceiling, on either side; by model.
+    #: What was paid stands on both sides.
+    kept: int = 0
+    #: Because of a case: for want of a price, or because nobody knows whether a route or a name decided who served.
     unpriceable: int = 0
+    no_price: int = 0
+    unclear: int = 0
+    #: Above a ceiling; paid, but not by tokens.
     too_dear: int = 0
-    #: Paid, but not by tokens.
     no_tokens: int = 0
     #: Served under another name than was asked for, though no route says so, which no side changes.
     as_asked: int = 0
     unknown_prices: Counter[str] = field(default_factory=Counter)
     over_ceiling: Counter[str] = field(default_factory=Counter)
-    #: By model that served, of a sample: what was paid, and what it costs by its price.
+    #: By model that served, of a sample: rows, those with a bill far from the price, and both in all.
+    compared: Counter[str] = field(default_factory=Counter)
+    off: Counter[str] = field(default_factory=Counter)
     billed: Counter[str] = field(default_factory=Counter)
     listed: Counter[str] = field(default_factory=Counter)
-    #: Copies to shadow models, by model.
+    #: Copies to shadow models that nobody gets today, by model.
     copied: Counter[str] = field(default_factory=Counter)
     no_baseline: int = 0
     #: Decided on the bill, by the fact that nobody logged.
     from_bill: Counter[str] = field(default_factory=Counter)
     facts_from_bill: int = 0
-    #: Answered by the gateway's cache in truth, and sent elsewhere by the proposed routes.
+    #: Answered by the gateway's cache in truth: sent elsewhere by the proposed routes; kept from the cache by these alone.
     cached_rerouted: int = 0
+    cache_disabled: int = 0
     #: Hits of the projected caches under the proposed routes.
     cache_hits: int = 0
     #: Rows without a digest, where an exact cache is projected.
     no_digest: int = 0
-    #: Rows of unknown latency; and, by model, those whose target has no latencies in the window.
+    #: Rows of unknown latency; those that keep theirs, because a target has none in the window, and by that model.
     no_latency: int = 0
+    own_latency: int = 0
     no_history: Counter[str] = field(default_factory=Counter)
     #: Sent by the proposed routes to models that will be retired, by model.
     retiring: Counter[str] = field(default_factory=Counter)

@@ -123,7 +123,7 @@ def a_row(chance: Random, n: int, keys: list[str | None], unknown: float, vector
         kind="primary" if is_usual else chance.choice(["primary", "fallback", "shadow"]),
         status=200 if is_usual else chance.choice([200, 399, 400, 503]),
         provider=chance.choice(PROVIDERS),
-        model=chance.choice(SENT),
+        model=chance.choice(SENT) + chance.choice([*[""] * 9, "-2024-07-18"]),
         requested_model=chance.choice(SENT),
         input_tokens=tokens,
         output_tokens=tokens_of(chance, is_rich),

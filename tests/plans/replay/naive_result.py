@@ -12,7 +12,7 @@ from plans.replay import LogRow, Question
 from routes.engine.prices import Price
 from tests.plans.replay import naive
 from tests.plans.replay.naive_coverage import coverage
-from tests.plans.replay.naive_rows import Bin, Row, enabled, price_of, priced, replayed, usd
+from tests.plans.replay.naive_rows import Bin, Row, Side, enabled, price_of, priced, replayed, usd
 
 MAX_UNITS, LATENCY_UNITS = 16_384, 1_024
 Json = dict[str, Any]
@@ -48,9 +48,8 @@ def answer(logged: Sequence[LogRow], asked: Question) -> Json:
             "p95_latency_ms_projected": middle(bins[1], P95),
             "requests_rerouted": sum(row.is_rerouted for row in rows),
             "requests_unchanged": sum(not row.is_rerouted for row in rows),
-            "requests_unprice_able": sum(
-                any(why in ("unknown_price", "no_tokens") for why, _ in row.kept) for row in rows
-            ),
+            "requests_unprice_able": sum(any(why != "over_cost_ceiling" for why, _ in row.kept) for row in rows),
+            "requests_kept": sum(bool(row.kept) for row in rows),
             "l2_projections": [
                 {
                     "threshold": threshold,
@@ -93,7 +92,7 @@ def answer(logged: Sequence[LogRow], asked: Question) -> Json:
         "excluded": left_out,
         "coverage": coverage(rows, asked),
         "provenance": {
-            "engine_version": "4",
+            "engine_version": "5",
             "seed": asked.seed,
             "iterations": asked.iterations,
             "caches": {
@@ -336,25 +335,26 @@ def caveats(
         "estimated_cost_usd": [row.fact_estimated_cost_nano is None and row.baseline_cost_nano is not None for row in logs],
         "input_tokens": [row.fact_input_tokens is None for row in logs],
     }  # fmt: skip
-    retiring = [
-        (row.then.price.model, row.then.price.retires_on)
+    sent = [
+        price_of(prices, *row.then.served, row.log.ts)
         for row in rows
-        if row.then.price is not None and row.then.decision.target_model is not None
+        if row.then.served is not None and row.then.decision.target_model is not None
     ]
+    retiring = [(price.model, price.retires_on) for price in sent if price is not None]
     dates = {model: min(day for other, day in retiring if other == model and day) for model, day in retiring if day}
     refused = [sum(side.served is None for side in sides) for sides in ([r.now for r in rows], [r.then for r in rows])]
     names = {
         "unknown_price": counts(model for row in rows for why, model in row.kept if why == "unknown_price"),
         "over_cost_ceiling": counts(model for row in rows for why, model in row.kept if why == "over_cost_ceiling"),
-        "no_latency_history": counts(
-            row.then.served[1] for row in rows if row.then.served is not None and row.lacks_history
-        ),
+        "no_latency_history": counts(model for row in rows for model in row.lacks_history),
         "retiring_model": {
             model: {"retires_on": str(day), "requests": sum(m == model and d is not None for m, d in retiring)}
             for model, day in dates.items()
         },
         "shadow_copies": counts(
-            row.then.decision.shadow_model for row in rows if row.then.decision.shadow_model is not None
+            row.then.decision.shadow_model
+            for row in rows
+            if row.then.decision.shadow_model not in (None, row.now.decision.shadow_model)
         ),
     }
     odd = odd_bills(rows, prices)
@@ -371,9 +371,17 @@ def caveats(
     for code, number in (
         ("no_tokens", sum({"no_tokens"} == {why for why, _ in row.kept if why != "over_cost_ceiling"} for row in rows)),
         ("served_as_asked", sum(row.now.as_asked or row.then.as_asked for row in rows)),
+        ("who_decided", sum(any(why == "who_decided" for why, _ in row.kept) for row in rows)),
         ("no_baseline", sum(row.baseline_cost_nano is None for row in logs)),
         ("unpriced", left_out["unpriced"]),
-        ("served_from_cache", sum(row.log.cached and row.is_rerouted for row in rows)),
+        ("served_from_cache", sum(row.log.cached and sent_to(row.now) != sent_to(row.then) for row in rows)),
+        (
+            "cache_disabled",
+            sum(
+                row.log.cached and row.then.decision.disable_cache and not row.now.decision.disable_cache
+                for row in rows
+            ),
+        ),
         ("alike_by_size", sum(not log.request_digest for log in logs) if has_l1 else 0),
         ("latency_of_hits", sum(row.then.hit for row in rows)),
         ("no_latency", sum(row.latency_ms is None for row in logs)),
@@ -411,24 +419,27 @@ def caveats_of_units(
 
 
 def odd_bills(rows: list[Row], prices: Sequence[Price]) -> Json:
-    """By model, where a sample was paid twice its price, or half."""
-    paid: Counter[str] = Counter()
-    listed: Counter[str] = Counter()
+    """By model, where of a sample more than every twentieth bill is a tenth off its price, and a millionth of a dollar."""
+    bills: dict[str, list[tuple[int, int]]] = {}
     for row in rows:
         log = row.log
         price = price_of(prices, log.provider, log.model, log.ts)
         if price is None or log.cost_nano is None or log.cached or log.input_tokens == log.output_tokens == 0:
             continue
-        cost = priced(price, log)
-        if max(cost, log.cost_nano) < 2**33 and (row.ordinal < 4096 or row.ordinal % 64 == 0):
-            paid[log.model] += log.cost_nano
-            listed[log.model] += cost
-    factors = {model: Fraction(paid[model], cost) for model, cost in listed.items() if cost}
-    return {
-        model: {"factor": float(f"{float(factor):.6g}")}
-        for model, factor in factors.items()
-        if factor > 2 or factor < Fraction(1, 2)
-    }
+        if row.ordinal < 4096 or row.ordinal % 64 == 0:
+            bills.setdefault(log.model, []).append((log.cost_nano, priced(price, log)))
+    found = {}
+    for model, pairs in bills.items():
+        off = sum(abs(paid - cost) > max(cost // 10, 1000) for paid, cost in pairs)
+        if 20 * off > len(pairs):
+            cost = sum(cost for _, cost in pairs)
+            factor = float(f"{float(Fraction(sum(paid for paid, _ in pairs), cost)):.6g}") if cost else None
+            found[model] = {"factor": factor, "share_off": float(f"{off / len(pairs):.6g}")}
+    return found
+
+
+def sent_to(side: Side) -> tuple[str | None, str | None]:
+    return side.decision.target_model, side.decision.provider
 
 
 def counts(names: Iterable[str]) -> dict[str, int]:

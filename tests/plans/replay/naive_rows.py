@@ -55,7 +55,7 @@ class Row:
     ordinal: int
     now: Side
     then: Side
-    is_touched: bool
+    origin: str
     #: Nano-dollars under both sets of routes, caches included.
     current: int = 0
     projected: int = 0
@@ -63,9 +63,9 @@ class Row:
     low: int = 0
     high: int = 0
     is_open: bool = False
-    #: How long it takes under both, and whether nothing says how fast whoever would serve it is.
+    #: How long it takes under both, and the models that would serve it of which nothing says how fast they are.
     bins: tuple[Bin | None, Bin | None] = (None, None)
-    lacks_history: bool = False
+    lacks_history: set[str] = field(default_factory=set)
 
     @property
     def saved(self) -> int:
@@ -134,8 +134,8 @@ def replayed(logged: Sequence[LogRow], asked: Question) -> tuple[list[Row], dict
     rows = []
     for ordinal, log in taken:
         now, then = asked.current.decide(context(log)), asked.proposed.decide(context(log))
-        touched = is_touched(log, now)
-        rows.append(Row(log, ordinal, side(log, now, asked, touched), side(log, then, asked, touched), touched))
+        origin = origin_of(log, now)
+        rows.append(Row(log, ordinal, side(log, now, asked, origin), side(log, then, asked, origin), origin))
     semantic = project_caches(rows, asked)
     for row in rows:
         row.current, row.projected = costs(row, row.now, row.then)
@@ -172,21 +172,47 @@ def context(row: LogRow) -> RequestContext:
     return made
 
 
-def is_touched(row: LogRow, now: RouteDecision) -> bool:
-    """Whether a route decided who served: the log says so, or today's routes would have done just that."""
-    return row.routed or (row.model != row.requested_model and now.target_model == row.model)
+def origin_of(row: LogRow, now: RouteDecision) -> str:
+    """Who decided who served: a route, as the log says (where today's does decide that) or as today's routes would have
+    done; the name asked for; or nobody knows which, as today's routes would have done a third thing."""
+    leaves_alone = now.reason in ("default", "forced", "matched") and now.target_model is None
+    if row.routed and not leaves_alone:
+        return "route"
+    if now.target_model in (None, row.requested_model) or is_called(row.requested_model, row.model):
+        return "name"
+    return "route" if is_called(now.target_model, row.model) else "unclear"
 
 
-def side(row: LogRow, decision: RouteDecision, asked: Question, touched: bool) -> Side:
+def is_called(model: str | None, reported: str) -> bool:
+    """Reported under this name, or this name and a date."""
+    if model is None or not reported.startswith(model):
+        return False
+    rest = reported[len(model) :]
+    digits = rest[1:].replace("-", "")
+    return not rest or (
+        rest[0] in "-@:"
+        and all(digit in "0123456789" for digit in digits)
+        and (len(rest), len(digits)) in ((5, 4), (9, 8), (11, 8), (10, 8))
+    )
+
+
+def side(row: LogRow, decision: RouteDecision, asked: Question, origin: str) -> Side:
     assert row.cost_nano is not None
     if decision.reason == "refused":
         return Side(decision, None, 0)
+    if row.cached and not decision.disable_cache:
+        return Side(decision, (row.provider, row.model), row.cost_nano, same=True)
     model, provider = decision.target_model or row.requested_model, decision.provider or row.provider
     served, by = (provider, model), (row.provider, row.model)
     # Nobody changed who answers to that name.
-    is_answered_as_ever = model == row.requested_model and not touched
-    if (model == row.model or is_answered_as_ever) and (not row.provider or provider == row.provider):
-        return Side(decision, by, row.cost_nano, same=True, as_asked=is_answered_as_ever and model != row.model)
+    is_answered_as_ever = model == row.requested_model and origin != "route"
+    is_other = is_answered_as_ever and not is_called(model, row.model)
+    if (is_called(model, row.model) or is_answered_as_ever) and (not row.provider or provider == row.provider):
+        if is_other and origin == "unclear":
+            return Side(decision, by, row.cost_nano, {("who_decided", row.model)}, same=True)
+        if not row.cached:
+            return Side(decision, by, row.cost_nano, same=True, as_asked=is_other)
+        served, (provider, model) = by, by
     price = price_of(asked.prices.prices, provider, model, row.ts)
     if price is None:
         return Side(decision, served, row.cost_nano, {("unknown_price", model)})
@@ -250,7 +276,7 @@ def bound(row: Row, asked: Question) -> None:
     for pair in pairs(first, second) - {(winner(first, {}), winner(second, {}))}:
         row.is_open = True
         now, then = (
-            side(row.log, taken(engine, place).decide(context(row.log)), asked, row.is_touched)
+            side(row.log, taken(engine, place).decide(context(row.log)), asked, row.origin)
             for engine, place in zip(engines, pair, strict=True)
         )
         current, projected = costs(row, now, then)
@@ -339,13 +365,12 @@ def place_latencies(rows: list[Row]) -> None:
         history.sort()
     for row in rows:
         row.bins = latency(row, row.now, histories), latency(row, row.then, histories)
-        row.lacks_history = (
-            row.log.latency_ms is not None
-            and row.then.served is not None
-            and not row.then.same
-            and (row.log.provider, row.log.model) in histories
-            and row.then.served[1] not in histories
-        )
+        if row.log.latency_ms is not None and not row.log.cached and (row.log.provider, row.log.model) in histories:
+            row.lacks_history = {
+                side.served[1]
+                for side in (row.now, row.then)
+                if side.served is not None and not side.same and side.served[1] not in histories
+            }
 
 
 def latency(row: Row, side: Side, histories: dict[Served | str, list[Bin]]) -> Bin | None:

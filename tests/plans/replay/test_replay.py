@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from plans.replay import replay as replay_of
 from plans.replay.columns import Block, Cursor, LogChanged
 from plans.replay.columns.source import BEGINNING
 from plans.replay.figures import usd
+from plans.replay.pricing import is_called
 from routes.engine.prices import Price, PriceTable
 from tests.plans.replay.worlds import NOTHING, PRICES, START, caveats, routes, row, run, to
 
@@ -126,6 +127,9 @@ def test_a_model_that_retires_is_told_of_the_routes_that_name_it_alone() -> None
     rows = [row(n, model="other", requested_model="big", routed=True) for n in range(3)]
     assert "retiring_model" not in caveats(run(rows, NOTHING, prices=old))
     assert "retiring_model" in caveats(run(rows, routes(to("big")), prices=old))
+    served = [replace(one, model="big", requested_model="big") for one in rows]
+    stay = caveats(run(served, routes(to("big")), prices=old))["retiring_model"]
+    assert stay["models"]["big"]["requests"] == len(rows), "also where it serves them already"
 
 
 def test_an_unknown_price_is_counted_and_never_a_saving() -> None:
@@ -169,6 +173,7 @@ def test_above_the_ceiling_of_its_route_a_request_keeps_what_it_cost() -> None:
     assert result["aggregates"]["total_projected_cost_usd"] == usd(750_000 + 3)
     assert caveats(result)["over_cost_ceiling"] == {"models": {"big": 3}}
     assert result["aggregates"]["requests_unprice_able"] == 0, "the price is known; it is only too high"
+    assert result["aggregates"]["requests_kept"] == 3
 
 
 def test_a_cost_equal_to_the_ceiling_of_its_route_is_allowed() -> None:
@@ -225,7 +230,13 @@ def as_billed(factor: float = 1) -> list[LogRow]:
     return rows
 
 
-@pytest.mark.parametrize(("factor", "said"), [(2, None), (0.5, None), (100, "(100 times)"), (0, "(0 times)")])
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [
+        (1.1, None), (0.9, None), (1.2, "(1.2 times that)"), (0.5, "(0.5 times that)"), (1e6, "(1e+06 times that)"),
+        (0, "(0 times that)"),
+    ],
+)  # fmt: skip
 def test_that_the_bill_is_far_from_the_price_of_what_served_is_said(factor: float, said: str | None) -> None:
     """As of costs in cents: the plan would be compared with the price, and save what was never paid."""
     result = run(as_billed(factor), routes(to("small")))
@@ -235,6 +246,118 @@ def test_that_the_bill_is_far_from_the_price_of_what_served_is_said(factor: floa
     silent = [replace(one, input_tokens=0, output_tokens=0) for one in as_billed(100)]
     for rows in (cached, silent):
         assert "paid_differs_from_price" not in caveats(run(rows, NOTHING))
+
+
+def test_bills_that_are_off_are_said_also_where_they_come_to_the_price_or_the_price_is_nothing() -> None:
+    rows = [one for pair in zip(as_billed(1.9), as_billed(0.1)[20:], strict=False) for one in pair]
+    rows = [replace(one, request_id=str(n), model="big", requested_model="big") for n, one in enumerate(rows)]
+    rows = [replace(one, cost_nano=[5_700_000, 300_000][n % 2]) for n, one in enumerate(rows)]
+    assert caveats(run(rows, NOTHING))["paid_differs_from_price"] == {"models": {"big": {"factor": 1, "share_off": 1}}}
+    free = PriceTable([Price(provider="openai", model="big", input_nano_per_million=0, output_nano_per_million=0)])
+    said = run(rows, NOTHING, prices=free)["caveats"]
+    assert any("big (listed as free)" in one["message"] for one in said)
+
+
+# --- What the gateway's cache answered --------------------------------------------------------------------------------
+
+
+def from_the_cache(count: int = 40, share: float = 0.6) -> list[LogRow]:
+    """As paid at the listed price, except that the cache answered some."""
+    rows = [row(n, input_tokens=1000, output_tokens=100, cost_nano=3_500_000) for n in range(count)]
+    return [replace(one, cached=True, cost_nano=0) if n < count * share else one for n, one in enumerate(rows)]
+
+
+def test_what_the_gateway_s_cache_answered_is_neither_saved_nor_paid_by_another_model() -> None:
+    rows = from_the_cache()
+    there = run(rows, routes(to("small")))
+    assert there["verdict"] == "saves"
+    assert there["aggregates"]["total_projected_cost_usd"] == usd(16 * 210_000)
+    assert caveats(there)["served_from_cache"] == {"rows": 24}
+    moved = [replace(one, model="small", cost_nano=one.cost_nano and 210_000) for one in rows]
+    back = run(moved, NOTHING, routes(to("small")))
+    assert back["verdict"] == "costs"
+    assert back["aggregates"]["total_projected_cost_usd"] == usd(16 * 3_500_000)
+    assert "current_differs_from_paid" not in caveats(back)
+    nobody = run(from_the_cache(share=1), routes(to("small")))
+    assert nobody["aggregates"]["projected_savings_usd"] == 0
+    assert nobody["aggregates"]["requests_rerouted"] == 0
+
+
+def test_what_is_kept_from_the_gateway_s_cache_is_paid() -> None:
+    without = {"then": {"disable_cache": True}}
+    result = run(from_the_cache(), routes(without))
+    assert result["aggregates"]["total_current_cost_usd"] == usd(16 * 3_500_000)
+    assert result["aggregates"]["total_projected_cost_usd"] == usd(40 * 3_500_000)
+    assert caveats(result)["cache_disabled"] == {"rows": 24}
+    both = run(from_the_cache(), routes({"then": {"disable_cache": True, "target_model": "small"}}))
+    assert both["aggregates"]["total_projected_cost_usd"] == usd(40 * 210_000)
+    same = run(from_the_cache(), routes(without), routes(without))
+    assert same["aggregates"]["projected_savings_usd"] == 0
+    assert "cache_disabled" not in caveats(same)
+
+
+# --- Who decided ------------------------------------------------------------------------------------------------------
+
+
+def aliased(served: str = "small", **more: Any) -> list[LogRow]:
+    asked = {"input_tokens": 1000, "output_tokens": 100, "cost_nano": 210_000, "model": served, **more}
+    return [row(n, cluster_key=f"u{n}", **asked) for n in range(40)]
+
+
+@pytest.mark.parametrize("effect", [{"disable_cache": True}, {"shadow_model": "big"}, {"max_cost_usd": 5}], ids=str)
+def test_a_route_that_leaves_the_model_alone_did_not_decide_who_served(effect: dict[str, Any]) -> None:
+    """The log names it, and yet the model is what stands behind the name that was asked for."""
+    today = routes({"then": effect})
+    result = run(aliased(routed=True), routes(to("small"), {"then": effect}), today)
+    assert result["aggregates"]["projected_savings_usd"] == 0
+    assert result["aggregates"]["total_current_cost_usd"] == usd(40 * 210_000)
+
+
+def test_a_model_that_its_provider_reports_with_a_date_is_that_model() -> None:
+    dated = aliased("small-2024-07-18")
+    undone = run(dated, NOTHING, routes(to("small")))
+    assert undone["aggregates"]["total_current_cost_usd"] == usd(40 * 210_000), "what was paid"
+    assert undone["aggregates"]["total_projected_cost_usd"] == usd(40 * 3_500_000)
+    assert undone["verdict"] == "costs"
+    asked = [replace(one, model="big-20240806") for one in dated]
+    assert "served_as_asked" not in caveats(run(asked, NOTHING))
+
+
+def test_where_neither_today_s_routes_nor_the_name_say_who_served_what_was_paid_stands() -> None:
+    result = run(aliased("third"), NOTHING, routes(to("small")))
+    assert result["aggregates"]["projected_savings_usd"] == 0
+    assert result["aggregates"]["requests_unprice_able"] == result["aggregates"]["requests_kept"] == 40
+    assert caveats(result)["who_decided"] == {"rows": 40}
+    assert "who_decided" not in caveats(run(aliased("third"), routes(to("small"))))
+
+
+@pytest.mark.parametrize(
+    ("model", "reported", "is_it"),
+    [
+        ("m", "m", True), ("m", "m-2024-07-18", True), ("m", "m-20240718", True), ("m", "m-0613", True),
+        ("m", "m@20240718", True), ("m", "mini", False), ("m", "m-mini", False), ("m", "m-2024-07-18-x", False),
+        ("m", "m-13", False), ("m-2024-07-18", "m", False), ("m", "", False), ("m-mini", "m-0613", False),
+    ],
+)  # fmt: skip
+def test_a_name_and_a_date(model: str, reported: str, is_it: bool) -> None:
+    assert is_called(model, reported) == is_it
+
+
+def test_a_copy_that_nobody_gets_today_is_told_and_one_that_stays_is_not() -> None:
+    copied = routes({"then": {"shadow_model": "big"}})
+    rows = [row(n) for n in range(12)]
+    assert caveats(run(rows, copied))["shadow_copies"] == {"models": {"big": 12}}
+    assert "shadow_copies" not in caveats(run(rows, copied, copied))
+
+
+def test_latencies_that_today_s_model_lacks_are_told() -> None:
+    result = run(aliased("small"), NOTHING, routes(to("new")), prices=with_new())
+    assert caveats(result)["no_latency_history"] == {"models": {"new": 40}}
+
+
+def with_new() -> PriceTable:
+    new = Price(provider="openai", model="new", input_nano_per_million=1, output_nano_per_million=1)
+    return PriceTable([*PRICES.prices, new])
 
 
 def test_without_a_baseline_what_was_paid_stands_in() -> None:
@@ -505,3 +628,11 @@ def test_an_empty_log_has_an_answer() -> None:
     assert totals["projected_savings_pct"] is None
     assert result["interval_units"] == {"kind": "clusters", "count": 0}
     assert [part["matched"] for part in result["per_route_breakdown"]] == [0, 0]
+
+
+def test_a_time_without_requests_is_told_in_utc_whatever_zone_the_window_has() -> None:
+    zone = timezone(timedelta(hours=5, minutes=30))
+    window = START.astimezone(zone), (START + timedelta(days=10)).astimezone(zone)
+    result = run([row(n) for n in range(12)], NOTHING, window=window)
+    (text,) = [one["message"] for one in result["caveats"] if one["code"] == "window_not_covered"]
+    assert "from 2026-05-01 00:11 to 2026-05-11 00:00 UTC" in text

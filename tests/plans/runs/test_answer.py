@@ -86,8 +86,8 @@ def result(
         # Without a price nobody knows; with one it may really cost the same.
         (
             {"saved": 0, "usd": (0, 0), "pct": (0, 0), "verdict": "undecided", "unpriced": 31},
-            "No known savings on 50 requests; 31 of them have no known price and count as unchanged",
-            "a price is missing",
+            "No known savings on 50 requests; 31 of them count as unchanged, see the caveats",
+            "nobody knows what that would save or cost",
         ),
         (
             {"saved": 0, "usd": (0, 0), "pct": (0, 0), "verdict": "undecided"},
@@ -154,7 +154,7 @@ def test_what_costs_something_instead_of_nothing_is_a_loss_whatever_the_interval
     ("route", "unpriced", "interval"),
     [
         ({"savings_usd": 0, "savings_usd_95": [0, 0]}, 0, "exactly $0"),
-        ({"savings_usd": 0, "savings_usd_95": [0, 0]}, 3, "$0 as far as priced"),
+        ({"savings_usd": 0, "savings_usd_95": [0, 0]}, 3, "$0 as far as known"),
         ({"savings_usd": 0, "savings_usd_95": [0, 0], "matched": 0}, 0, "–"),
         ({"savings_usd": 0.0148, "savings_usd_95": [0.0148, 0.0148]}, 0, "+$0.015, same share everywhere"),
         ({"savings_usd": 1, "savings_usd_95": [-1, 2]}, 0, "−$1.00 to +$2.00"),
@@ -225,3 +225,17 @@ def test_a_result_of_an_earlier_version_is_told_from_one_of_today() -> None:
     assert earlier_version(result()) is None
     assert earlier_version({**result(), "provenance": {"engine_version": "2"}}) == "2"
     assert earlier_version({}) == "unknown"
+
+
+@pytest.mark.parametrize("code", ["shadow_copies", "refused"])
+def test_what_has_no_cost_that_people_mind_stands_beside_the_answer(code: str) -> None:
+    told = {"caveats": [{"code": code, "message": "Mind this.", "values": {}}]}
+    assert answer_of({**result(), **told}).detail.endswith("Mind this.")
+    assert answer_of({**result(saved=0, rerouted=0), **told}).detail.endswith("Mind this.")
+
+
+def test_that_it_costs_more_is_certain_only_where_all_facts_are_known() -> None:
+    free = result(saved=-3, current=0, usd=None, pct=None, verdict="undecided")
+    assert answer_of(free).verdict == "costs"
+    hangs = {**free, "coverage": {"rows_open": 2, "savings_usd_low": -3, "savings_usd_high": 0}}
+    assert answer_of(hangs).verdict == "undecided"
