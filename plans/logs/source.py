@@ -16,7 +16,7 @@ from plans.logs.models import RequestLog
 from plans.replay.columns import BLOCK_ROWS, Block, Cursor, LogChanged, Source
 from plans.replay.columns.block import CODED, FLAGS, NUMBERS, metadata_text, synthetic_text, time_of
 from plans.replay.columns.column import UNKNOWN, Coded, Column, Numbers, Texts, Vocabulary
-from plans.replay.columns.parquet import ParquetSource
+from plans.replay.columns.parquet import ParquetSource, UnreadableLog
 from plans.replay.columns.source import BEGINNING
 from plans.replay.columns.spooled import LONG, LONG_ROWS, SpooledColumn
 from plans.replay.values import DECIDED, SET_ASIDE
@@ -51,13 +51,31 @@ _JSON: Final = {"sqlite": "{0}", "postgresql": "{0}::text"}
 _IN_BYTES: Final = {"sqlite": "{0}", "postgresql": '{0} COLLATE "C"'}
 
 
+class DatasetBehind(UnreadableLog):
+    """The files of an organisation were exported before some of its rows came."""
+
+    code = "dataset_behind"
+
+
 def source_of(org_id: UUID, window: tuple[datetime, datetime]) -> Source:
     """Where an organisation's rows of a half-open window are: its folder in `LOG_DATASETS`, if there is one, else the
-    database."""
-    folder = settings.LOG_DATASETS and Path(settings.LOG_DATASETS) / str(org_id)
-    if folder and folder.is_dir():
-        return ParquetSource(folder, window)
-    return DatabaseSource(org_id, window)
+    database. Raises `DatasetBehind`, and `UnreadableLog` where there is no folder to look into."""
+    in_database = DatabaseSource(org_id, window)
+    if not settings.LOG_DATASETS:
+        return in_database
+    folder = Path(settings.LOG_DATASETS)
+    if not folder.is_dir():
+        raise UnreadableLog("LOG_DATASETS names no folder. Correct it, or leave it empty: then the database is read.")
+    if not (folder / str(org_id)).is_dir():
+        return in_database
+    source = ParquetSource(folder / str(org_id), window)
+    # Files may hold more than the database, which forgets old rows; less is an export that newer rows are not in.
+    if (lacking := in_database.count() - source.count()) > 0:
+        raise DatasetBehind(
+            f"The files of this organisation lack {lacking:,} of the requests that the database has in the window. Run"
+            " manage.py export_logs again, or choose a window that ended before the last export."
+        )
+    return source
 
 
 class DatabaseSource:

@@ -43,6 +43,12 @@ def _of_models(counts: Counts) -> list[dict[str, Any]]:
             " the unit of the logged costs, and whether prices of your own are missing."
         )
         found.append(caveat("paid_differs_from_price", text, models=odd))
+    if counts.guessed:
+        text = (
+            f"The provider that would serve {_listed(counts.guessed)} is not named, or lists no price, and the others ask"
+            " for different ones: that of the first by name is taken. Name a provider with a price in the route."
+        )
+        found.append(caveat("provider_guessed", text, models=_sorted(counts.guessed)))
     if counts.retiring:
         found.append(_retiring(counts.retiring))
     if counts.copied:

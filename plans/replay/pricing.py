@@ -6,7 +6,7 @@ tokens and in what was paid, so everything else is worked out once a case, with 
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -52,6 +52,8 @@ class Side:
     ceiling_nano: int | None = None
     #: The model that has no price at that time; the paid cost stands.
     unpriced: str | None = None
+    #: The provider of the price, where nobody says that it is the one who serves, and others ask for another.
+    guessed: str | None = None
     #: Nobody changes the name that was asked for, under which another model served.
     is_as_asked: bool = False
     #: The same, though today's routes would send it to a third: whether a route or the name did it, nobody logged.
@@ -157,6 +159,14 @@ class Pricing:
         starts = {microseconds_of(price.since) for price in prices.prices if price.since is not None}
         self._eras = np.array(sorted(starts), np.int64)
         self._tables = _Tables()
+        #: Models that several providers list at different prices.
+        figures: dict[str, dict[str, set[Price]]] = {}
+        for price in prices.prices:
+            alike = replace(price, provider="", max_input_tokens=None, max_output_tokens=None, retires_on=None)
+            figures.setdefault(price.model, {}).setdefault(price.provider, set()).add(alike)
+        self._differing = {
+            model for model, listed in figures.items() if len({frozenset(each) for each in listed.values()}) > 1
+        }
 
     def origins(self, block: Block, now: Nano) -> Nano:
         """By row who decided who served it. `ROUTED` where the log says so, unless what decides today leaves the model
@@ -240,10 +250,13 @@ class Pricing:
         price = self._prices.price(served.provider, served.model, at)
         if price is None:
             return Side(served, PAID, unpriced=served.model)
+        guessed = None
+        if price.provider not in (decision.provider, served.provider) and served.model in self._differing:
+            guessed = price.provider
         ceiling = None
         if decision.max_cost_usd is not None:
             ceiling = int(Decimal(str(decision.max_cost_usd)).scaleb(9))
-        return Side(served, PRICED, price, ceiling)
+        return Side(served, PRICED, price, ceiling, guessed=guessed)
 
     def listed(self, block: Block, numbers: Nano) -> Nano:
         """By row what it would have cost by the price of whoever served it, -1 where there is none."""

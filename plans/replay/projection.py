@@ -167,6 +167,8 @@ class Projection:
             counts.cache_disabled += rows * (case.then_decision.disable_cache and not case.now_decision.disable_cache)
         for model in case.unpriced:
             counts.unknown_prices[model] += rows
+        for model in {side.served.model for side in (case.now, case.then) if side.served and side.guessed}:
+            counts.guessed[model] += rows
         if case.copied_to is not None:
             counts.copied[case.copied_to] += rows
         if case.retires is not None:

@@ -1,6 +1,6 @@
 """The result of a replay as JSON: USD are numbers with at most nine decimals, percents are percents, savings are signed."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from fractions import Fraction
 from hashlib import sha256
@@ -52,8 +52,11 @@ _LONG = 0.1
 _SURE_OF_NOTHING = Ratio(0.0, 0.0, 0.0)
 
 
-def result_of(question: Question, survey: Survey, partial: Partial) -> dict[str, Any]:
-    """The whole answer, once all rows are in `partial`. A JSON object, see the design of plans."""
+def result_of(
+    question: Question, survey: Survey, partial: Partial, *, alive: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """The whole answer, once all rows are in `partial`. A JSON object, see the design of plans. `alive` is called now and
+    then; what it raises ends the work."""
     counts = partial.counts
     units, kind = _units(question, partial)
     routes = _Routes(question, partial, units)
@@ -62,7 +65,9 @@ def result_of(question: Question, survey: Survey, partial: Partial) -> dict[str,
     number = totals.sums.shape[1]
     draws = None
     if number >= MIN_UNITS:
-        draws = Draws(number, seed=question.seed, iterations=question.iterations, method=question.interval_method)
+        draws = Draws(
+            number, seed=question.seed, iterations=question.iterations, method=question.interval_method, alive=alive
+        )
         _warn_of_uneven_units(totals, kind, caveats)
     elif counts.sample_size:
         text = f"Only {number} independent {kind if number > 1 else kind[:-1]}: too few for an interval."

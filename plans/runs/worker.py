@@ -230,14 +230,15 @@ def _asked(plan: PlanRun, question: Question, is_lost: threading.Event, stop: th
             key = question.key(f"{source.state} {rows}")
             begun = _begun(plan, key) if attempt == 1 else (None, None)
             source = kept(source, question.columns)
-            found, sums = _passes(question, source, _Progress(plan, key, rows, is_lost, stop), *begun)
+            progress = _Progress(plan, key, rows, is_lost, stop)
+            found, sums = _passes(question, source, progress, *begun)
             check(found, sums, source)
         except (LogChanged, UnreadableLog) as error:
             if attempt == ATTEMPTS or not (isinstance(error, LogChanged) or source.has_changed()):
                 raise
         else:
             _report(plan, phase=Phase.RESULT)
-            return result_of(question, found, sums)
+            return result_of(question, found, sums, alive=progress.alive)
     raise AssertionError("Every attempt answers or raises.")
 
 
@@ -302,7 +303,7 @@ class _Progress:
         _report(self._plan, phase=phase, rows_done=rows_done, rows_total=self._rows_total, rows_per_second=0)
 
     def alive(self) -> None:
-        """Within a block that may take long: to be stopped is not to wait for its end."""
+        """Within what may take long, a block or the result: to be stopped is not to wait for its end."""
         if self._is_lost.is_set():
             raise LostLease
         if self._stop.is_set():

@@ -62,7 +62,7 @@ class Columns:
     def _coded(self, name: str, array: Any) -> Coded:
         import pyarrow
 
-        if not pyarrow.types.is_dictionary(array.type):
+        if not pyarrow.types.is_dictionary(array.type) or not _holds_texts(array.type.value_type):
             array = array.cast(pyarrow.string()).dictionary_encode()
         known = self._vocabularies.get(name)
         if known is None or not known[0].equals(array.dictionary):
@@ -74,7 +74,16 @@ class Columns:
             codes = [place[text] for text in (*texts, CODED[name])]
             known = self._vocabularies[name] = array.dictionary, Vocabulary(listed), np.array(codes, np.int32)
         indices = array.indices.cast(pyarrow.int32()).fill_null(UNKNOWN).to_numpy(zero_copy_only=False)
-        return Coded(known[2][indices], known[1])
+        codes = known[2][indices]
+        if name in REQUIRED and any(not known[1].texts[code] for code in np.unique(codes).tolist()):
+            raise ValueError("is empty in some rows")
+        return Coded(codes, known[1])
+
+
+def _holds_texts(of: Any) -> bool:
+    import pyarrow
+
+    return bool(pyarrow.types.is_string(of) or pyarrow.types.is_large_string(of))
 
 
 def times(array: Any) -> NDArray[np.int64]:
@@ -111,10 +120,11 @@ def _flags(array: Any, none: int) -> NDArray[np.int8]:
     if pyarrow.types.is_boolean(array.type):
         flags: NDArray[np.int8] = array.cast(pyarrow.int8()).fill_null(none).to_numpy(zero_copy_only=False)
         return flags
-    values = _whole(array, 2)
-    if len(values) and not 0 <= values.min() <= values.max() <= 2:
+    values = _whole(array, -_MAX)
+    unknown = values == -_MAX
+    if ((values != 0) & (values != 1) & ~unknown).any():
         raise ValueError("has values that are neither true nor false")
-    return np.where(values == 2, none, values).astype(np.int8)
+    return np.where(unknown, none, values).astype(np.int8)
 
 
 def _routed(routes: Any, reasons: Any) -> NDArray[np.int8]:

@@ -1,7 +1,9 @@
 """Writing a log as a Parquet dataset, as `parquet` reads it."""
 
-import shutil
-from collections.abc import Callable
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import batched, chain, islice
 from pathlib import Path
 from typing import Any, Final
@@ -25,15 +27,44 @@ WRITTEN: Final = tuple(name for name in COLUMNS if name != "prompt")
 def write_dataset(source: Source, folder: Path, on_block: Callable[[int], None] | None = None) -> int:
     """Write all rows to files of a new folder; answers how many rows. The folder is there once all of it is: until then
     its name ends in `.unfinished`, and what an interrupted run left under that name is written anew. `on_block` hears how
-    many rows were written so far. Raises `FileExistsError` where the folder exists."""
+    many rows were written so far. Raises `FileExistsError` where the folder exists, or another process writes it."""
+    with _unfinished(folder) as place:
+        rows = _write(source, place, on_block)
+        place.rename(folder)
+    return rows
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """An empty folder beside this one, which nobody else writes to meanwhile."""
+    place = folder.with_name(f"{folder.name}.unfinished")
+    place.mkdir(parents=True, exist_ok=True)
+    handle = os.open(place, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever had the lock may have finished in between, and what was opened has its final name now.
+            is_here = os.path.samestat(os.fstat(handle), place.stat())
+        except OSError:
+            is_here = False
+        if not is_here:
+            raise FileExistsError(f"{folder} is being written by another process. Wait for its end.")
+        if folder.exists():
+            place.rmdir()
+            raise FileExistsError(
+                f"{folder} exists already. Move it away or delete it; then all rows are written anew."
+            )
+        for left in place.iterdir():
+            left.unlink()
+        yield place
+    finally:
+        os.close(handle)
+
+
+def _write(source: Source, folder: Path, on_block: Callable[[int], None] | None) -> int:
     import pyarrow
     import pyarrow.parquet as parquet
 
-    if folder.exists():
-        raise FileExistsError(f"{folder} exists already. Move it away or delete it; then all rows are written anew.")
-    whole, folder = folder, folder.with_name(f"{folder.name}.unfinished")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     # Numbers differ from row to row, and plain ones are read three times as fast; as are decimals as integers.
     layout = {
         "compression": "zstd", "use_dictionary": sorted(CODED), "store_decimal_as_integer": True,
@@ -57,7 +88,6 @@ def write_dataset(source: Source, folder: Path, on_block: Callable[[int], None] 
                 writer.add_key_value_metadata({UNIQUE: claim_of(dataset, file.name, rows - before)})
     if not rows:
         parquet.write_table(_table(Block(0, 0, {})), folder / f"{rows:012d}.parquet")
-    folder.rename(whole)
     return rows
 
 

@@ -48,6 +48,8 @@ class Counts:
     off: Counter[str] = field(default_factory=Counter)
     billed: Counter[str] = field(default_factory=Counter)
     listed: Counter[str] = field(default_factory=Counter)
+    #: At the price of a provider that nobody named, though others ask for another, by model.
+    guessed: Counter[str] = field(default_factory=Counter)
     #: Copies to shadow models that nobody gets today, by model.
     copied: Counter[str] = field(default_factory=Counter)
     no_baseline: int = 0

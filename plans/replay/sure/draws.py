@@ -6,7 +6,7 @@ integers that are so small, or cut into so small limbs, that a double holds ever
 of adding nor the machine can show in them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -40,10 +40,19 @@ class Draws:
     "cluster_bootstrap" (Efron 1979): as many units as there are, with replacement, `iterations` times. The raw words
     keyed (seed, r) are cut into halves of 32 bits, the lower one first; the n-th half h draws unit (h * units) >> 32.
 
-    Raises `ValueError` for no units, for more than 2^21, for fewer than two iterations and for a seed that is no word.
+    `alive` is called before each tile of draws is summed; what it raises ends the sum. Raises `ValueError` for no units,
+    for more than 2^21, for fewer than two iterations and for a seed that is no word.
     """
 
-    def __init__(self, units: int, *, seed: int, iterations: int, method: Method = "random_subsets") -> None:
+    def __init__(
+        self,
+        units: int,
+        *,
+        seed: int,
+        iterations: int,
+        method: Method = "random_subsets",
+        alive: Callable[[], None] | None = None,
+    ) -> None:
         if not 1 <= units <= MAX_DRAWN_UNITS:
             raise ValueError(f"Draws are made of 1 to {MAX_DRAWN_UNITS:,} units, not of {units:,}.")
         if iterations < 2:
@@ -52,7 +61,7 @@ class Draws:
             raise ValueError(f"The seed is half of a key, a word from 0 to 2^64 - 1, not {seed}.")
         self.units = units
         self.method: Method = method
-        self._seed, self._iterations = seed, iterations
+        self._seed, self._iterations, self._alive = seed, iterations, alive
         self._every = method == "random_subsets" and units <= ALL_SUBSETS
         self._paired = method == "random_subsets" and not self._every
         #: Rows to draw: of the pairs, only the first is drawn.
@@ -63,7 +72,7 @@ class Draws:
 
     def first(self, units: int) -> "Draws":
         """The draws of the first units alone: what `Draws(units, ...)` is, whose coins these hold already."""
-        fewer = Draws(units, seed=self._seed, iterations=self._iterations, method=self.method)
+        fewer = Draws(units, seed=self._seed, iterations=self._iterations, method=self.method, alive=self._alive)
         if units > self.units:
             raise ValueError(f"There are only {self.units:,} units.")
         if self._paired and fewer._paired and self._kept() is not None:
@@ -126,6 +135,8 @@ class Draws:
         step = max(1, _DRAWS_TILE // self.units)
         tile = np.empty((min(step, self._rows), self.units))
         for start in range(0, self._rows, step):
+            if self._alive is not None:
+                self._alive()
             stop = min(start + step, self._rows)
             drawn = self._draw(start, stop) if kept is None else kept[start:stop]
             if self.method == "random_subsets":

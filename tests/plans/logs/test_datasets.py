@@ -159,6 +159,8 @@ def test_a_file_that_is_written_anew_while_it_is_read_gives_no_answer(tmp_path: 
         ({"synthetic": ['"model"', "[]"]}, "synthetic: is not a list of names"),
         ({"metadata": ["[" * 100_000, "{}"]}, "column metadata"),
         ({"has_images": [0, 7]}, "has_images: has values that are neither true nor false"),
+        ({"has_images": [1, 2]}, "has_images: has values that are neither true nor false"),
+        ({"model": ["big", ""]}, "model: is empty in some rows"),
         ({"cached": [1, -1]}, "cached: has values that are neither"),
         ({"metadata": ["{", "{}"]}, "metadata"),
         ({"metadata": [{"team": "a"}, None]}, "metadata: is struct.*has to be text: JSON"),
@@ -172,6 +174,12 @@ def test_a_file_that_is_written_anew_while_it_is_read_gives_no_answer(tmp_path: 
 def test_what_is_wrong_with_a_dataset_is_said_by_column(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
     with pytest.raises(UnreadableLog, match=message):
         list(written(tmp_path, **columns).blocks(frozenset(COLUMNS)))
+
+
+def test_a_dictionary_of_bytes_is_one_of_texts(tmp_path: Path) -> None:
+    names = pyarrow.array([b"big", b"small"]).dictionary_encode()
+    (block,) = written(tmp_path, model=names).blocks(frozenset({"model"}))
+    assert [block.text("model", row) for row in range(2)] == ["big", "small"]
 
 
 def test_a_folder_without_files_and_a_file_that_is_none_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """One log, three sources: SQLite, PostgreSQL and Parquet give the same blocks, and plans the same bytes."""
 
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +17,7 @@ from plans.replay.columns import Cursor
 from plans.replay.columns.block import COLUMNS
 from plans.replay.columns.dataset import WRITTEN, write_dataset
 from plans.replay.columns.parquet import ParquetSource, UnreadableLog
+from plans.runs.models import PlanRun
 from routes.engine.canonical import canonical_bytes
 from routes.orgs.models import Organization
 from tests.build import an_org, projected, usual_prices
@@ -152,6 +154,43 @@ def test_an_export_that_was_interrupted_is_seen_by_nobody_and_written_anew(
         assert write_dataset(database, tmp_path / str(org.pk)) == 300
         assert source_of(org.pk, WINDOW).count() == 300
     assert [path.name for path in tmp_path.iterdir()] == [str(org.pk)]
+
+
+def test_two_exports_at_once_are_one_and_a_refusal(org: Organization, logged: list[LogRow], tmp_path: Path) -> None:
+    database, folder = DatabaseSource(org.pk, WINDOW, block_rows=50), tmp_path / str(org.pk)
+    refused: list[str] = []
+
+    def second(rows: int) -> None:
+        with pytest.raises(FileExistsError, match="being written by another process") as caught:
+            write_dataset(database, folder)
+        refused.append(str(caught.value))
+
+    assert write_dataset(database, folder, second) == 300
+    assert refused
+    with pytest.raises(FileExistsError, match="exists already"):
+        write_dataset(database, folder)
+    assert ParquetSource(folder, WINDOW).count() == 300
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_files_that_lack_newer_rows_of_the_database_are_not_used_in_silence(
+    org: Organization, logged: list[LogRow], tmp_path: Path
+) -> None:
+    from tests.build import a_plan
+
+    usual_prices()
+    plan = {"window_start": WINDOW[0], "window_end": WINDOW[1]}
+    call_command("export_logs", str(tmp_path), "--org", org.slug, verbosity=0)
+    stored(org, [replace(logged[0], request_id=f"newer {n}") for n in range(2)])
+    with override_settings(LOG_DATASETS=str(tmp_path)):
+        with pytest.raises(AssertionError, match="dataset_behind"):
+            projected(a_plan(org, routes=[], **plan))
+        failed = PlanRun.objects.get()
+        assert failed.failure.startswith("dataset_behind: The files of this organisation lack 2 of the requests")
+        before = (WINDOW[0] - timedelta(days=2), WINDOW[0] - timedelta(days=1))
+        assert isinstance(source_of(org.pk, before), ParquetSource)
+    with override_settings(LOG_DATASETS=str(tmp_path / "mistyped")), pytest.raises(UnreadableLog, match="no folder"):
+        source_of(org.pk, WINDOW)
 
 
 def test_the_prompt_is_read_where_bodies_are_stored(org: Organization) -> None:

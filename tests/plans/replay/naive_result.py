@@ -347,6 +347,11 @@ def caveats(
         "unknown_price": counts(model for row in rows for why, model in row.kept if why == "unknown_price"),
         "over_cost_ceiling": counts(model for row in rows for why, model in row.kept if why == "over_cost_ceiling"),
         "no_latency_history": counts(model for row in rows for model in row.lacks_history),
+        "provider_guessed": counts(
+            model
+            for row in rows
+            for model in {side.served[1] for side in (row.now, row.then) if side.guessed and side.served}
+        ),
         "retiring_model": {
             model: {"retires_on": str(day), "requests": sum(m == model and d is not None for m, d in retiring)}
             for model, day in dates.items()

@@ -43,6 +43,8 @@ class Side:
     same: bool = False
     #: The name asked for is not changed, and another model served under it.
     as_asked: bool = False
+    #: At the price of a provider whom nobody named.
+    guessed: bool = False
     hit: bool = False
 
 
@@ -217,11 +219,26 @@ def side(row: LogRow, decision: RouteDecision, asked: Question, origin: str) -> 
     if price is None:
         return Side(decision, served, row.cost_nano, {("unknown_price", model)})
     if row.input_tokens == row.output_tokens == 0 < row.cost_nano:
-        return Side(decision, served, row.cost_nano, {("no_tokens", model)}, price)
+        guessed = price.provider not in (decision.provider, provider) and asks_differ(asked.prices.prices, model)
+        return Side(decision, served, row.cost_nano, {("no_tokens", model)}, price, guessed=guessed)
     cost = priced(price, row)
+    guessed = price.provider not in (decision.provider, provider) and asks_differ(asked.prices.prices, model)
     if decision.max_cost_usd is not None and Fraction(cost, NANO) > Fraction(str(decision.max_cost_usd)):
-        return Side(decision, served, row.cost_nano, {("over_cost_ceiling", model)}, price)
-    return Side(decision, served, cost, price=price)
+        return Side(decision, served, row.cost_nano, {("over_cost_ceiling", model)}, price, guessed=guessed)
+    return Side(decision, served, cost, price=price, guessed=guessed)
+
+
+def asks_differ(prices: Sequence[Price], model: str) -> bool:
+    """Whether providers list the model differently, at any time."""
+    by_provider: dict[str, list[object]] = {}
+    for price in prices:
+        if price.model == model:
+            listed = by_provider.setdefault(price.provider, [])
+            figures = price.input_nano_per_million, price.output_nano_per_million, price.cached_input_nano_per_million
+            if (price.since, price.negotiated, figures) not in listed:
+                listed.append((price.since, price.negotiated, figures))
+    lists = list(by_provider.values())
+    return any(len(one) != len(lists[0]) or any(each not in lists[0] for each in one) for one in lists)
 
 
 def price_of(prices: Sequence[Price], wanted: str, model: str, at: datetime) -> Price | None:

@@ -45,7 +45,7 @@ def test_the_worlds_reach_every_caveat_verdict_and_kind_of_interval() -> None:
         "unknown_price", "over_cost_ceiling", "no_latency_history", "retiring_model", "shadow_copies", "refused",
         "no_baseline", "unpriced", "served_from_cache", "no_latency", "facts_from_bill", "unknown_facts",
         "synthetic_columns", "current_differs_from_paid", "served_as_asked", "no_tokens", "paid_differs_from_price",
-        "who_decided", "cache_disabled",
+        "who_decided", "cache_disabled", "provider_guessed",
         "alike_by_size", "window_not_covered", "few_effective_units", "too_few_units", "units_are_days", "open_interval",
         "saves", "costs", "undecided", "clusters", "days", "random_subsets", "cluster_bootstrap",
         "savings with an interval", "a loss in some draws", "a route with an interval", "cache hits", "near hits",

@@ -355,6 +355,17 @@ def test_latencies_that_today_s_model_lacks_are_told() -> None:
     assert caveats(result)["no_latency_history"] == {"models": {"new": 40}}
 
 
+def test_that_nobody_named_the_provider_whose_price_is_taken_is_told_where_it_matters() -> None:
+    """`azure` lists `small` for next to nothing, and comes first."""
+    rows = [row(n, provider="anthropic") for n in range(12)]
+    assert caveats(run(rows, routes(to("small"))))["provider_guessed"] == {"models": {"small": 12}}
+    named = routes({"then": {"target_model": "small", "provider": "openai"}})
+    assert "provider_guessed" not in caveats(run(rows, named))
+    assert "provider_guessed" not in caveats(run([row(n) for n in range(12)], routes(to("small"))))
+    alone = PriceTable(PRICES.prices[1:2])
+    assert "provider_guessed" not in caveats(run(rows, routes(to("small")), prices=alone))
+
+
 def with_new() -> PriceTable:
     new = Price(provider="openai", model="new", input_nano_per_million=1, output_nano_per_million=1)
     return PriceTable([*PRICES.prices, new])

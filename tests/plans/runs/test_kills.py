@@ -39,7 +39,7 @@ def test_a_plan_that_kills_every_worker_is_given_up_and_the_next_one_runs() -> N
     usual_prices()
     traffic(org)
     deadly, other = queued(org), queued(org)
-    with patch("plans.runs.worker.result_of", lambda *_: os.kill(os.getpid(), signal.SIGKILL)):
+    with patch("plans.runs.worker.result_of", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)):
         # The first one got as far as the result, the others no further.
         for _ in range(1 + worker.STARTS):
             assert run_in_a_child(None), "it was killed"

@@ -307,3 +307,24 @@ def test_a_worker_that_is_asked_to_stop_gives_the_plan_back_with_what_it_found(o
     assert plan.result == expected
     begun = next(progress for progress in watched.seen if "phase" in progress)
     assert begun["rows_done"] == {2: 10, 4: 30, 7: 10, 9: 30}[report]
+
+
+def test_a_worker_that_is_asked_to_stop_while_it_draws_gives_the_plan_back(org: Organization) -> None:
+    expected = undisturbed(org)
+    plan = queued(org, routes=[FIXED])
+    stop, drawn = threading.Event(), []
+    heard = worker._Progress.alive
+
+    def alive(progress: Any) -> None:
+        drawn.append(PlanRun.objects.get(pk=plan.pk).phase)
+        if len(drawn) == 2:
+            stop.set()
+        heard(progress)
+
+    with patch("plans.replay.sure.draws._DRAWS_TILE", 100), patch.object(worker._Progress, "alive", alive):
+        worker.run_next(stop)
+    plan.refresh_from_db()
+    assert (plan.state, drawn) == ("queued", ["result", "result"])
+    worker.run_next()
+    plan.refresh_from_db()
+    assert plan.result == expected
