@@ -21,12 +21,17 @@ class Seconds(forms.FloatField):
         return super().to_python(value)
 
 
+class Routes(Json):
+    #: An empty list is a proposal, as it is for the API: in `replace` no route stays, in `merge` none changes.
+    empty_values: list[Any] = [None]
+
+
 class PlanForm(forms.Form):
     """Which routes, over which traffic. The routes are edited as JSON here; the form starts from a template of one."""
 
     name = forms.CharField(max_length=200, help_text="What people will see in lists, approvals and the log.")
     mode = forms.ChoiceField(choices=Mode.choices, initial=Mode.MERGE, label="What the routes below do")
-    routes = Json(
+    routes = Routes(
         required=True,
         label="Proposed routes (JSON list)",
         widget=forms.Textarea(attrs={"rows": 16, "spellcheck": "false"}),

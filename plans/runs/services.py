@@ -33,6 +33,8 @@ MAX_THRESHOLDS = 10
 MIN_ITERATIONS, MAX_ITERATIONS = 100, 100_000
 #: What a JSON number holds.
 MAX_SEED = 2**53 - 1
+#: Of the issues of a plan, so many are in its one sentence.
+NAMED = 5
 
 
 class InvalidPlan(PlansError):
@@ -41,7 +43,8 @@ class InvalidPlan(PlansError):
     code = "invalid_plan"
 
     def __init__(self, issues: list[dict[str, str]]) -> None:
-        super().__init__("; ".join(issue["message"] for issue in issues))
+        more = f"; and {len(issues) - NAMED:,} more" if len(issues) > NAMED else ""
+        super().__init__("; ".join(issue["message"] for issue in issues[:NAMED]) + more)
         self.issues = issues
 
 

@@ -66,6 +66,12 @@ _SAME_PROVIDER = {
     "azure_text": "azure",
 }
 _without_models = partial(re.compile(r"-[a-z_-]*models\Z").sub, "")
+#: How files begin that are to be unpacked first.
+_PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip"}
+_WANTED = (
+    "the LiteLLM table as it is published (model_prices_and_context_window.json), or a JSON list of objects with"
+    " provider, model, input_usd_per_million and output_usd_per_million"
+)
 _OWN = ("provider", "model", *FIGURES, *FACTS, "deprecated_on")
 
 
@@ -100,10 +106,7 @@ def read_prices(raw: bytes) -> PriceList:
     elif isinstance(value, dict) and any(isinstance(e, dict) and "litellm_provider" in e for e in value.values()):
         form, entries = "LiteLLM price table", _litellm_entries(value)
     else:
-        raise UnreadablePrices(
-            "This is no price table. Give the LiteLLM table as it is published (model_prices_and_context_window.json),"
-            " or a JSON list of objects with provider, model, input_usd_per_million and output_usd_per_million."
-        )
+        raise UnreadablePrices(f"This is no price table. Give {_WANTED}.")
     if len(value) > MAX_ENTRIES:
         raise UnreadablePrices(f"The file has {len(value):,} entries; at most {MAX_ENTRIES:,} are read. Split it.")
 
@@ -276,6 +279,9 @@ def _twice(value: dict[str, Any]) -> frozenset[str]:
 def _parsed(raw: bytes) -> Any:
     if len(raw) > MAX_BYTES:
         raise UnreadablePrices(f"The file has more than {MAX_BYTES:,} bytes, which no price table has.")
+    for magic, packer in _PACKED.items():
+        if raw.startswith(magic):
+            raise UnreadablePrices(f"The file is packed with {packer}. Unpack it first.")
     try:
         return json.loads(
             raw.decode("utf-8-sig"),
@@ -289,7 +295,20 @@ def _parsed(raw: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise UnreadablePrices(f"The file is not text in UTF-8: byte {error.start:,} is none of it.") from None
     except ValueError as error:
-        raise UnreadablePrices(f"The file is not JSON: {error}") from None
+        raise UnreadablePrices(_not_json(error)) from None
+
+
+def _not_json(error: ValueError) -> str:
+    if not isinstance(error, json.JSONDecodeError):
+        return f"The file is not JSON: {error}"
+    if error.doc.lstrip()[:1] not in ("{", "["):
+        return f"The file is not JSON: it begins with neither {{ nor [. Give {_WANTED}."
+    if error.msg == "Extra data":
+        return (
+            f"More follows after the first JSON value, at line {error.lineno:,}, as in JSON lines. Write one list:"
+            " jq -s . FILE"
+        )
+    return f"The file is not JSON: {error}"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -86,6 +86,14 @@ def test_a_plan_with_mistakes_names_them(editor: Caller) -> None:
     assert not PlanRun.objects.exists()
 
 
+@pytest.mark.parametrize("mode", ["merge", "replace"])
+def test_an_empty_list_of_routes_is_a_proposal_and_an_object_is_none(editor: Caller, mode: str) -> None:
+    made = editor("post", "plans/", {**PLAN, "mode": mode, "routes": []})
+    assert (made.status_code, made.json()["proposed_routes"]) == (201, [])
+    (error,) = problem(editor("post", "plans/", {**PLAN, "mode": mode, "routes": {}}), 422, "invalid")["errors"]
+    assert (error["pointer"], error["code"]) == ("/routes", "not_a_list")
+
+
 def test_a_stale_plan_is_a_409(approver: Caller, org: Organization) -> None:
     Organization.objects.update(approval="none")
     plan = projected(a_plan(org))

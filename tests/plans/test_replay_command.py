@@ -7,6 +7,7 @@ import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -108,7 +109,7 @@ def test_routes_that_are_none_are_refused_with_their_place(log: Path, tmp_path: 
     ("options", "message"),
     [
         (["nowhere.csv"], "cannot be read"),
-        (["LOG", "--prices", "LOG"], r"log\.csv: The file is not JSON"),
+        (["LOG", "--prices", "LOG"], r"log\.csv: The file is not JSON: it begins with neither"),
         (["LOG", "--model", "gpt-4o"], "names the model in each row"),
         (["LOG", "--iterations", "99"], "from 100 to 100,000"),
         (["LOG", "--iterations", "9" * 20], "from 100 to 100,000"),
@@ -149,6 +150,9 @@ def test_columns_with_common_names_are_guessed_when_asked(log: Path, tmp_path: P
     assert said.out.startswith("Saves $0.00033 (6.0%) on 2 requests.")
     with pytest.raises(CommandError, match="nothing to replay"):
         call_command("replay", str(theirs), routes=EXAMPLE)
+    theirs.write_text(theirs.read_text().replace("cluster_key", "\x1b[31mx"))
+    call_command("replay", str(theirs), "--guess", routes=EXAMPLE)
+    assert r"\x1b[31mx: left out" in capsys.readouterr().err.splitlines()
 
 
 def test_on_a_terminal_the_reading_shows_how_far_it_is(tmp_path: Path) -> None:
@@ -192,8 +196,25 @@ def test_without_settings_one_line_says_what_is_missing(monkeypatch: pytest.Monk
     assert said.count("\n") == 1
 
 
-def test_a_file_of_which_no_record_can_be_read_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "empty.csv"
-    file.write_text("a,b\n1,2\n")
-    with pytest.raises(CommandError, match="nothing to replay"):
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [("a,b\n1,2\n", "No record could be read"), ("", "No record could be read"), ("[]", "The file has no rows")],
+)
+def test_a_file_of_which_no_record_can_be_read_is_refused(tmp_path: Path, content: str, why: str) -> None:
+    file = tmp_path / "empty"
+    file.write_text(content)
+    with pytest.raises(CommandError) as caught:
         call_command("replay", str(file), routes=EXAMPLE)
+    assert str(caught.value) == f"{why}, so there is nothing to replay."
+
+
+def test_what_cannot_be_read_twice_is_refused() -> None:
+    with pytest.raises(CommandError, match="null is a pipe or a device, which cannot be read twice"):
+        call_command("replay", os.devnull, routes=EXAMPLE)
+
+
+def test_to_interrupt_it_is_one_line(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plans.management.commands.replay.blocks_of", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(CommandError) as caught:
+        call_command("replay", str(log), routes=EXAMPLE)
+    assert (str(caught.value), caught.value.returncode) == ("Interrupted; nothing was changed.", 130)

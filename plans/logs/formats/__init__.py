@@ -88,6 +88,9 @@ class Reader:
         with file.open() as stream:
             head = stream.read(_HEAD)
         self._container = _container(head) if self.format == "litellm" else _container_of(self.format)
+        # A column may be called so, but no text has a zero byte.
+        if self._container != "parquet" and head.startswith(b"PAR1") and b"\0" in head:
+            raise UnknownFormat(f"The file is Parquet, not {self.format}. Read it as parquet.")
         self._is_one_text = self._container == "json" and is_one_text(head)
         self.numbered = "row" if self._is_one_text or self._container == "parquet" else "line"
         if self.format not in MAPPABLE and (how.mapping.columns or how.mapping.constants):

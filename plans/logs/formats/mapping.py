@@ -39,12 +39,18 @@ class Mapping:
             theirs, sign, ours = text.rpartition("=")
             if not sign:
                 raise BadMapping(f"{text} is no mapping; write their_name=our_name, or their_name= to leave it out.")
+            if theirs in mapped:
+                raise BadMapping(
+                    f"{theirs} is mapped twice: to {mapped[theirs] or 'nothing'}, and to {ours or 'nothing'}."
+                )
             mapped[theirs] = ours
         fixed: dict[str, str] = {}
         for text in constants:
             ours, sign, value = text.partition("=")
             if not sign or not value:
                 raise BadMapping(f"{text} sets nothing; write our_name=value, for example provider=openai.")
+            if ours in fixed:
+                raise BadMapping(f"{ours} is set twice: to {fixed[ours]}, and to {value}.")
             fixed[ours] = value
         return cls(mapped, fixed)
 

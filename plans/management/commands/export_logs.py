@@ -3,6 +3,7 @@
 from argparse import ArgumentParser
 from datetime import UTC, datetime
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -40,4 +41,9 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         except OSError as error:
             raise CommandError(f"Nothing more could be written, and plans do not see what was: {error}") from None
+        except KeyboardInterrupt:
+            raise CommandError(
+                "Interrupted; plans do not see what was written, and the next export writes it anew.",
+                returncode=128 + SIGINT,
+            ) from None
         self.stdout.write(f"{rows:,} rows in {folder}.")

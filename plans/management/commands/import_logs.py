@@ -1,13 +1,11 @@
 """Imports request logs from a file."""
 
-import os
 from argparse import ArgumentParser
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from logging import LogRecord
 from pathlib import Path
 from signal import SIGINT
-from typing import IO, Any, cast
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
@@ -18,10 +16,14 @@ from plans.logs.formats import AUTO, AZURE_SYNTHETIC, FORMATS, LogFile, Mapping,
 from plans.logs.preview import Preview, preview
 from plans.logs.services import ImportRefused, Progress, import_rows, open_log
 from plans.logs.services import log as services_log
+from plans.management.files import log_file, say_guesses
 from plans.management.progress import ProgressLine
+from routes.engine.reading import printable
 from routes.errors import NotFound
 from routes.orgs.models import Organization
 from routes.orgs.services import named_org
+
+NO_ROWS = "The file has no rows."
 
 
 class Command(BaseCommand):
@@ -65,7 +67,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        file = _log_file(options["file"])
+        file = log_file(options["file"])
         # Where the database is away, the import logs that it could not record its end. Here the last line says why.
         services_log.addFilter(_without_traceback)
         try:
@@ -91,9 +93,7 @@ class Command(BaseCommand):
         if options["guess"]:
             seen = preview(org, file, how, guessing=True)
             how = replace(how, format=seen.format, mapping=seen.mapping)
-            for column in seen.columns:
-                if column.is_guess:
-                    self.stderr.write(f"{column.name}: {column.target or 'left out'}")
+            say_guesses(self.stderr, seen.columns)
         reader = open_log(org, file, how)
         self._numbered = reader.numbered
         line = ProgressLine(self.stderr, reader)
@@ -121,6 +121,8 @@ class Command(BaseCommand):
         self._name(report.refused, report.refused_total)
         self._say_how_to_map(org, file, how, report.refused)
         self.stdout.write(str(report))
+        if not report.read:
+            self.stdout.write(NO_ROWS)
         if report.refused_total and report.refused_total == report.read:
             raise CommandError(f"Nothing could be imported: every {self._numbered} was refused.")
 
@@ -138,8 +140,10 @@ class Command(BaseCommand):
         if not any(" map " in reason for _, reason in refused):
             return
         seen = preview(org, file, how, guessing=True)
-        if guesses := [f"{column.name}={column.target}" for column in seen.columns if column.is_guess]:
-            self.stderr.write(f"Probably {', '.join(guesses)}: --guess maps so, and --preview --guess shows it.")
+        guesses = [column for column in seen.columns if column.is_guess]
+        if any(column.target for column in guesses):  # to leave out whatever a file has is no advice
+            maps = ", ".join(f"{printable(column.name)}={column.target}" for column in guesses)
+            self.stderr.write(f"Probably {maps}: --guess maps so, and --preview --guess shows it.")
         self.stderr.write(
             "A column is mapped with --map THEIRS=OURS, as --map ts=ts_utc, and left out with --map THEIRS="
         )
@@ -158,25 +162,21 @@ class Command(BaseCommand):
                 taken = "unknown: --map it, or --guess"
             else:
                 taken = (column.target or "left out") + (" (a guess; --guess takes it)" if column.is_guess else "")
-            self.stdout.write(f"Column {column.name} -> {taken}; {', '.join(column.examples) or 'no values'}")
+            examples = ", ".join(column.examples) or "no values"
+            self.stdout.write(f"Column {printable(column.name)} -> {taken}; {examples}")
         for name in seen.lacking:
             or_set = "" if name == "request_id" else ", or --set it"  # each request has its own
             self.stdout.write(f"Missing: {name}. --map a column to it{or_set}.")
         self._numbered = seen.numbered
         for number, values in seen.rows:
-            self.stdout.write(f"{seen.numbered} {number}: " + ", ".join(f"{name}={v}" for name, v in values.items()))
+            said = ", ".join(f"{name}={value}" for name, value in values.items())
+            self.stdout.write(f"{seen.numbered} {number}: {printable(said)}")
         self._name(seen.refused, len(seen.refused))
+        if not seen.rows and not seen.refused:
+            self.stdout.write(NO_ROWS)
         self.stdout.write("Nothing was stored: this is a preview of the first records.")
 
 
 def _without_traceback(record: LogRecord) -> bool:
     record.exc_info = None
     return True
-
-
-def _log_file(path: Path) -> LogFile:
-    def opened() -> AbstractContextManager[IO[bytes]]:
-        return cast("AbstractContextManager[IO[bytes]]", path.open("rb"))
-
-    size = path.stat().st_size if path.is_file() else 0
-    return LogFile(os.fsencode(path.name).decode(errors="replace"), size, opened)

@@ -1,21 +1,21 @@
 """Replays a file of request logs against routes, without a database: a look before anything is installed or imported."""
 
-import os
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, cast
+from signal import SIGINT
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from plans.errors import PlansError
-from plans.logs.formats import AUTO, FORMATS, MAPPABLE, LogFile, Mapping, ReadAs, Reader, Refusal, Row, detect
+from plans.logs.formats import AUTO, FORMATS, MAPPABLE, Mapping, ReadAs, Reader, Refusal, Row, detect
 from plans.logs.preview import preview
+from plans.management.files import log_file, say_guesses
 from plans.management.progress import ProgressLine
 from plans.replay import MemorySource, Question, replay
 from plans.replay.memory import keep_freed_memory
@@ -79,6 +79,8 @@ class Command(BaseCommand):
             raise CommandError(f"{error.filename} cannot be read: {error.strerror or error}") from error
         except (PlansError, RoutesError) as error:
             raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted; nothing was changed.", returncode=128 + SIGINT) from None
         if options["json"]:
             if self._refused:
                 self.stderr.write(self._refused)
@@ -100,9 +102,8 @@ class Command(BaseCommand):
         reader = self._reader(options, prices)
         source = MemorySource.of_blocks(blocks_of(self._rows(reader), question.columns))
         if not source.count():
-            raise CommandError(
-                "No record could be read, so there is nothing to replay. What is wrong: import_logs --preview"
-            )
+            why = "No record could be read" if self._refused else "The file has no rows"
+            raise CommandError(f"{why}, so there is nothing to replay.")
         result = replay(source, replace(question, window=days_of(source)))
         # The window is of our own making, so nobody asked for more of it than the file has.
         result["caveats"] = [caveat for caveat in result["caveats"] if caveat["code"] != "window_not_covered"]
@@ -126,37 +127,32 @@ class Command(BaseCommand):
         return listed_table(listed)
 
     def _reader(self, options: dict[str, Any], prices: PriceTable) -> Reader:
-        path: Path = options["file"]
-
-        def opened() -> AbstractContextManager[IO[bytes]]:
-            return cast("AbstractContextManager[IO[bytes]]", path.open("rb"))
-
-        file = LogFile(os.fsencode(path.name).decode(errors="replace"), path.stat().st_size, opened)
+        file = log_file(options["file"])
         how = ReadAs(options["format"], Mapping.of_texts(options["map"], options["set"]), options["model"] or "")
         if options["guess"] and detect(file, how.format) in MAPPABLE:
             # Nobody's file: an organisation is only asked for its prices, and only for a trace.
             seen = preview(Organization(), file, how, guessing=True)
             how = replace(how, format=seen.format, mapping=seen.mapping)
-            for column in seen.columns:
-                if column.is_guess:
-                    self.stderr.write(f"{column.name}: {column.target or 'left out'}")
+            say_guesses(self.stderr, seen.columns)
         return Reader(file, how, lambda: prices)
 
     def _rows(self, reader: Reader) -> Iterator[Row]:
         line = ProgressLine(self.stderr, reader)
         refused = 0
         self._refused = ""
-        for number, item in enumerate(reader.items(), 1):
-            if isinstance(item, Refusal):
-                refused += 1
-                if refused <= NAMED:
-                    line.clear()
-                    self.stderr.write(f"{reader.numbered} {item.line}: {item.reason}")
-            else:
-                yield item
-            if number % STEP == 0:
-                line.show(number, "read")
-        line.clear()
+        try:
+            for number, item in enumerate(reader.items(), 1):
+                if isinstance(item, Refusal):
+                    refused += 1
+                    if refused <= NAMED:
+                        line.clear()
+                        self.stderr.write(f"{reader.numbered} {item.line}: {item.reason}")
+                else:
+                    yield item
+                if number % STEP == 0:
+                    line.show(number, "read")
+        finally:
+            line.clear()
         if refused:
             self._refused = f"Refused and left out: {refused:,} of {number:,} {reader.numbered}s."
 

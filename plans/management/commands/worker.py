@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -13,6 +13,14 @@ from plans.runs.failures import in_one_line
 from plans.runs.worker import run_next
 
 
+def seconds(text: str) -> float:
+    """A pause; without one the worker would ask the database without end."""
+    given = float(text)
+    if not 0 < given <= threading.TIMEOUT_MAX:
+        raise ArgumentTypeError(f"write a number above 0, not {text}")
+    return given
+
+
 class Command(BaseCommand):
     help = "Run queued plans until SIGTERM or Ctrl-C. Any number of workers may run; no plan runs twice at once."
 
@@ -20,14 +28,22 @@ class Command(BaseCommand):
         parser.add_argument(
             "--once", action="store_true", help="run what waits now, then stop; exit with 1 where the database is away"
         )
-        parser.add_argument("--poll", type=float, default=1.0, metavar="SECONDS", help="how often to look (default 1)")
+        parser.add_argument(
+            "--poll", type=seconds, default=1.0, metavar="SECONDS", help="how often to look (default 1)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         keep_freed_memory()
         stop = threading.Event()
-        if not options["once"]:
-            for name in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(name, lambda *_: stop.set())
+        # Also with --once: a plan that is left without a word waits for its lease to run out.
+        before = {name: signal.signal(name, lambda *_: stop.set()) for name in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self._run(stop, options)
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
+
+    def _run(self, stop: threading.Event, options: dict[str, Any]) -> None:
         said = ""
         while not stop.is_set():
             try:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -59,12 +60,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         file: Path = options["file"]
+        is_begun = False
         try:
             org = None if options["org"] is None else named_org(options["org"])
             chosen: dict[str, Any] = {"org": org, "since": options["since"], "providers": options["provider"]}
             listed = self._read(file)
             plan = plan_import(listed, **chosen)
-            self._show(plan, org)
+            self._show(plan, org, is_wordy=options["verbosity"] > 1)
             if plan.refused and not listed.prices:
                 raise CommandError("Nothing could be imported: every entry was refused.")
             if not plan.changes:
@@ -75,6 +77,7 @@ class Command(BaseCommand):
                 return
             if not options["yes"]:
                 self._ask()
+            is_begun = True
             done = import_prices(
                 listed,
                 by=system("import_prices"),
@@ -84,6 +87,9 @@ class Command(BaseCommand):
             )
         except RoutesError as error:
             raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            what = "importing the file again is harmless" if is_begun else "nothing was changed"
+            raise CommandError(f"Interrupted; {what}.", returncode=128 + SIGINT) from None
         counts = done.plan.counts
         self.stdout.write(
             f"{counts['changed']:,} prices changed, {counts['added']:,} added, {counts['facts']:,} with other facts."
@@ -101,10 +107,14 @@ class Command(BaseCommand):
             raise CommandError(
                 "Nothing was changed: there is no terminal to ask at. Say --yes, or look with --dry-run."
             )
-        if input("Import these prices? [y/N] ").strip().lower() not in ("y", "yes"):
+        try:
+            said = input("Import these prices? [y/N] ")
+        except EOFError:
+            said = ""
+        if said.strip().lower() not in ("y", "yes"):
             raise CommandError("Nothing was changed.")
 
-    def _show(self, plan: ImportPlan, org: Organization | None) -> None:
+    def _show(self, plan: ImportPlan, org: Organization | None, *, is_wordy: bool) -> None:
         counts = plan.counts
         whose = "everybody's prices" if org is None else f"the prices negotiated by {org}"
         self.stdout.write(f"{plan.file.format}: {len(plan.file.prices):,} prices, beside {whose}.")
@@ -112,9 +122,11 @@ class Command(BaseCommand):
         self._list(f"{counts['added']:,} added", [self._line(change) for change in plan.added])
         self._list(f"{counts['facts']:,} with other facts", [self._line(change) for change in plan.facts])
         self._list(f"{counts['refused']:,} refused", [f"{refusal.name}: {refusal.reason}" for refusal in plan.refused])
-        self._list(
-            f"{counts['unlisted']:,} no longer in the file, kept", [f"{provider}/{m}" for provider, m in plan.unlisted]
-        )
+        unlisted = f"{counts['unlisted']:,} no longer in the file, kept"
+        if is_wordy:
+            self._list(unlisted, [f"{provider}/{model}" for provider, model in plan.unlisted])
+        elif plan.unlisted:
+            self.stdout.write(f"{unlisted} (--verbosity 2 names them).")
         self.stdout.write(
             f"{counts['unchanged']:,} unchanged; {counts['left_out']:,} of other providers left out; "
             f"{counts['not_by_tokens']:,} not priced by tokens; {counts['repeated']:,} repeated under another name; "

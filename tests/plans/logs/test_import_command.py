@@ -1,6 +1,7 @@
 """The command that imports request logs."""
 
 import json
+import os
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import StringIO
@@ -232,6 +233,47 @@ def test_a_refusal_that_a_mapping_would_mend_says_how_to_map_here(
     other = tmp_path / "other.csv"
     other.write_text(CSV_HEADER + "r1,2026-05-01T12:00:00Z,m,-1,2,,\n")
     assert hints(str(other)) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"%PDF-1.7\n%\xe2\xe3\n1 0 obj\n", b"null", b"42\n", b"\n\n"], ids=["pdf", "null", "42", "blank"]
+)
+def test_what_has_no_column_of_ours_gets_no_advice_to_leave_everything_out(
+    org: Organization, tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(content)
+    assert not any("Probably" in line for line in hints(str(file)))
+
+
+def test_names_of_a_file_reach_the_terminal_escaped(org: Organization, tmp_path: Path) -> None:
+    file = tmp_path / "log.csv"
+    file.write_text(THEIRS.replace("note", "\x1b]0;pwned\x07\x1b[31mx") + "a,2026-05-01T12:00:00Z,m,1,2,,y\n")
+    escaped = r"\x1b]0;pwned\x07\x1b[31mx"
+    assert f"cost=cost_usd, {escaped}=: --guess maps so" in hints(str(file))[0]
+    assert f"Column {escaped} -> unknown" in imported(str(file), "--preview")[0]
+    assert f"{escaped}: left out" in imported(str(file), "--guess")[1].splitlines()
+    row = {"request_id": "a", "ts": 1777636800, "model": "m", "input_tokens": 1, "output_tokens": 2}
+    file.write_text(json.dumps({**row, "metadata": {"\x9b31m": 1}}, ensure_ascii=False))
+    assert r"""metadata={"\x9b31m": 1}""" in imported(str(file), "--preview")[0]
+
+
+@pytest.mark.parametrize("content", [CSV_HEADER, "[]"])
+def test_a_file_without_rows_is_said_to_have_none(org: Organization, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "log"
+    file.write_text(content)
+    assert imported(str(file))[0] == "0 rows imported, 0 repeated, 0 refused.\nThe file has no rows.\n"
+    assert "The file has no rows.\nNothing was stored" in imported(str(file), "--preview")[0]
+
+
+def test_what_cannot_be_read_twice_is_refused(org: Organization, csv_file: Path) -> None:
+    pipe, end = os.pipe()
+    os.write(end, csv_file.read_bytes())
+    os.close(end)
+    for path in (f"/dev/fd/{pipe}", os.devnull):
+        why = f"{path} is a pipe or a device, which cannot be read twice: write it to a file first."
+        assert refused(path, "--format", "csv")[1] == why
+    os.close(pipe)
 
 
 @pytest.fixture

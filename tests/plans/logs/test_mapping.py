@@ -118,6 +118,8 @@ def test_a_column_that_has_the_name_of_a_unit_is_read_in_that_unit() -> None:
         ((), ("price=1",), "price is no column"),
         ((), ("status=ok",), 'status: "ok" is not a whole number'),
         ((), ("request_id=1",), "Each request has its own request_id"),
+        (("a=tag", "a="), (), "a is mapped twice: to tag, and to nothing."),
+        ((), ("tag=a", "tag=b"), "tag is set twice: to a, and to b."),
     ],
 )
 def test_a_mapping_that_means_nothing_is_refused(maps: tuple[str, ...], sets: tuple[str, ...], reason: str) -> None:

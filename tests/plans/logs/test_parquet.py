@@ -25,6 +25,7 @@ from plans.logs.formats import (
     Record,
     Refusal,
     Row,
+    UnknownFormat,
     detect,
     parquet,
 )  # fmt: skip
@@ -79,6 +80,19 @@ def reason(column: str, array: Any) -> str:
     assert isinstance(item, Refusal), item
     assert item.reason.isprintable()
     return item.reason
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "azure-llm-trace"])
+def test_a_file_that_is_read_as_something_else_is_said_to_be_parquet(format: str) -> None:
+    for rows in (0, 1):
+        with pytest.raises(UnknownFormat, match=f"The file is Parquet, not {format}. Read it as parquet."):
+            read(written(table(rows)), format=format)
+
+
+def test_a_column_may_be_called_as_a_parquet_file_begins() -> None:
+    (item,) = read(b"PAR1,b\n1,2\n", format="csv")
+    assert isinstance(item, Refusal)
+    assert item.reason.startswith('unknown column in the header: "PAR1"')
 
 
 @pytest.mark.parametrize(

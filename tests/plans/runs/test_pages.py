@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from plans.runs.models import PlanRun, State
-from plans.runs.services import propose
+from plans.runs.services import InvalidPlan, propose
 from routes.errors import TooManyRoutes
 from routes.orgs.models import Organization
 from tests.build import BY, START, a_person, a_plan, a_route, projected, traffic, usual_prices
@@ -51,7 +51,8 @@ def test_a_plan_is_made_of_what_the_form_says(client: Client, org: Organization)
         ("routes", '[{"name": "\\ud800", "then": {"target_model": "m"}}]', "lone surrogates are refused"),
         ("routes", '[{"name": "a", "\\ud800": 1, "then": {"target_model": "m"}}]', "There is no key"),
         ("routes", "[NaN]", "NaN is not a JSON number"),
-        ("routes", "[]", "required"),
+        ("routes", "", "This field is required"),
+        ("routes", "{}", "Write a list"),
         ("routes", '{"name": "a"}', "Write a list"),
         ("routes", '[{"name": "a"}]', "routes[0].then: then is missing"),
         ("window_start", "0001-01-01T00:00+05:00", "valid date/time"),
@@ -71,6 +72,24 @@ def test_a_mistake_in_a_plan_is_told_in_the_form(
     assert response.status_code == 422
     assert message in response.content.decode()
     assert not PlanRun.objects.exists()
+
+
+@pytest.mark.parametrize("mode", ["merge", "replace"])
+def test_an_empty_list_of_routes_is_a_proposal(client: Client, org: Organization, mode: str) -> None:
+    response = client.post(url(org, "new/"), {**FIELDS, "mode": mode, "routes": "[]"}, follow=True)
+    assert response.status_code == 200
+    assert PlanRun.objects.get(org=org).proposed_routes == []
+
+
+def test_of_many_issues_a_sentence_names_five_and_the_form_all(client: Client, org: Organization) -> None:
+    routes = [{"name": f"r{number}"} for number in range(100)]
+    with pytest.raises(InvalidPlan) as caught:
+        propose(org, name="a", routes=routes, window_start=START, window_end=START.replace(day=2), by=BY)
+    assert str(caught.value).endswith("; and 95 more")
+    assert str(caught.value).count("then is missing") == 5
+    assert len(caught.value.issues) == 100
+    response = client.post(url(org, "new/"), {**FIELDS, "routes": json.dumps(routes)})
+    assert response.content.decode().count("then is missing") == 100
 
 
 def test_a_plan_that_could_never_be_applied_is_refused_when_it_is_made(client: Client, org: Organization) -> None:

@@ -1,5 +1,6 @@
 """`manage.py worker`: what it says, and what ends it."""
 
+import os
 import signal
 import threading
 from typing import Any
@@ -13,7 +14,7 @@ from plans.runs import services as plans
 from plans.runs import worker
 from plans.runs.models import PlanRun
 from routes.orgs.models import Organization
-from tests.build import BY
+from tests.build import BY, traffic, usual_prices
 from tests.plans.runs.crashing import Watched, queued
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,6 +70,34 @@ def test_the_command_outlives_every_error_of_the_database_and_says_each_once(org
         "The database serves again.",
     ]
     assert told.out == f"plan {plan.pk} (save): projected\n"
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_that_runs_once_puts_its_plan_back_when_it_is_stopped(
+    org: Organization, capsys: Any, name: signal.Signals
+) -> None:
+    def not_asked(*_: Any) -> None:
+        raise AssertionError("the worker does not listen")
+
+    usual_prices()
+    traffic(org)
+    plan = queued(org)
+    before = signal.signal(name, not_asked)
+    try:
+        with patch("plans.runs.worker._report", Watched(1, lambda: os.kill(os.getpid(), name))):
+            call_command("worker", "--once")
+        assert signal.getsignal(name) is not_asked
+    finally:
+        signal.signal(name, before)
+    assert capsys.readouterr().out == f"plan {plan.pk} (save): queued\n"
+    plan.refresh_from_db()
+    assert (plan.state, plan.lease_until, plan.lease_owner) == ("queued", None, "")
+
+
+@pytest.mark.parametrize("pause", ["0", "-1", "nan", "inf", "1e300"])
+def test_a_pause_that_is_none_is_refused(pause: str) -> None:
+    with pytest.raises(CommandError, match="--poll: write a number above 0, not"):
+        call_command("worker", "--once", f"--poll={pause}")
 
 
 def test_the_command_says_what_became_of_a_plan_that_was_cancelled(org: Organization, capsys: Any) -> None:

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -55,7 +56,10 @@ def test_it_shows_what_changes_and_does_it(file: Path) -> None:
     own_file(file, own("gpt-4o", 2, 10, supports_images=True, max_output_tokens=1))
     text = run(file, "--yes", "--since", "2026-12-01T00:00:00Z")
     assert "1 changed:\n  openai/gpt-4o: input 2.5 → 2 (-20.0%), max output tokens none → 1, supports images" in text
-    assert "1 no longer in the file, kept:\n  openai/gpt-4o-mini" in text
+    assert "1 no longer in the file, kept (--verbosity 2 names them).\n" in text
+    assert "gpt-4o-mini" not in text
+    text = run(file, "--dry-run", verbosity=2)
+    assert "1 no longer in the file, kept:\n  openai/gpt-4o-mini\n" in text
     assert "Nothing would change." in run(file, "--yes", "--since", "2026-12-01T00:00:00Z")
 
 
@@ -74,6 +78,26 @@ def test_it_asks_first(file: Path, said: str, rows: int, monkeypatch: pytest.Mon
         with pytest.raises(CommandError, match="Nothing was changed"):
             run(file)
     assert ModelPrice.objects.count() == rows
+
+
+def test_no_answer_is_no(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    with pytest.raises(CommandError, match=r"Nothing was changed\.$"):
+        run(file)
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [("input", "nothing was changed"), ("import_prices", "importing the file again is harmless")],
+)
+def test_to_interrupt_it_is_one_line(file: Path, monkeypatch: pytest.MonkeyPatch, where: str, why: str) -> None:
+    answer(monkeypatch, "y")
+    place = "builtins" if where == "input" else "routing_admin.management.commands.import_prices"
+    monkeypatch.setattr(f"{place}.{where}", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(CommandError) as caught:
+        run(file)
+    assert (str(caught.value), caught.value.returncode) == (f"Interrupted; {why}.", 130)
+    assert not ModelPrice.objects.exists()
 
 
 def test_without_a_terminal_it_wants_to_be_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
