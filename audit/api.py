@@ -13,7 +13,7 @@ from audit.models import AuditEntry, AuditEntryQuerySet
 from audit.services import payload_of
 
 FILTERS = ("action", "actor", "target_type", "target_id", "since", "until")
-_PAGING = ("limit", "cursor", "format")
+_PAGING = ("limit", "cursor", "ordering")
 
 
 def entry_json(row: AuditEntry) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class AuditList(generics.GenericAPIView[AuditEntry]):
     """Entries, newest first; filters: action, actor, target_type, target_id, since, until (excluded)."""
 
     required_role = {"GET": "viewer"}
-    cursor_ordering = "-seq"
+    orderings = {"": ("-seq",), "seq": ("seq",)}
 
     def get(self, request: Request, **_: Any) -> Response:
         if unknown := [name for name in request.query_params if name not in FILTERS + _PAGING]:
@@ -74,5 +74,5 @@ class AuditList(generics.GenericAPIView[AuditEntry]):
                 {name: exceptions.ErrorDetail(f"Unknown. Known: {known}.", "unknown_key") for name in unknown}
             )
         rows = filtered(AuditEntry.objects.of(request.org.id), request.query_params.dict())
-        page = self.paginate_queryset(rows.order_by("-seq"))
+        page = self.paginate_queryset(rows)
         return self.get_paginated_response([entry_json(row) for row in page or []])

@@ -1,12 +1,163 @@
-"""What the API of this application and of `plans` share."""
+"""What the API of this application and of `plans` share: preconditions, dry runs, repeats, strict serializers."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from rest_framework import exceptions, serializers
+from django.db import transaction
+from django.http import HttpResponse
+from rest_framework import exceptions, serializers, status
+from rest_framework.generics import GenericAPIView
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from audit.services import Receipt
+from routes.engine.reading import shown
+from routes.idempotency.services import Answer, once
+from routes.orgs.models import ApiKey
 from routes.publish import Change
+
+_FLAGS = {"1": True, "true": True, "0": False, "false": False, "": False}
+_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+
+
+class PreconditionRequired(exceptions.APIException):
+    """A write to one object says which state of it the caller saw."""
+
+    status_code = status.HTTP_428_PRECONDITION_REQUIRED
+    default_code = "precondition_required"
+    default_detail = "Send If-Match with the ETag of what you saw, so that nobody's change is lost."
+
+
+class View(APIView):
+    """A view whose writes keep the API's promises.
+
+    `?dry_run=1` goes the same way and is rolled back. A POST with an `Idempotency-Key` has its effect once. PUT, PATCH and
+    DELETE of an object that has an ETag need its `If-Match`. A parameter that nobody knows is refused, because a misspelt
+    `dry_run` must not write.
+    """
+
+    #: By method what the caller needs, see `Grant.may`.
+    required_role: dict[str, str | tuple[str, ...]] = {}
+    #: Whether POST changes something.
+    writes = True
+    #: Whether the answers to POST are kept for who sends an Idempotency-Key; else that is not looked at.
+    keeps_answers = True
+    #: Whether the answer to a POST holds what is shown only once.
+    answers_secret = False
+    #: Parameters beside those of lists and writes.
+    parameters: tuple[str, ...] = ()
+    #: Whether the object was another than the caller saw when it was looked up.
+    is_stale = False
+
+    def etag(self) -> str | None:
+        """The present ETag of what the URL names, after `find`; None where it has none."""
+        return None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        method = request.method or ""
+        self.refuse_unknown(request)
+        if method in ("PUT", "PATCH", "DELETE") and (etag := self.etag()) is not None:
+            self.is_stale = not _matches(request, etag)
+        if method in ("POST", "PUT", "PATCH", "DELETE") and self.writes:
+            # On the instance, where `dispatch` looks next: it has no hook around a handler.
+            setattr(self, method.lower(), partial(self._write, getattr(self, method.lower())))
+
+    def refuse_unknown(self, request: Request) -> None:
+        """Raises `ValidationError` for query parameters that nobody here knows."""
+        known = self.parameters
+        if self.writes and request.method not in ("GET", "HEAD"):
+            known = (*known, "dry_run")
+        refuse_unknown(request, known)
+
+    def _write(self, handler: Callable[..., Any], request: Request, **kwargs: Any) -> Any:
+        if _flag(request, "dry_run"):
+            with transaction.atomic():
+                response = handler(request, **kwargs)
+                transaction.set_rollback(True)
+            return self._told_dry(response)
+        key = request.headers.get("Idempotency-Key")
+        if request.method != "POST" or key is None or not self.keeps_answers:
+            return handler(request, **kwargs)
+        if not _KEY.fullmatch(key):
+            raise exceptions.ParseError(
+                "An Idempotency-Key is 1 to 255 visible ASCII characters.", "bad_idempotency_key"
+            )
+        return self._once(handler, request, key, **kwargs)
+
+    @staticmethod
+    def _told_dry(response: Response) -> Response:
+        response.data = {**(response.data or {}), "dry_run": True}
+        for key in ("receipt", "key"):
+            if key in response.data:
+                response.data[key] = None  # there is no such entry, and nothing to open
+        if response.status_code == status.HTTP_201_CREATED:
+            response.headers.pop("Location", None)
+        return response
+
+    def _once(self, handler: Callable[..., Any], request: Request, key: str, **kwargs: Any) -> HttpResponse:
+        body = request._request.body
+
+        def act() -> Answer:
+            response = handler(request, **kwargs)
+            headers = {name: response[name] for name in ("ETag", "Location") if name in response}
+            return Answer(response.status_code, JSONRenderer().render(response.data), headers, self.answers_secret)
+
+        caller = f"key:{request.auth.pk}" if isinstance(request.auth, ApiKey) else f"user:{request.user.pk}"
+        answer = once(caller=caller, method="POST", path=request.path, key=key, body=body, act=act)
+        headers = {**answer.headers, **({"Idempotency-Replayed": "true"} if answer.is_repeated else {})}
+        return HttpResponse(answer.body, status=answer.status, headers=headers, content_type="application/json")
+
+
+class ListView(View, GenericAPIView[Any]):
+    """A view with pages of objects: `?limit=`, `?cursor=`, and the filters, ordering and search that it names."""
+
+    def refuse_unknown(self, request: Request) -> None:
+        if request.method in ("GET", "HEAD"):
+            return  # the filters know
+        super().refuse_unknown(request)
+
+
+def refuse_unknown(request: Request, known: tuple[str, ...]) -> None:
+    """Raises `ValidationError` for query parameters that are none of these."""
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        names = ", ".join(known) or "none"
+        raise exceptions.ValidationError(
+            {name: exceptions.ErrorDetail(f"Unknown parameter. Known: {names}.", "unknown_key") for name in unknown}
+        )
+
+
+def not_modified(request: Request, etag: str) -> bool:
+    """Whether the caller has the representation with this ETag already."""
+    return any(tag == etag for _, tag in _tags(request.headers.get("If-None-Match", ""), etag))
+
+
+def _matches(request: Request, etag: str) -> bool:
+    """Whether If-Match names this ETag, by the strong comparison of RFC 9110. Raises `PreconditionRequired`."""
+    given = request.headers.get("If-Match")
+    if given is None:
+        raise PreconditionRequired
+    return any(tag == etag and not weak for weak, tag in _tags(given, etag))
+
+
+def _tags(given: str, etag: str) -> list[tuple[bool, str]]:
+    """(is it weak, the tag) of each; `*` is whatever there is."""
+    if given.strip() == "*":
+        return [(False, etag)]
+    return [(bool(weak), tag) for weak, tag in _TAG.findall(given)]
+
+
+def _flag(request: Request, name: str) -> bool:
+    given = request.query_params.get(name, "")
+    if given not in _FLAGS:
+        raise exceptions.ParseError(f"{name} is 1 or 0.", "bad_parameter")
+    return _FLAGS[given]
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -32,6 +183,27 @@ class TimeField(serializers.DateTimeField):
                 exceptions.ErrorDetail("Write a time with its zone, like 2026-05-01T12:00:00Z.", "bad_time")
             )
         return super().to_internal_value(value)
+
+
+class WholeField(serializers.IntegerField):
+    """A JSON number that is whole: not true, not text that reads like one."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            raise serializers.ValidationError(f"This is a whole number, not {shown(data)}.", "wrong_type")
+        return data
+
+
+class NumberField(serializers.Field[float, Any, float, Any]):
+    """A JSON number: not true, not text that reads like one."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or not isinstance(data, int | float):
+            raise serializers.ValidationError(f"This is a number, not {shown(data)}.", "wrong_type")
+        try:
+            return float(data)
+        except OverflowError:
+            raise serializers.ValidationError("This number is too large.", "out_of_range") from None
 
 
 def receipt_json(receipt: Receipt | None) -> dict[str, Any] | None:

@@ -9,7 +9,8 @@ from audit.actors import system
 from plans.logs import demo
 from routes import engine
 from routes.catalog.services import install_shipped_prices
-from routes.orgs.access import add_member, create_key
+from routes.orgs.keys import create_key
+from routes.orgs.members import add_member
 from routes.orgs.models import Organization, Role
 from routes.orgs.services import create_organization
 from routes.rules.services import create_route

@@ -16,10 +16,15 @@ from plans.runs.services import ApprovalRequired, ApprovalVoid, InvalidPlan, Own
 from plans.runs.states import InvalidState
 from routes import engine
 from routes.errors import DocumentTooLarge, NameTaken, NotFound, RoutesError, StaleVersion, TooManyRoutes
-from routes.orgs.access import AlreadyMember, LastAdmin, RoleTooHigh
-from routes.orgs.services import InvalidOrganization
+from routes.fleet.services import InvalidInstance, TooManyInstances
+from routes.idempotency.services import AlreadyCreated, InProgress, OtherBody
+from routes.orgs import api as orgs
+from routes.orgs.keys import InvalidKey, PersonRequired, RoleTooHigh
+from routes.orgs.members import AlreadyMember, LastAdmin, StaleMember, UnknownPerson
+from routes.orgs.services import InvalidOrganization, StaleOrganization
+from routes.rules import api as rules
 from routes.rules.requests import InvalidRequest
-from routes.rules.services import StaleRoute
+from routes.rules.services import StaleDefault, StaleRoute, changed_since
 
 #: HTTP status of every refusal of the domain. The engine's errors carry their own, because a gateway has no such table.
 STATUS: dict[type[Exception], int] = {
@@ -32,8 +37,19 @@ STATUS: dict[type[Exception], int] = {
     InvalidOrganization: 422,
     InvalidRequest: 422,
     RoleTooHigh: 403,
+    PersonRequired: 403,
+    InvalidKey: 422,
+    UnknownPerson: 422,
     AlreadyMember: 409,
     LastAdmin: 409,
+    StaleMember: 412,
+    StaleOrganization: 412,
+    StaleDefault: 412,
+    InvalidInstance: 422,
+    TooManyInstances: 422,
+    InProgress: 409,
+    OtherBody: 422,
+    AlreadyCreated: 409,
     InvalidPlan: 422,
     InvalidState: 409,
     OwnPlan: 403,
@@ -91,8 +107,8 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
         errors = list(_flatten(error.detail, ""))
     elif isinstance(error, exceptions.APIException):
         http_status = error.status_code
-        default = error.default_code
-        code = _CODES.get(default, default)
+        given = str(error.get_codes())
+        code = _CODES.get(given, given)
         detail = str(error.detail)
         if (seconds := getattr(error, "wait", None)) is not None:
             headers["Retry-After"] = str(int(seconds) + 1)
@@ -107,10 +123,15 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
         ]
     elif isinstance(error, RoutesError | PlansError | AuditError | engine.errors.RoutingError):
         code, http_status, detail = error.code, status_of(error) or 422, str(error)
+        if isinstance(error, InvalidOrganization):
+            errors = list(_flatten(error.messages, ""))
+        if isinstance(error, InvalidKey):
+            errors = [{"pointer": f"/{error.field}", "code": error.code, "detail": str(error)}]
         if isinstance(error, InvalidState):
             extra["state"] = error.state
         if isinstance(error, StaleVersion):
             extra["current"] = error.current
+        extra |= _of_what_is_stale(error, headers)
     elif isinstance(error, OperationalError):
         # The database is busy (another writer held the lock for too long) or away; nothing was written.
         code, http_status, detail = "busy", 503, "The database is busy. Nothing was changed; try again."
@@ -134,6 +155,24 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
     response.content_type = "application/problem+json"
     response.exception = True
     return response
+
+
+def _of_what_is_stale(error: Exception, headers: dict[str, str]) -> dict[str, Any]:
+    """What a caller needs to go on who wrote to an object that had changed: `current`, as a GET answers it, with its ETag,
+    and `difference` by field since the state that the caller saw, null where nobody knows it."""
+    if isinstance(error, StaleRoute):
+        headers["ETag"] = rules.etag_of(error.row)
+        return {"current": rules.route_json(error.row), "difference": changed_since(error.row, error.seen)}
+    if isinstance(error, StaleMember):
+        headers["ETag"] = orgs.member_etag(error.member)
+        return {"current": orgs.member_json(error.member), "difference": None}
+    if isinstance(error, StaleOrganization):
+        headers["ETag"] = orgs.organization_etag(error.org)
+        return {"current": orgs.organization_json(error.org), "difference": None}
+    if isinstance(error, StaleDefault):
+        headers["ETag"] = rules.default_etag(error.default)
+        return {"current": {"default": error.default}, "difference": None}
+    return {}
 
 
 def pointer(path: str) -> str:

@@ -12,14 +12,15 @@ from django.urls import URLPattern, include, path
 from django.views.decorators.cache import never_cache
 
 from routes.errors import NotFound
-from routes.orgs.access import find_org, role_of
+from routes.orgs.access import grant_in, grant_outside
 from routes.orgs.models import Organization
 
 Page = Callable[..., HttpResponse]
 
 
 class Site(AdminSite):
-    """Every page of an organisation lies under `o/<slug>/`, is a plain function and states its `required_role`."""
+    """Every page of an organisation lies under `o/<slug>/`, those of the installation beside it; each is a plain function
+    and states its `required_role`."""
 
     site_header = "Routing Admin"
     site_title = "Routing Admin"
@@ -37,32 +38,37 @@ class Site(AdminSite):
         from plans.logs.admin import PAGES as LOGS
         from plans.runs.admin import PAGES as RUNS
         from routes.catalog.admin import PAGES as CATALOG
+        from routes.orgs.admin import INSTALLATION_PAGES
         from routes.orgs.admin import PAGES as ACCESS
         from routes.rules.admin import PAGES as RULES
         from routing_admin.home import PAGES as HOME
 
         pages = [*HOME, *RULES, *RUNS, *AUDIT, *LOGS, *CATALOG, *ACCESS]
-        return [path("o/<slug:org>/", include([self._guarded(pattern) for pattern in pages])), *super().get_urls()]
+        return [
+            path("o/<slug:org>/", include([self._guarded(pattern) for pattern in pages])),
+            *(self._guarded(pattern) for pattern in INSTALLATION_PAGES),
+            *super().get_urls(),
+        ]
 
     def _guarded(self, pattern: URLPattern) -> URLPattern:
-        view = self.admin_view(self._of_organization(pattern.callback))
+        view = self.admin_view(self._granted(pattern.callback))
         return URLPattern(pattern.pattern, view, pattern.default_args, pattern.name)
 
-    def _of_organization(self, page: Page) -> Page:
+    def _granted(self, page: Page) -> Page:
         required: str = page.required_role  # type: ignore[attr-defined]
 
         @wraps(page)
         @never_cache
-        def guarded(request: HttpRequest, org: str, **kwargs: Any) -> HttpResponse:
+        def guarded(request: HttpRequest, org: str | None = None, **kwargs: Any) -> HttpResponse:
             try:
-                request.org = find_org(org, request.user)  # type: ignore[attr-defined]
+                grant = grant_outside(request.user) if org is None else grant_in(org, request.user)
             except NotFound as error:
                 raise Http404(str(error)) from error
-            role = role_of(request.user, request.org)  # type: ignore[attr-defined]
-            if role is None or not role.includes(required):
-                raise PermissionDenied(f"You are {role} here; this needs {required}.")
+            if not grant.may(required):
+                raise PermissionDenied(f"You are {grant} here; this needs {required}.")
+            request.org = grant.org  # type: ignore[attr-defined]
             request.actor = request.user  # type: ignore[attr-defined]
-            request.role = role  # type: ignore[attr-defined]
+            request.role = grant.role  # type: ignore[attr-defined]
             request.current_app = self.name  # type: ignore[attr-defined]
             return page(request, **kwargs)
 

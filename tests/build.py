@@ -13,7 +13,7 @@ from plans.runs.models import PlanRun
 from plans.runs.worker import run_next
 from routes import engine
 from routes.catalog.models import ModelPrice
-from routes.orgs.access import add_member
+from routes.orgs.members import add_member
 from routes.orgs.models import Organization
 from routes.orgs.services import create_organization
 from routes.rules.models import Route

@@ -74,7 +74,7 @@ def test_a_new_key_is_shown_once_and_works(org: Organization) -> None:
     client = Client()
     client.force_login(a_person("ada", org, "admin"))
     url = reverse("admin:key_create", args=[org.slug])
-    shown = client.post(url, {"key-name": "dashboard", "key-role": "editor"}).content.decode()
+    shown = client.post(url, {"key-name": "dashboard", "key-kind": "management", "key-role": "editor"}).content.decode()
     text = next(word for word in shown.replace("<", " ").replace(">", " ").split() if word.startswith("rk_management_"))
     key = ApiKey.objects.get()
     assert text.startswith(f"rk_management_{key.pk}_")
@@ -108,3 +108,33 @@ def test_installation_staff_make_organisations_in_the_admin_with_an_audit_entry(
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.org_id) == ("organization.created", org.pk)
     assert client.get("/admin/o/new-one/").status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["gateway", "traffic"])
+def test_keys_that_act_for_nobody_have_no_role(org: Organization, kind: str) -> None:
+    client = Client()
+    client.force_login(a_person("ada", org, "admin"))
+    url = reverse("admin:key_create", args=[org.slug])
+    assert client.post(url, {"key-name": "k", "key-kind": kind, "key-role": "viewer"}).status_code == 200
+    key = ApiKey.objects.get()
+    assert (key.kind, key.role) == (kind, "")
+
+
+def test_installation_staff_make_and_revoke_keys_of_gateways_for_all_organisations(org: Organization) -> None:
+    client = Client()
+    client.force_login(a_person("root", is_superuser=True))
+    assert reverse("admin:installation_keys") in client.get("/admin/").content.decode()
+    assert client.post(reverse("admin:installation_key_create"), {"key-name": ""}).status_code == 422
+    shown = client.post(reverse("admin:installation_key_create"), {"key-name": "edge"}).content.decode()
+    key = ApiKey.objects.get()
+    assert (key.kind, key.org, f"rk_gateway_{key.pk}_" in shown) == ("gateway", None, True)
+    assert client.post(reverse("admin:installation_key_revoke", args=[key.pk])).status_code == 302
+    key.refresh_from_db()
+    assert key.revoked_at is not None
+    admin_of_one = Client()
+    admin_of_one.force_login(a_person("ada", org, "admin"))
+    for url in (reverse("admin:installation_keys"), reverse("admin:installation_key_create")):
+        assert admin_of_one.get(url).status_code == 403
+    assert reverse("admin:installation_keys") not in admin_of_one.get("/admin/").content.decode()
+    # A key of an organisation is not to be revoked there.
+    assert admin_of_one.post(reverse("admin:installation_key_revoke", args=[key.pk])).status_code == 403

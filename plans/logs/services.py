@@ -84,10 +84,11 @@ def import_rows(
     on_error: OnError,
     by: Any,
     source: str = "",
+    is_recorded: bool = True,
     progress: Callable[[Progress], None] | None = None,
 ) -> ImportReport:
     """`import_steps` to their end; `progress` is told each step."""
-    steps = import_steps(org, items, on_error=on_error, by=by, source=source)
+    steps = import_steps(org, items, on_error=on_error, by=by, source=source, is_recorded=is_recorded)
     while True:
         try:
             step = next(steps)
@@ -99,7 +100,13 @@ def import_rows(
 
 
 def import_steps(
-    org: Organization, items: Callable[[], Iterable[Item]], *, on_error: OnError, by: Any, source: str = ""
+    org: Organization,
+    items: Callable[[], Iterable[Item]],
+    *,
+    on_error: OnError,
+    by: Any,
+    source: str = "",
+    is_recorded: bool = True,
 ) -> Generator[Progress, None, ImportReport]:
     """Store what `items` answers as request logs of the organisation, in transactions of 1,000 rows, and say after
     every 1,000 records how far it is.
@@ -112,6 +119,7 @@ def import_steps(
     transactions, the first that stores a row also records `logs.import_began`, so no row is ever without an entry. A
     generator that is closed, or that meets an error, records `logs.import_interrupted` with what is stored; a process
     that is killed leaves the first entry alone, which says the same. Two entries at most, however large the import.
+    Without `is_recorded` there are none.
     """
     if on_error == "abort":
         yield from _refuse_if_any_is_wrong(items())
@@ -119,7 +127,9 @@ def import_steps(
     pending: dict[str, dict[str, Any]] = {}
     began: Receipt | None = None
 
-    def said(action: str, **payload: Any) -> Receipt:
+    def said(action: str, **payload: Any) -> Receipt | None:
+        if not is_recorded:
+            return None
         first = {} if began is None else {"began_at": began.seq}
         target = ("request_logs", org.pk)
         return record(org.pk, by=by, action=action, target=target, payload={"source": source, **payload, **first})

@@ -4,40 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 from django.urls import path
-from rest_framework import generics, serializers
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from plans.runs import services
+from plans.runs.filters import PlanFilters
 from plans.runs.models import IntervalMethod, Mode, PlanRun, default_sweep
-from routes.api import StrictSerializer, TimeField, change_json
-from routes.engine.reading import shown
+from routes.api import ListView, NumberField, StrictSerializer, TimeField, View, WholeField, change_json
 from routes.publish import Change
 from routes.times import rfc3339
 
 Step = Callable[[PlanRun, Request], Change | None]
-
-
-class WholeField(serializers.IntegerField):
-    """A JSON number that is whole: not true, not text that reads like one."""
-
-    def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool) or not isinstance(data, int):
-            raise serializers.ValidationError(f"This is a whole number, not {shown(data)}.", "wrong_type")
-        return data
-
-
-class NumberField(serializers.Field[float, Any, float, Any]):
-    """A JSON number: not true, not text that reads like one."""
-
-    def to_internal_value(self, data: Any) -> float:
-        if isinstance(data, bool) or not isinstance(data, int | float):
-            raise serializers.ValidationError(f"This is a number, not {shown(data)}.", "wrong_type")
-        try:
-            return float(data)
-        except OverflowError:
-            raise serializers.ValidationError("This number is too large.", "out_of_range") from None
 
 
 class PlanInput(StrictSerializer):
@@ -101,15 +79,17 @@ def plan_json(plan: PlanRun, *, whole: bool = True) -> dict[str, Any]:
     return {**brief, "proposed_routes": plan.proposed_routes, "result": plan.outcome} if whole else brief
 
 
-class PlanList(generics.GenericAPIView[PlanRun]):
+class PlanList(ListView):
     """Plans, newest first; POST proposes one on today's routes (a draft: `project/` starts it)."""
 
     required_role = {"GET": "viewer", "POST": "editor"}
-    cursor_ordering = ("-created_at", "-id")
+    orderings = {"": ("-created_at", "-id"), "created_at": ("created_at", "id")}
+    filterset_class = PlanFilters
+    search_fields = ("name", "note")
 
     def get(self, request: Request, **_: Any) -> Response:
         rows = PlanRun.objects.of(request.org).brief().defer("result")
-        page = self.paginate_queryset(rows)
+        page = self.paginate_queryset(self.filter_queryset(rows))
         return self.get_paginated_response([plan_json(plan, whole=False) for plan in page or []])
 
     def post(self, request: Request, **_: Any) -> Response:
@@ -119,24 +99,30 @@ class PlanList(generics.GenericAPIView[PlanRun]):
         return Response(plan_json(plan), status=201)
 
 
-class PlanDetail(APIView):
+class PlanDetail(View):
     required_role = {"GET": "viewer"}
 
-    def get(self, request: Request, id: str, **_: Any) -> Response:
-        return Response(plan_json(services.get_plan(request.org, id)))
+    def find(self, request: Request) -> None:
+        self.plan = services.get_plan(request.org, self.kwargs["id"])
+
+    def get(self, request: Request, **_: Any) -> Response:
+        return Response(plan_json(self.plan))
 
 
-class PlanStep(APIView):
+class PlanStep(View):
     """One step in the life of a plan; answers the plan as it is then, and what changed where routes did."""
 
     required_role = {"POST": "admin"}
     step: Step | None = None
 
-    def post(self, request: Request, id: str, **_: Any) -> Response:
+    def find(self, request: Request) -> None:
+        self.plan = services.get_plan(request.org, self.kwargs["id"])
+
+    def post(self, request: Request, **_: Any) -> Response:
         assert self.step is not None  # given with the URL, on the instance: it gets no self
-        change = self.step(services.get_plan(request.org, id), request)
+        change = self.step(self.plan, request)
         changed = change_json(change) if change else {}
-        return Response({**plan_json(services.get_plan(request.org, id)), **changed})
+        return Response({**plan_json(services.get_plan(request.org, self.kwargs["id"])), **changed})
 
 
 def _reject(plan: PlanRun, request: Request) -> None:

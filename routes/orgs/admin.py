@@ -11,9 +11,9 @@ from django.urls import path
 from django.views.decorators.http import require_POST
 
 from routes.errors import RoutesError
-from routes.orgs import access as people
+from routes.orgs import keys, members
 from routes.orgs.models import ApiKey, Membership, Organization, Role
-from routes.orgs.services import create_organization, set_approval
+from routes.orgs.services import create_organization, update_organization
 
 
 class MemberForm(forms.Form):
@@ -29,10 +29,28 @@ class MemberForm(forms.Form):
 
 class KeyForm(forms.Form):
     name = forms.CharField(max_length=100, help_text="What uses it, for example “dashboard”.")
-    role = forms.ChoiceField(choices=Role.choices)
+    kind = forms.ChoiceField(choices=ApiKey.Kind.choices)
+    role = forms.ChoiceField(
+        choices=Role.choices,
+        required=False,
+        help_text="Of a management key, which never exceeds your own role of the moment. The others have none.",
+    )
     expires_at = forms.DateTimeField(
         required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}), help_text="UTC. Empty: never."
     )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if "role" in cleaned and cleaned.get("kind") != ApiKey.Kind.MANAGEMENT:
+            cleaned["role"] = ""  # a list always has something chosen
+        return cleaned
+
+
+class GatewayKeyForm(KeyForm):
+    """For gateways of all organisations, which have no other kind and no role."""
+
+    kind = None  # type: ignore[assignment]  Django's way to leave out an inherited field
+    role = None  # type: ignore[assignment]
 
 
 class PolicyForm(forms.Form):
@@ -75,7 +93,7 @@ def member_add(request: HttpRequest) -> HttpResponse:
         return access(request, member_form=form)
     user, role = form.cleaned_data["username"], form.cleaned_data["role"]
     try:
-        people.add_member(request.org, user, role=role, by=request.actor)
+        members.add_member(request.org, user, role=role, by=request.actor)
     except RoutesError as error:
         form.add_error("username", str(error))
         return access(request, member_form=form)
@@ -88,10 +106,10 @@ def member_change(request: HttpRequest, id: int) -> HttpResponse:
     role = request.POST.get("role", "")
     try:
         if role == "remove":
-            people.remove_member(member, by=request.actor)
+            members.remove_member(member, by=request.actor)
             return _done(request, f"{member.user} has no role here any more.")
         if role in Role.values:
-            people.change_role(member, role=role, by=request.actor)
+            members.change_role(member, role=role, by=request.actor)
             return _done(request, f"{member.user} is {role} now.")
     except RoutesError as error:
         return _refused(request, error)
@@ -101,22 +119,60 @@ def member_change(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def key_create(request: HttpRequest) -> HttpResponse:
     form = KeyForm(request.POST, prefix="key")
-    if form.is_valid():
-        try:
-            made = people.create_key(request.org, by=request.actor, **form.cleaned_data)
-        except RoutesError as error:
-            form.add_error("role", str(error))
-        else:
-            # Shown in this very answer, because nothing that outlives it may hold the secret.
-            return access(request, new_key=made)
+    if made := _made(request, form):
+        return access(request, new_key=made)
     return access(request, key_form=form)
+
+
+def _made(request: HttpRequest, form: KeyForm, **more: Any) -> keys.NewKey | None:
+    """The key that the form asks for. Shown in the answer to this very request, because nothing that outlives it may hold
+    the secret. None where it cannot be made; the form says why."""
+    if not form.is_valid():
+        return None
+    try:
+        return keys.create_key(request.org, by=request.actor, **form.cleaned_data, **more)
+    except keys.InvalidKey as error:
+        form.add_error(error.field if error.field in form.fields else None, str(error))
+    except RoutesError as error:
+        form.add_error("role", str(error))
+    return None
 
 
 @require_POST
 def key_revoke(request: HttpRequest, id: str) -> HttpResponse:
     key = get_object_or_404(ApiKey, pk=id, org=request.org)
-    people.revoke_key(key, by=request.actor)
+    keys.revoke_key(key, by=request.actor)
     return _done(request, f"“{key.name}” does not work any more.")
+
+
+# --- Keys of gateways for all organisations ---------------------------------------------------------------------------
+
+
+def installation_keys(request: HttpRequest, form: forms.Form | None = None, new_key: Any = None) -> HttpResponse:
+    context = {
+        **admin.site.each_context(request),
+        "title": "Keys of gateways for all organisations",
+        "keys": ApiKey.objects.filter(org=None).select_related("made_by"),
+        "key_form": form or GatewayKeyForm(prefix="key"),
+        "new_key": new_key,
+    }
+    return render(request, "routes/installation_keys.html", context, status=422 if form else 200)
+
+
+@require_POST
+def installation_key_create(request: HttpRequest) -> HttpResponse:
+    form = GatewayKeyForm(request.POST, prefix="key")
+    if made := _made(request, form, kind=ApiKey.Kind.GATEWAY):
+        return installation_keys(request, new_key=made)
+    return installation_keys(request, form=form)
+
+
+@require_POST
+def installation_key_revoke(request: HttpRequest, id: str) -> HttpResponse:
+    key = get_object_or_404(ApiKey, pk=id, org=None)
+    keys.revoke_key(key, by=request.actor)
+    messages.success(request, f"“{key.name}” does not work any more.")
+    return redirect("admin:installation_keys")
 
 
 @require_POST
@@ -124,14 +180,21 @@ def policy_change(request: HttpRequest) -> HttpResponse:
     form = PolicyForm(request.POST, prefix="policy")
     if not form.is_valid():
         return access(request, policy_form=form)
-    set_approval(request.org, approval=form.cleaned_data["approval"], by=request.actor)
+    update_organization(request.org, approval=form.cleaned_data["approval"], by=request.actor)
     return _done(request, f"{request.org.get_approval_display()}.")
 
 
 access.required_role = "admin"
 for _page in (member_add, member_change, key_create, key_revoke, policy_change):
     _page.required_role = "admin"
+for _page in (installation_keys, installation_key_create, installation_key_revoke):
+    _page.required_role = "installation"
 
+INSTALLATION_PAGES = [
+    path("gateway-keys/", installation_keys, name="installation_keys"),
+    path("gateway-keys/new/", installation_key_create, name="installation_key_create"),
+    path("gateway-keys/<str:id>/revoke/", installation_key_revoke, name="installation_key_revoke"),
+]
 PAGES = [
     path("access/", access, name="access"),
     path("access/members/", member_add, name="member_add"),

@@ -114,9 +114,9 @@ class ApiKey(models.Model):
     """A credential of a program. The secret is shown once; only its digest is kept."""
 
     class Kind(models.TextChoices):
-        MANAGEMENT = "management"
-        GATEWAY = "gateway"
-        TRAFFIC = "traffic"
+        MANAGEMENT = "management", "Management: acts for you through the API"
+        GATEWAY = "gateway", "Gateway: reads what it runs, reports itself, sends logs"
+        TRAFFIC = "traffic", "Traffic: sends requests to gateways"
 
     #: The public part of the key, `rk_<kind>_<id>_<secret>`; names the key in lists and logs.
     id = models.CharField(primary_key=True, max_length=16, editable=False)
@@ -157,7 +157,14 @@ class ApiKey(models.Model):
     def __str__(self) -> str:
         return f"{self.name} (rk_{self.kind}_{self.id}_…)"
 
+    @property
+    def is_valid(self) -> bool:
+        """Whether it is neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+
     def as_actor(self) -> Actor:
-        """Who the audit log names for acts of this key: the key, on behalf of the person who made it."""
+        """Who the audit log names for acts of this key: the key, for management on behalf of the person who made it."""
+        if self.kind != self.Kind.MANAGEMENT:
+            return Actor(type="api_key", id=self.id, name=f"{self.kind} key {self.name}")
         name = f"{self.made_by.get_username()}, by key {self.name}"
         return Actor(type="api_key", id=self.id, on_behalf_of=str(self.made_by_id), name=name)

@@ -6,9 +6,19 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from audit.services import record
+from audit.services import Receipt, record
 from routes.errors import NotFound, RoutesError
 from routes.orgs.models import SLUG, Organization
+
+
+class StaleOrganization(RoutesError):
+    """Somebody changed the organisation since the caller looked."""
+
+    code = "stale_organization"
+
+    def __init__(self, org: Organization) -> None:
+        super().__init__("The organisation was changed after you looked. Look again.")
+        self.org = org
 
 
 class InvalidOrganization(RoutesError):
@@ -54,18 +64,42 @@ def create_organization(
     return org
 
 
-def set_approval(org: Organization, *, approval: str, by: Any) -> None:
-    """Choose whether plans need a second person. The same policy again changes nothing."""
+def update_organization(
+    org: Organization,
+    *,
+    by: Any,
+    seen: Organization | None = None,
+    name: str | None = None,
+    environment: str | None = None,
+    approval: str | None = None,
+) -> Receipt | None:
+    """Change what is given; None where that changes nothing.
+
+    `seen` is the organisation as the caller saw it. Raises `StaleOrganization` where it is another by now, and
+    `InvalidOrganization`.
+    """
+    wanted = {"name": name, "environment": environment, "approval": approval}
     with transaction.atomic():
-        was = Organization.objects.select_for_update().values_list("approval", flat=True).get(pk=org.pk)
-        if was == approval:
-            return
-        Organization.objects.filter(pk=org.pk).update(approval=approval)
-        org.approval = approval
-        record(
+        now = Organization.objects.select_for_update().get(pk=org.pk)
+        if seen is not None and any(getattr(seen, field) != getattr(now, field) for field in wanted):
+            raise StaleOrganization(now)
+        was = {
+            field: getattr(now, field) for field, value in wanted.items() if value not in (None, getattr(now, field))
+        }
+        if not was:
+            return None
+        for field in was:
+            setattr(now, field, wanted[field])
+            setattr(org, field, wanted[field])
+        try:
+            now.full_clean(validate_unique=False, validate_constraints=False)
+        except ValidationError as error:
+            raise InvalidOrganization(error) from error
+        now.save(update_fields=list(was))
+        return record(
             org.pk,
             by=by,
-            action="organization.approval_changed",
+            action="organization.updated",
             target=("organization", str(org.pk)),
-            payload={"was": was, "is": approval},
+            payload={"was": was, "is": {field: wanted[field] for field in was}},
         )

@@ -1,25 +1,40 @@
 """`routes/`, `routes/default/`, `routes/lint/`, `decide/` and `snapshot/` of an organisation."""
 
+import re
+from hashlib import sha256
 from typing import Any
 
 from django.http import HttpResponse
 from django.urls import path
-from rest_framework import exceptions, generics
+from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from routes import engine
-from routes.api import change_json
-from routes.document import canonical_route, default_of, document_of
+from routes.api import ListView, View, change_json, not_modified
+from routes.document import canonical_route, default_of
+from routes.engine.canonical import canonical_bytes
+from routes.live import live
 from routes.publish import Change
+from routes.rules.filters import RouteFilters
 from routes.rules.findings import findings_about, findings_of
 from routes.rules.models import Route
 from routes.rules.requests import read_request
-from routes.rules.services import create_route, delete_route, get_route, set_default, update_route
+from routes.rules.services import (
+    StaleDefault,
+    StaleRoute,
+    create_route,
+    delete_route,
+    get_route,
+    set_default,
+    update_route,
+)
 from routes.times import rfc3339
 
 KEYS = tuple(engine.Route.__dataclass_fields__)
+#: What an answer says of a route beside its document. A body may hold it, as whoever read the route will send it back; it
+#: is not looked at.
+READ_ONLY = ("revision", "created_at", "updated_at")
 
 
 def route_json(row: Route) -> dict[str, Any]:
@@ -34,91 +49,142 @@ def route_json(row: Route) -> dict[str, Any]:
     }
 
 
-def _written(request: Request, row: Route, change: Change) -> dict[str, Any]:
+def etag_of(row: Route) -> str:
+    return f'"r{row.revision}"'
+
+
+def _written(request: Request, row: Route, change: Change, status: int = 200) -> Response:
     """What a write of a route answers."""
-    return {"route": route_json(row), **change_json(change), "lint": findings_about(request.org, row)}
+    body = {"route": route_json(row), **change_json(change), "lint": findings_about(request.org, row)}
+    return Response(body, status=status, headers={"ETag": etag_of(row)})
 
 
 def _body(request: Request) -> dict[str, Any]:
+    """The object that was sent, without what is only ever read."""
     if not isinstance(request.data, dict):
         raise exceptions.ParseError("The body must be a JSON object.")
-    return request.data
+    return {key: value for key, value in request.data.items() if key not in READ_ONLY}
 
 
-class RouteList(generics.GenericAPIView[Route]):
+class RouteList(ListView):
     """All routes in evaluation order; POST adds one."""
 
     required_role = {"GET": "viewer", "POST": "editor"}
-    cursor_ordering = ("-priority", "position")
+    queryset = Route.objects.none()
+    orderings = {
+        "": ("-priority", "position"),
+        "name": ("name",),
+        "-name": ("-name",),
+        "-updated_at": ("-updated_at", "-id"),
+    }
+    filterset_class = RouteFilters
+    search_fields = ("name",)
 
-    def get(self, request: Request, **_: Any) -> Response:
-        page = self.paginate_queryset(Route.objects.of(request.org).in_order())
-        return self.get_paginated_response([route_json(row) for row in page or []])
+    def get(self, request: Request, **_: Any) -> HttpResponse:
+        etag = f'"{request.org.version}"'
+        if not_modified(request, etag):
+            return HttpResponse(status=304, headers={"ETag": etag})
+        page = self.paginate_queryset(self.filter_queryset(Route.objects.of(request.org)))
+        response = self.get_paginated_response([route_json(row) for row in page or []])
+        response["ETag"] = etag
+        return response
 
     def post(self, request: Request, **_: Any) -> Response:
         new = engine.NewRoute.from_dict(_body(request))
         row, change = create_route(request.org, new, by=request.actor)
-        return Response(_written(request, row, change), status=201)
+        response = _written(request, row, change, status=201)
+        response["Location"] = f"{request.path}{row.uid}/"
+        return response
 
 
-class RouteDetail(APIView):
+class RouteDetail(View):
     """One route. PATCH merges at the top level: `when` and `then` are replaced whole, null means the default."""
 
     required_role = {"GET": "viewer", "PUT": "editor", "PATCH": "editor", "DELETE": "editor"}
 
-    def get(self, request: Request, id: str, **_: Any) -> Response:
-        return Response(route_json(get_route(request.org, id)))
+    def find(self, request: Request) -> None:
+        self.row = get_route(request.org, self.kwargs["id"])
 
-    def put(self, request: Request, id: str, **_: Any) -> Response:
-        row = get_route(request.org, id)  # an unknown id is a 404 before the body is looked at
-        return self._write(request, row, _body(request))
+    def etag(self) -> str:
+        return etag_of(self.row)
 
-    def patch(self, request: Request, id: str, **_: Any) -> Response:
-        row = get_route(request.org, id)
-        body = _body(request)
-        merged = {**row.as_document(), **body}
+    def get(self, request: Request, **_: Any) -> HttpResponse:
+        if not_modified(request, self.etag()):
+            return HttpResponse(status=304, headers={"ETag": self.etag()})
+        return Response(route_json(self.row), headers={"ETag": self.etag()})
+
+    def put(self, request: Request, **_: Any) -> Response:
+        return self._write_route(request, _body(request))
+
+    def patch(self, request: Request, **_: Any) -> Response:
+        merged = {**self.row.as_document(), **_body(request)}
         for key in KEYS:
             if merged.get(key, ...) is None:
                 del merged[key]  # the engine knows its default, or says that it is missing
-        return self._write(request, row, merged, expected_revision=row.revision)
+        return self._write_route(request, merged)
 
-    def delete(self, request: Request, id: str, **_: Any) -> Response:
-        row = get_route(request.org, id)
-        return Response(change_json(delete_route(request.org, row.uid, by=request.actor)))
+    def delete(self, request: Request, **_: Any) -> Response:
+        self._refuse_stale(request)
+        change = delete_route(request.org, self.row.uid, by=request.actor, expected_revision=self.row.revision)
+        return Response(change_json(change))
 
-    def _write(self, request: Request, row: Route, document: dict[str, Any], **expected: int) -> Response:
+    def _write_route(self, request: Request, document: dict[str, Any]) -> Response:
         # The row's own id: a URL may write it in other ways, with capitals or without hyphens.
-        uid = str(row.uid)
+        uid = str(self.row.uid)
         route = engine.Route.from_dict({"id": uid, **document})
         if route.id != uid:
             raise engine.errors.InvalidRoute(
                 [{"path": "id", "code": "conflict", "message": "The id in the body is not the one in the URL."}]
             )
-        row, change = update_route(request.org, row.uid, route, by=request.actor, **expected)
-        return Response(_written(request, row, change))
+        self._refuse_stale(request)
+        row, change = update_route(
+            request.org, self.row.uid, route, by=request.actor, expected_revision=self.row.revision
+        )
+        return _written(request, row, change)
+
+    def _refuse_stale(self, request: Request) -> None:
+        if self.is_stale:
+            raise StaleRoute(self.row, _seen(request))
 
 
-class Default(APIView):
+def _seen(request: Request) -> int | None:
+    """The revision that If-Match names, where it names one."""
+    found = re.search(r'"r(\d{1,18})"', request.headers.get("If-Match", ""), re.ASCII)
+    return int(found[1]) if found else None
+
+
+def default_etag(default: dict[str, Any] | None) -> str:
+    return f'"d{sha256(canonical_bytes(default)).hexdigest()[:16]}"'
+
+
+class Default(View):
     """The action for requests that no route takes: an object in the keys of `then`, or null, which lets them pass
     unchanged. DELETE is PUT of null."""
 
     required_role = {"GET": "viewer", "PUT": "editor", "DELETE": "editor"}
 
+    def etag(self) -> str:
+        return default_etag(default_of(self.request.org))
+
     def get(self, request: Request, **_: Any) -> Response:
-        return Response({"default": default_of(request.org)})
+        return Response({"default": default_of(request.org)}, headers={"ETag": self.etag()})
 
     def put(self, request: Request, **_: Any) -> Response:
-        return self._write(request, None if request.data is None else engine.Action.from_dict(request.data))
+        return self._write_default(request, None if request.data is None else engine.Action.from_dict(request.data))
 
     def delete(self, request: Request, **_: Any) -> Response:
-        return self._write(request, None)
+        return self._write_default(request, None)
 
-    def _write(self, request: Request, action: engine.Action | None) -> Response:
-        change = set_default(request.org, action, by=request.actor)
-        return Response({"default": default_of(change.org), **change_json(change)})
+    def _write_default(self, request: Request, action: engine.Action | None) -> Response:
+        seen = default_of(request.org)
+        if self.is_stale:
+            raise StaleDefault(seen)
+        change = set_default(request.org, action, by=request.actor, seen=(seen,))
+        default = default_of(change.org)
+        return Response({"default": default, **change_json(change)}, headers={"ETag": default_etag(default)})
 
 
-class Lint(APIView):
+class Lint(View):
     """What is odd about the live routes: `{"results": [finding]}`."""
 
     required_role = {"GET": "viewer"}
@@ -127,34 +193,35 @@ class Lint(APIView):
         return Response({"results": findings_of(request.org)})
 
 
-class Decide(APIView):
+class Decide(View):
     """What the live routes would do with one request: `{"context": {facts}}` and, or, `{"chat": {body}}`.
 
     With `"force": "name"` the enabled route of that name takes it.
     """
 
     required_role = {"POST": "viewer"}
+    writes = False
 
     def post(self, request: Request, **_: Any) -> Response:
-        context, force = read_request(_body(request))
-        explanation = engine.Engine.from_document(document_of(request.org)).explain(context, force=force)
-        return Response(explanation.to_dict())
+        if not isinstance(request.data, dict):
+            raise exceptions.ParseError("The body must be a JSON object.")
+        context, force = read_request(request.data)
+        return Response(live(request.org).engine.explain(context, force=force).to_dict())
 
 
-class Snapshot(APIView):
+class Snapshot(View):
     """The document that a gateway loads. Its ETag is the version: a gateway that has it gets a 304."""
 
-    required_role = {"GET": "viewer"}
+    required_role = {"GET": ("viewer", "gateway")}
 
     def get(self, request: Request, **_: Any) -> HttpResponse:
         etag = f'"{request.org.version}"'
-        sent = request.headers.get("If-None-Match", "")
-        if etag in (part.strip().removeprefix("W/") for part in sent.split(",")):
+        if not_modified(request, etag):
             return HttpResponse(status=304, headers={"ETag": etag})
-        document = document_of(request.org)
+        found = live(request.org)
         # The version of the document that is sent, whatever happened since the organisation was read.
-        headers = {"ETag": f'"{document.version}"', "Cache-Control": "private, no-cache"}
-        return HttpResponse(document.to_bytes(), content_type="application/json", headers=headers)
+        headers = {"ETag": f'"{found.document.version}"', "Cache-Control": "private, no-cache"}
+        return HttpResponse(found.data, content_type="application/json", headers=headers)
 
 
 urlpatterns = [

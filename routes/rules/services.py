@@ -7,12 +7,15 @@ from django.db.models import Max
 from django.utils import timezone
 
 from routes import engine
+from routes.document import canonical_route, default_of
 from routes.engine.canonical import canonical_bytes
 from routes.engine.times import read_time
 from routes.errors import NameTaken, NotFound, RoutesError
 from routes.orgs.models import Organization, new_id
 from routes.publish import Change, publish
 from routes.rules.models import Route
+from routes.versions.difference import fields_between
+from routes.versions.models import RouteSetVersion
 
 
 class StaleRoute(RoutesError):
@@ -20,9 +23,21 @@ class StaleRoute(RoutesError):
 
     code = "stale_route"
 
-    def __init__(self, row: Route) -> None:
+    def __init__(self, row: Route, seen: int | None = None) -> None:
+        """`row` as it is now, and the revision that the caller saw, where that is known."""
         super().__init__(f'"{row.name}" was changed at version {row.revision}, after you opened it. Look again.')
         self.row = row
+        self.seen = seen
+
+
+class StaleDefault(RoutesError):
+    """Somebody changed what happens to the rest since the caller looked at it."""
+
+    code = "stale_default"
+
+    def __init__(self, default: dict[str, Any] | None) -> None:
+        super().__init__("What happens to requests that no route takes was changed after you looked. Look again.")
+        self.default = default
 
 
 def create_route(
@@ -72,13 +87,22 @@ def delete_route(
     return change
 
 
-def set_default(org: Organization, action: engine.Action | None, *, by: Any, expected: int | None = None) -> Change:
+def set_default(
+    org: Organization,
+    action: engine.Action | None,
+    *,
+    by: Any,
+    expected: int | None = None,
+    seen: tuple[dict[str, Any] | None] | None = None,
+) -> Change:
     """Choose what happens to requests that no route takes; None lets them pass unchanged.
 
-    Raises what `publish` raises.
+    `seen` holds the default that the caller saw. Raises `StaleDefault` and what `publish` raises.
     """
     with publish(org.pk, by=by, expected=expected, action="default.updated", target=("organization", org.pk)) as change:
-        was = change.base_content["default"]
+        was = default_of(change.org)
+        if seen is not None and canonical_bytes(seen[0]) != canonical_bytes(was):
+            raise StaleDefault(was)
         change.org.default_action = None if action is None else action.to_dict()
         change.org.save(update_fields=["default_action"])
         change.payload |= {"was": was, "is": change.org.default_action}
@@ -94,6 +118,15 @@ def get_route(org: Organization, uid: UUID | str) -> Route:
     if row is None:
         raise NotFound("There is no such route in this organisation.")
     return row
+
+
+def changed_since(row: Route, revision: int | None) -> list[dict[str, Any]] | None:
+    """What differs in a route since this version published it, by field; None where that is not known any more, or never
+    had it."""
+    published = RouteSetVersion.objects.filter(org=row.org_id, version=revision).first()
+    content = published.unpacked() if published else None
+    was = next((route for route in (content or {}).get("routes", ()) if route["id"] == str(row.uid)), None)
+    return None if was is None else fields_between(was, canonical_route(row.as_document()))
 
 
 # --- For services that change several routes inside one `publish` -----------------------------------------------------
@@ -145,4 +178,4 @@ def _check_name(org: Organization, name: str, *, except_uid: UUID | None) -> Non
 
 def _check_revision(row: Route, expected: int | None) -> None:
     if expected is not None and row.revision != expected:
-        raise StaleRoute(row)
+        raise StaleRoute(row, expected)

@@ -1,24 +1,25 @@
-"""Who calls: a management key in the Authorization header, or the admin's session with its CSRF token."""
+"""Who calls: a key in the Authorization header, or the admin's session with its CSRF token."""
 
 from typing import Any
 
 from rest_framework import authentication, exceptions
 from rest_framework.request import Request
 
-from routes.orgs.access import authenticate
+from routes.orgs.keys import authenticate, note_use
 from routes.orgs.models import ApiKey
 
 
 class ApiKeyAuthentication(authentication.BaseAuthentication):
-    """`Authorization: Bearer rk_management_<id>_<secret>`; `request.user` is the person the key acts for."""
+    """`Authorization: Bearer rk_<kind>_<id>_<secret>`; `request.user` is the person who made the key."""
 
     def authenticate(self, request: Request) -> tuple[Any, ApiKey] | None:
         scheme, _, text = request.headers.get("Authorization", "").partition(" ")
         if not scheme:
             return None
         key = authenticate(text.strip()) if scheme.lower() == "bearer" else None
-        if key is None or not key.made_by.is_active:
+        if key is None:
             raise exceptions.AuthenticationFailed("This key is unknown, expired or revoked.")
+        note_use(key)
         return key.made_by, key
 
     def authenticate_header(self, request: Request) -> str:

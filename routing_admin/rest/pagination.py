@@ -1,17 +1,25 @@
+"""Pages of lists."""
+
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import DataError
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import ErrorDetail, NotFound
+from rest_framework.exceptions import ValidationError as Refused
 from rest_framework.pagination import CursorPagination
 
 
 class Pages(CursorPagination):
-    """`{"results", "next", "previous"}` by cursor; 50 a page, `?limit=` up to 500. Views name `cursor_ordering`."""
+    """`{"results", "next", "previous"}` by cursor; 50 a page, `?limit=` up to 500.
+
+    A view names its `orderings`: by the value of `?ordering=` the columns, which together leave no two rows equal; "" is
+    the usual order.
+    """
 
     page_size = 50
     page_size_query_param = "limit"
     max_page_size = 500
+    ordering_query_param = "ordering"
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> Any:
         try:
@@ -21,5 +29,9 @@ class Pages(CursorPagination):
             raise NotFound(self.invalid_cursor_message) from error
 
     def get_ordering(self, request: Any, queryset: Any, view: Any) -> tuple[str, ...]:
-        ordering = view.cursor_ordering
-        return (ordering,) if isinstance(ordering, str) else tuple(ordering)
+        orderings: dict[str, tuple[str, ...]] = view.orderings
+        asked = request.query_params.get(self.ordering_query_param, "")
+        if asked not in orderings:
+            known = ", ".join(filter(None, orderings)) or "none"
+            raise Refused({"ordering": ErrorDetail(f"Unknown. Known: {known}.", "unknown_ordering")})
+        return orderings[asked]

@@ -1,34 +1,46 @@
-"""May they: the one check in front of every view of the API. Without a stated role a view is closed."""
+"""May they: the one check in front of every view of the API. Without a stated need a view is closed."""
 
 from typing import Any
 
 from rest_framework import exceptions, permissions
 from rest_framework.request import Request
 
-from routes.orgs.access import find_org, role_of
+from routes.orgs.access import grant_in, grant_outside
 from routes.orgs.models import ApiKey
 
 
-class HasRole(permissions.BasePermission):
-    """Finds the organisation of the URL and compares the caller's role with the view's `required_role`.
+class IsGranted(permissions.BasePermission):
+    """Finds the organisation of the URL, if it names one, and compares what the caller may do with what the view needs.
 
-    A view states `required_role` as a role, or as a dict from method to role. Sets `request.org`, `request.actor`.
+    A view states `required_role`: by method what it needs, see `Grant.may`; whoever may read also learns that an object
+    is not there, for which the view may have `find(request)`, which raises then. The checks come in the order 401, 404,
+    405, 403. Sets `request.org`, `request.actor`, `request.grant`.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not request.user or not request.user.is_authenticated:
             raise exceptions.NotAuthenticated("Send an API key (Authorization: Bearer …) or sign in.")
         key = request.auth if isinstance(request.auth, ApiKey) else None
-        org = find_org(view.kwargs["org"], request.user, key)  # 404 for unknown and foreign alike
-        required = getattr(view, "required_role", None)
-        if isinstance(required, dict):
-            required = required.get(request.method)
-            if required is None:
-                raise exceptions.MethodNotAllowed(request.method or "")
-        own = role_of(request.user, org, key)
-        if required is None or own is None or not own.includes(required):
-            raise exceptions.PermissionDenied(f"You are {own} here; this needs {required}.")
+        ref = view.kwargs.get("org")
+        grant = grant_outside(request.user, key) if ref is None else grant_in(ref, request.user, key)
         # On Django's request too: that is the one which pages and middleware see.
-        request.org = request._request.org = org  # type: ignore[attr-defined]
-        request.actor = request._request.actor = key or request.user  # type: ignore[attr-defined]
+        for seen in (request, request._request):
+            seen.org, seen.actor, seen.grant = grant.org, key or request.user, grant  # type: ignore[attr-defined]
+        needed: dict[str, str | tuple[str, ...]] = getattr(view, "required_role", {})
+        method = "GET" if request.method == "HEAD" else request.method or ""
+        if method not in needed:
+            raise exceptions.MethodNotAllowed(method)
+        if (find := getattr(view, "find", None)) is not None and grant.may(needed.get("GET", "viewer")):
+            find(request)
+        if not grant.may(needed[method]):
+            raise exceptions.PermissionDenied(f"You are {grant} here; this needs {_in_words(needed[method])}.")
         return True
+
+
+def _in_words(needs: str | tuple[str, ...]) -> str:
+    names = {
+        "gateway": "a gateway's key",
+        "installation": "installation staff",
+        "anybody": "a person or a person's key",
+    }
+    return " or ".join(names.get(need, need) for need in ([needs] if isinstance(needs, str) else needs))

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from routes.orgs.access import create_key
+from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from tests.build import a_person, an_org
 
@@ -17,9 +17,17 @@ class Caller:
         self.client = Client(headers={"Authorization": f"Bearer {self.made.text}"})
         self.base = f"/api/v1/orgs/{org.slug}/"
 
-    def __call__(self, method: str, path: str, body: Any = None, **extra: Any) -> Any:
+    def __call__(
+        self, method: str, path: str, body: Any = None, *, seen: str | None = "now", headers: Any = None
+    ) -> Any:
+        """`seen`: the ETag that a write of an object names, "now" for that which the object has, None for none."""
         url = path if path.startswith("/") else self.base + path
-        return getattr(self.client, method)(url, body, content_type="application/json", **extra)
+        sent = {**(headers or {})}
+        if method in ("put", "patch", "delete") and seen == "now":
+            seen = self.client.get(url.partition("?")[0]).headers.get("ETag")
+        if method in ("put", "patch", "delete") and seen is not None:
+            sent["If-Match"] = seen
+        return getattr(self.client, method)(url, body, content_type="application/json", headers=sent)
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ def test_a_default_is_set_read_published_and_removed(editor: Caller, viewer: Cal
     decided = viewer("post", "decide/", {"context": {"model": "big"}}).json()["decision"]
     assert (decided["reason"], decided["target_model"]) == ("default", "small")
     assert editor("put", "routes/default/", action).json()["changed"] is False
-    null = editor.client.put(editor.base + "routes/default/", b"null", content_type="application/json").json()
+    null = editor("put", "routes/default/", b"null").json()
     assert (null["default"], null["version"]) == (None, 2)
     editor("put", "routes/default/", action)
     assert editor("delete", "routes/default/").json()["default"] is None

@@ -12,7 +12,7 @@ from audit.actors import Actor, system
 from audit.log.entry import time_text
 from audit.models import AuditEntry, AuditHead
 from audit.services import record
-from routes.orgs.access import create_key
+from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from tests.audit.build import TABLE, sql, without_triggers
 from tests.build import a_person, an_org

@@ -158,6 +158,25 @@ def test_every_page_is_clean_light_dark_and_on_a_phone(org: Organization, visito
         page.set_viewport_size({"width": 1280, "height": 900})
 
 
+def test_installation_staff_make_a_key_for_gateways_of_all(visitor: Callable[[Any], Visitor]) -> None:
+    staff = visitor(a_person("root", is_superuser=True))
+    page = staff.visit("/admin/")
+    accessible(page)
+    page.get_by_role("link", name="Keys of gateways for all organisations").click()
+    page.get_by_label("Name").fill("edge")
+    page.get_by_role("button", name="Make a key").click()
+    assert "rk_gateway_" in page.get_by_role("status").inner_text()
+    for scheme, width in (("light", 1280), ("dark", 1280), ("light", 390)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 800})
+        staff.check()
+        accessible(page)
+        shot(page, f"installation-keys-{scheme}-{width}")
+    page.get_by_role("button", name="Revoke").click()
+    page.get_by_text("“edge” does not work any more.").wait_for()
+    staff.check()
+
+
 def test_long_words_make_no_page_wider_than_the_window(org: Organization, visitor: Callable[[Any], Visitor]) -> None:
     long = "m" * 512
     when = {"tag_equals": long, "metadata": {long: [long]}, "any_of": [{"model_in": [long]}]}

@@ -145,7 +145,7 @@ def test_where_plans_need_approval_the_author_cannot_give_it_and_nobody_can_skip
 
 
 def test_a_key_of_the_author_is_the_author(org: Organization) -> None:
-    from routes.orgs.access import create_key
+    from routes.orgs.keys import create_key
 
     author = a_person("edda", org, "approver")
     key = create_key(org, name="k", role="approver", by=author).key

@@ -124,7 +124,7 @@ def test_an_admin_of_another_organisation_finds_nothing(org: Organization) -> No
 
 def test_a_confirmation_for_one_organisation_is_none_for_another(org: Organization) -> None:
     ada = a_person("ada", org, "admin")
-    from routes.orgs.access import add_member
+    from routes.orgs.members import add_member
 
     add_member(an_org("other"), ada, role="admin", by=ada)
     client = signed_in(ada)

@@ -571,7 +571,7 @@ def test_a_forked_child_makes_its_own_connections(application: Application, stor
 
 @pytest.mark.django_db(transaction=True)
 def test_it_reads_what_the_application_serves_to_a_key(live_server: Any) -> None:
-    from routes.orgs.access import create_key
+    from routes.orgs.keys import create_key
     from routes.rules.services import create_route
     from tests.build import BY, a_person, a_route, an_org
 

@@ -1,0 +1,128 @@
+"""`request-logs/` of an organisation: what gateways send, and what there is."""
+
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from io import BytesIO
+from typing import IO, Any, Final
+from uuid import UUID
+
+from django.urls import path
+from rest_framework import exceptions
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from plans.logs.columns import COLUMNS
+from plans.logs.filters import RequestLogFilters
+from plans.logs.formats import LogFile, ReadAs
+from plans.logs.models import RequestLog
+from plans.logs.services import import_rows, open_log
+from routes.api import ListView
+from routes.engine.errors import PayloadTooLarge
+from routes.times import rfc3339
+
+MAX_BYTES: Final = 10 * 2**20
+MAX_UNPACKED: Final = 200 * 2**20
+_STEP: Final = 2**20
+
+
+class Lines(BaseParser):
+    """NDJSON, perhaps packed with gzip: bytes that can be read again and again. Bounded before anything is stored."""
+
+    media_type = "application/x-ndjson"
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> LogFile:
+        assert parser_context is not None
+        body = stream.read(MAX_BYTES + 1)
+        if len(body) > MAX_BYTES:
+            raise PayloadTooLarge(
+                f"A body may have {MAX_BYTES:,} bytes. Send the rows in several, or pack them with gzip."
+            )
+        coding = parser_context["request"].headers.get("Content-Encoding", "identity").strip().lower()
+        if coding in ("", "identity"):
+            return LogFile("request", len(body), lambda: _opened(BytesIO(body)))
+        if coding not in ("gzip", "x-gzip"):
+            raise exceptions.UnsupportedMediaType(coding, "A body is packed with gzip, or not at all.")
+        return LogFile("request", _unpacked_size(body), lambda: _opened(gzip.GzipFile(fileobj=BytesIO(body))))
+
+
+@contextmanager
+def _opened(stream: Any) -> Iterator[IO[bytes]]:
+    with stream:
+        yield stream
+
+
+def _unpacked_size(body: bytes) -> int:
+    """Raises `PayloadTooLarge` for more than 200 MiB, and `ParseError` for what is no gzip."""
+    size = 0
+    try:
+        with gzip.GzipFile(fileobj=BytesIO(body)) as stream:
+            while step := len(stream.read(_STEP)):
+                size += step
+                if size > MAX_UNPACKED:
+                    raise PayloadTooLarge(f"A body may have {MAX_UNPACKED:,} bytes unpacked. Send the rows in several.")
+    except (OSError, EOFError, zlib.error) as error:
+        raise exceptions.ParseError(f"The body is not gzip, or ends too early: {error}") from None
+    return size
+
+
+def log_json(row: RequestLog) -> dict[str, Any]:
+    """The row in the columns of a file of logs; what nobody logged is null. Bodies are not part of it."""
+    return {name: _plain(getattr(row, name)) for name in COLUMNS if name != "embedding"}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, Decimal):
+        return float(value)
+    return str(value) if isinstance(value, UUID) else value
+
+
+class RequestLogs(ListView):
+    """Request logs, newest first. POST takes NDJSON (`application/x-ndjson`, 10 MiB; with `Content-Encoding: gzip` 200 MiB
+    unpacked): each line is a row in the columns of a file of logs, accepted, repeated or refused for itself."""
+
+    required_role = {"GET": "viewer", "POST": ("editor", "gateway")}
+    parser_classes = [Lines]
+    orderings = {"": ("-ts", "-request_id"), "ts": ("ts", "request_id")}
+    filterset_class = RequestLogFilters
+    #: The same rows again are the same rows: `request_id` is what repeats are known by.
+    keeps_answers = False
+
+    def get(self, request: Request, **_: Any) -> Response:
+        rows = RequestLog.objects.of(request.org).defer("body", "response_body", "embedding")
+        page = self.paginate_queryset(self.filter_queryset(rows))
+        return self.get_paginated_response([log_json(row) for row in page or []])
+
+    def post(self, request: Request, **_: Any) -> Response:
+        if not isinstance(request.data, LogFile):  # of nothing, no parser is asked
+            raise exceptions.ParseError("The body is empty. Send a row in each line.")
+        reader = open_log(request.org, request.data, ReadAs("jsonl"))
+        report = import_rows(
+            request.org,
+            reader.items,
+            on_error="skip",
+            by=request.actor,
+            source="api",
+            # What gateways send all day is traffic, which nobody decided.
+            is_recorded=not request.grant.is_gateway,
+        )
+        return Response(
+            {
+                "read": report.read,
+                "accepted": report.imported,
+                "repeated": report.repeated,
+                "refused": [{"line": line, "reason": reason} for line, reason in report.refused],
+                "refused_total": report.refused_total,
+            }
+        )
+
+
+urlpatterns = [path("request-logs/", RequestLogs.as_view(), name="request_logs")]

@@ -1,0 +1,39 @@
+"""Filters that several subjects use."""
+
+from datetime import UTC
+from typing import Any
+
+import django_filters as filters
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.dateparse import parse_datetime
+
+
+class _TimeField(forms.Field):
+    def to_python(self, value: Any) -> Any:
+        if value in self.empty_values:
+            return None
+        try:
+            found = parse_datetime(value)
+            if found is not None and found.tzinfo is not None:
+                return found.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass  # a day that does not exist, or a moment before the year 1 or after 9999 in UTC
+        raise ValidationError("Write a time with its zone, like 2026-11-21T08:00:00Z.", "bad_time")
+
+
+class TimeFilter(filters.Filter):
+    """A moment in RFC 3339 with its zone: a time without one would mean something else to every reader."""
+
+    field_class = _TimeField
+
+
+class _TextField(forms.CharField):
+    def __init__(self, **more: Any) -> None:
+        super().__init__(strip=False, max_length=500, **more)  # refuses U+0000, which PostgreSQL does not compare
+
+
+class TextFilter(filters.Filter):
+    """Exactly this text."""
+
+    field_class = _TextField

@@ -1,0 +1,111 @@
+"""`gateways/` of an organisation, and `gateway/versions/`, which tells a gateway what changed."""
+
+from typing import Any
+from uuid import UUID
+
+from django.urls import path
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from routes.api import ListView, StrictSerializer, View, WholeField
+from routes.fleet.models import GatewayInstance
+from routes.fleet.services import report, versions_that_differ
+from routes.times import rfc3339
+
+#: Of organisations that one call asks for.
+MAX_KNOWN = 10_000
+_MAX_VERSION = 2**53 - 1
+
+
+class RejectedInput(StrictSerializer):
+    version = WholeField(min_value=0, max_value=_MAX_VERSION)
+    code = serializers.CharField(max_length=100)
+    detail = serializers.CharField(max_length=2_000, allow_blank=True)
+
+
+class GatewayInput(StrictSerializer):
+    running = WholeField(min_value=0, max_value=_MAX_VERSION)
+    rejected = RejectedInput(allow_null=True, default=None)
+    schema_max = WholeField(min_value=1, max_value=1_000)
+    engine = serializers.CharField(max_length=50)
+    extras = serializers.ListField(child=serializers.CharField(max_length=50), max_length=20, default=list)
+
+
+def gateway_json(row: GatewayInstance, version: int) -> dict[str, Any]:
+    """`version` is the organisation's."""
+    return {
+        "instance": row.instance,
+        "running": row.running,
+        "behind": max(0, version - row.running),
+        "rejected": row.rejected,
+        "schema_max": row.schema_max,
+        "engine": row.engine,
+        "extras": row.extras,
+        "reported_at": rfc3339(row.reported_at),
+        "age_seconds": max(0, int((timezone.now() - row.reported_at).total_seconds())),
+    }
+
+
+class GatewayList(ListView):
+    """The gateways of the organisation, as they last reported themselves."""
+
+    required_role = {"GET": "viewer"}
+    orderings = {"": ("instance",), "reported_at": ("reported_at", "id"), "-reported_at": ("-reported_at", "-id")}
+    search_fields = ("instance",)
+
+    def get(self, request: Request, **_: Any) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(GatewayInstance.objects.filter(org=request.org)))
+        return self.get_paginated_response([gateway_json(row, request.org.version) for row in page or []])
+
+
+class GatewayDetail(View):
+    """PUT by a gateway: what it runs. It replaces its own word, so it needs no If-Match."""
+
+    required_role = {"PUT": "gateway"}
+
+    def put(self, request: Request, instance: str, **_: Any) -> Response:
+        given = GatewayInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        row = report(request.org, instance, **given.validated_data)
+        return Response(gateway_json(row, request.org.version))
+
+
+class Versions(View):
+    """`{"known": {"<organisation's id>": 41}}` answers `{"versions": {…}}`: those whose version is another."""
+
+    required_role = {"POST": "gateway"}
+    writes = False
+
+    def post(self, request: Request, **_: Any) -> Response:
+        return Response({"versions": versions_that_differ(_known(request.data), of=request.auth.org_id)})
+
+
+def _known(body: Any) -> dict[UUID, int]:
+    if not isinstance(body, dict) or list(body) != ["known"] or not isinstance(body["known"], dict):
+        raise serializers.ValidationError({"known": 'Send {"known": {"<organisation\'s id>": 41}}.'})
+    if len(body["known"]) > MAX_KNOWN:
+        raise serializers.ValidationError({"known": f"Ask for {MAX_KNOWN:,} organisations at most."})
+    found, wrong = {}, {}
+    for ref, version in body["known"].items():
+        try:
+            key = UUID(ref)
+        except ValueError:
+            wrong[ref] = "This is no organisation's id."
+            continue
+        if isinstance(version, bool) or not isinstance(version, int) or version < 0:
+            wrong[ref] = "A version is a whole number from 0."
+        found[key] = version
+    if wrong:
+        raise serializers.ValidationError({"known": wrong})
+    return found
+
+
+#: Under `orgs/<org>/`.
+urlpatterns = [
+    path("gateways/", GatewayList.as_view(), name="gateways"),
+    path("gateways/<str:instance>/", GatewayDetail.as_view(), name="gateway"),
+]
+#: Under the root of the API.
+outside = [path("gateway/versions/", Versions.as_view(), name="gateway_versions")]

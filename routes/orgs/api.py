@@ -1,0 +1,269 @@
+"""`orgs/`, and of an organisation `members/` and `api-keys/`; outside of all, `api-keys/` for gateways of all."""
+
+from copy import copy
+from hashlib import sha256
+from typing import Any
+
+from django.urls import path
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from routes.api import ListView, StrictSerializer, TimeField, View, receipt_json
+from routes.orgs import keys, members
+from routes.orgs.filters import KeyFilters, MemberFilters, OrganizationFilters
+from routes.orgs.models import ApiKey, Membership, Organization, Role
+from routes.orgs.services import StaleOrganization, create_organization, update_organization
+from routes.times import rfc3339
+
+# --- Organisations ----------------------------------------------------------------------------------------------------
+
+
+class OrganizationInput(StrictSerializer):
+    slug = serializers.CharField(max_length=63)
+    name = serializers.CharField(max_length=200)
+    environment = serializers.CharField(max_length=50, default="", allow_blank=True)
+    approval = serializers.ChoiceField(Organization.Approval.choices, default=Organization.Approval.NONE)
+
+
+class OrganizationChange(StrictSerializer):
+    name = serializers.CharField(max_length=200, required=False)
+    environment = serializers.CharField(max_length=50, allow_blank=True, required=False)
+    approval = serializers.ChoiceField(Organization.Approval.choices, required=False)
+
+
+def organization_json(org: Organization) -> dict[str, Any]:
+    return {
+        "id": str(org.pk),
+        "slug": org.slug,
+        "name": org.name,
+        "environment": org.environment,
+        "status": org.status,
+        "version": org.version,
+        "approval": org.approval,
+        "created_at": rfc3339(org.created_at),
+    }
+
+
+def organization_etag(org: Organization) -> str:
+    said = "\0".join([org.name, org.environment, org.approval])
+    return f'"o{sha256(said.encode()).hexdigest()[:16]}"'
+
+
+class OrganizationList(ListView):
+    """The organisations that the caller may read; installation staff make them."""
+
+    required_role = {"GET": "anybody", "POST": "installation"}
+    orderings = {"": ("slug",), "created_at": ("created_at", "id"), "-created_at": ("-created_at", "-id")}
+    filterset_class = OrganizationFilters
+    search_fields = ("slug", "name")
+
+    def get(self, request: Request, **_: Any) -> Response:
+        rows = Organization.objects.of_person(request.user)
+        if isinstance(request.auth, ApiKey):
+            rows = rows.filter(pk=request.auth.org_id)
+        page = self.paginate_queryset(self.filter_queryset(rows))
+        return self.get_paginated_response([organization_json(org) for org in page or []])
+
+    def post(self, request: Request, **_: Any) -> Response:
+        given = OrganizationInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        org = create_organization(by=request.actor, **given.validated_data)
+        headers = {"Location": f"{request.path}{org.slug}/", "ETag": organization_etag(org)}
+        return Response({"organization": organization_json(org)}, status=201, headers=headers)
+
+
+class OrganizationDetail(View):
+    """One organisation. PATCH changes its name, its environment and its approval policy."""
+
+    required_role = {"GET": "viewer", "PATCH": "admin"}
+
+    def etag(self) -> str:
+        return organization_etag(self.request.org)
+
+    def get(self, request: Request, **_: Any) -> Response:
+        return Response(organization_json(request.org), headers={"ETag": self.etag()})
+
+    def patch(self, request: Request, **_: Any) -> Response:
+        given = OrganizationChange(data=request.data)
+        given.is_valid(raise_exception=True)
+        if self.is_stale:
+            raise StaleOrganization(request.org)
+        receipt = update_organization(request.org, seen=copy(request.org), by=request.actor, **given.validated_data)
+        body = {
+            "organization": organization_json(request.org),
+            "changed": receipt is not None,
+            "receipt": receipt_json(receipt),
+        }
+        return Response(body, headers={"ETag": organization_etag(request.org)})
+
+
+# --- Members ----------------------------------------------------------------------------------------------------------
+
+
+class MemberInput(StrictSerializer):
+    username = serializers.CharField(max_length=150)
+    role = serializers.ChoiceField(Role.choices)
+
+
+class RoleInput(StrictSerializer):
+    role = serializers.ChoiceField(Role.choices)
+
+
+def member_json(member: Membership) -> dict[str, Any]:
+    return {
+        "id": str(member.user_id),
+        "username": member.user.get_username(),
+        "role": member.role,
+        "created_at": rfc3339(member.created_at),
+    }
+
+
+class MemberList(ListView):
+    """Who belongs to the organisation; POST gives somebody who has an account a role."""
+
+    required_role = {"GET": "admin", "POST": "admin"}
+    orderings = {"": ("user__username",), "created_at": ("created_at", "id"), "-created_at": ("-created_at", "-id")}
+    filterset_class = MemberFilters
+    search_fields = ("user__username",)
+
+    def get(self, request: Request, **_: Any) -> Response:
+        rows = Membership.objects.filter(org=request.org).select_related("user")
+        page = self.paginate_queryset(self.filter_queryset(rows))
+        return self.get_paginated_response([member_json(member) for member in page or []])
+
+    def post(self, request: Request, **_: Any) -> Response:
+        given = MemberInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        person = members.find_person(given.validated_data["username"])
+        member = members.add_member(request.org, person, role=given.validated_data["role"], by=request.actor)
+        headers = {"Location": f"{request.path}{member.user_id}/", "ETag": member_etag(member)}
+        return Response({"member": member_json(member)}, status=201, headers=headers)
+
+
+def member_etag(member: Membership) -> str:
+    return f'"m-{member.role}"'
+
+
+class MemberDetail(View):
+    """One member, by the id of the person. PATCH changes the role; DELETE takes it away, and with it what the person's
+    keys may do here."""
+
+    required_role = {"GET": "admin", "PATCH": "admin", "DELETE": "admin"}
+
+    def find(self, request: Request) -> None:
+        self.member = members.get_member(request.org, self.kwargs["id"])
+
+    def etag(self) -> str:
+        return member_etag(self.member)
+
+    def get(self, request: Request, **_: Any) -> Response:
+        return Response(member_json(self.member), headers={"ETag": self.etag()})
+
+    def patch(self, request: Request, **_: Any) -> Response:
+        given = RoleInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        self._refuse_stale()
+        changed = members.change_role(self.member, role=given.validated_data["role"], by=request.actor)
+        return Response({"member": member_json(self.member), "changed": changed}, headers={"ETag": self.etag()})
+
+    def delete(self, request: Request, **_: Any) -> Response:
+        self._refuse_stale()
+        members.remove_member(self.member, by=request.actor)
+        return Response({"changed": True})
+
+    def _refuse_stale(self) -> None:
+        if self.is_stale:
+            raise members.StaleMember(self.member)
+
+
+# --- Keys -------------------------------------------------------------------------------------------------------------
+
+
+class KeyInput(StrictSerializer):
+    name = serializers.CharField(max_length=100)
+    kind = serializers.ChoiceField(ApiKey.Kind.choices, default=ApiKey.Kind.MANAGEMENT)
+    role = serializers.ChoiceField(Role.choices, default="", allow_blank=True)
+    expires_at = TimeField(default=None, allow_null=True)
+
+
+def key_json(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.pk,
+        "prefix": f"rk_{key.kind}_{key.pk}_",
+        "kind": key.kind,
+        "name": key.name,
+        "role": key.role or None,
+        "made_by": key.made_by.get_username(),
+        "created_at": rfc3339(key.created_at),
+        "expires_at": rfc3339(key.expires_at),
+        "revoked_at": rfc3339(key.revoked_at),
+        "last_used_at": rfc3339(key.last_used_at),
+        "is_valid": key.is_valid,
+    }
+
+
+class KeyList(ListView):
+    """The organisation's keys, newest first, revoked ones too. POST makes one: `key` in the answer is the whole of it,
+    shown this once. A key cannot be changed."""
+
+    required_role: dict[str, str | tuple[str, ...]] = {"GET": "admin", "POST": "admin"}
+    orderings = {"": ("-created_at", "-id"), "created_at": ("created_at", "id"), "name": ("name", "id")}
+    filterset_class = KeyFilters
+    search_fields = ("name", "id")
+    answers_secret = True
+
+    def get(self, request: Request, **_: Any) -> Response:
+        rows = ApiKey.objects.filter(org=request.org).select_related("made_by")
+        page = self.paginate_queryset(self.filter_queryset(rows))
+        return self.get_paginated_response([key_json(key) for key in page or []])
+
+    def post(self, request: Request, **_: Any) -> Response:
+        given = KeyInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        made = keys.create_key(request.org, by=request.actor, **given.validated_data)
+        body = {"api_key": key_json(made.key), "key": made.text}
+        headers = {"Location": f"{request.path}{made.key.pk}/", "Cache-Control": "no-store"}
+        return Response(body, status=201, headers=headers)
+
+
+class KeyDetail(View):
+    """One key. DELETE revokes it, at once; it stays in the list. Nothing can be lost by it, so it needs no If-Match."""
+
+    required_role: dict[str, str | tuple[str, ...]] = {"GET": "admin", "DELETE": "admin"}
+
+    def find(self, request: Request) -> None:
+        self.key = keys.get_key(request.org, self.kwargs["id"])
+
+    def get(self, request: Request, **_: Any) -> Response:
+        return Response(key_json(self.key))
+
+    def delete(self, request: Request, **_: Any) -> Response:
+        changed = keys.revoke_key(self.key, by=request.actor)
+        return Response({"api_key": key_json(self.key), "changed": changed})
+
+
+class InstallationKeyList(KeyList):
+    """Keys of gateways that serve all organisations, made by installation staff."""
+
+    required_role = {"GET": "installation", "POST": "installation"}
+
+
+class InstallationKeyDetail(KeyDetail):
+    required_role = {"GET": "installation", "DELETE": "installation"}
+
+
+#: Under `orgs/<org>/`.
+urlpatterns = [
+    path("", OrganizationDetail.as_view(), name="org"),
+    path("members/", MemberList.as_view(), name="members"),
+    path("members/<int:id>/", MemberDetail.as_view(), name="member"),
+    path("api-keys/", KeyList.as_view(), name="keys"),
+    path("api-keys/<str:id>/", KeyDetail.as_view(), name="key"),
+]
+#: Under the root of the API.
+outside = [
+    path("orgs/", OrganizationList.as_view(), name="orgs"),
+    path("api-keys/", InstallationKeyList.as_view(), name="installation_keys"),
+    path("api-keys/<str:id>/", InstallationKeyDetail.as_view(), name="installation_key"),
+]

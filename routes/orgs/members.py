@@ -1,0 +1,132 @@
+"""Who belongs to an organisation. Only writer of `Membership`."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+
+from audit.services import record
+from routes.errors import NotFound, RoutesError
+from routes.orgs.models import Membership, Organization, Role
+
+
+class AlreadyMember(RoutesError):
+    """The person has a role in this organisation already."""
+
+    code = "already_member"
+
+
+class UnknownPerson(RoutesError):
+    """There is no active account with this name."""
+
+    code = "unknown_person"
+
+
+class LastAdmin(RoutesError):
+    """An organisation keeps at least one admin."""
+
+    code = "last_admin"
+
+
+class StaleMember(RoutesError):
+    """Somebody changed this person's role since the caller looked."""
+
+    code = "stale_member"
+
+    def __init__(self, member: Membership) -> None:
+        super().__init__(f"{member.user.get_username()} is {member.role} by now. Look again.")
+        self.member = member
+
+
+def find_person(username: str) -> Any:
+    """The account that can be given a role. Raises `UnknownPerson`."""
+    user = get_user_model().objects.filter(username=username, is_active=True).first() if "\0" not in username else None
+    if user is None:
+        raise UnknownPerson("There is no active account with this name. Installation staff make accounts.")
+    return user
+
+
+def get_member(org: Organization, user_id: int) -> Membership:
+    """The membership of the person with this id. Raises `NotFound`."""
+    member = None
+    if user_id < 2**63:  # what a database can compare
+        member = Membership.objects.select_related("user").filter(org=org, user=user_id).first()
+    if member is None:
+        raise NotFound("There is no such member in this organisation.")
+    return member
+
+
+def add_member(org: Organization, user: Any, *, role: str, by: Any) -> Membership:
+    """Give a person a role. Raises `AlreadyMember`."""
+    with transaction.atomic():
+        member, made = Membership.objects.get_or_create(org=org, user=user, defaults={"role": role})
+        if not made:
+            raise AlreadyMember(f"{user.get_username()} is {member.role} here already; change the role instead.")
+        record(
+            org.pk,
+            by=by,
+            action="member.added",
+            target=("user", str(user.pk)),
+            payload={"role": role, "username": user.get_username()},
+        )
+    return member
+
+
+def change_role(member: Membership, *, role: str, by: Any) -> bool:
+    """Change a person's role, and answer whether it did; the same role changes nothing.
+
+    `member` is as the caller saw it. Raises `LastAdmin`, `StaleMember` and `NotFound`.
+    """
+    with transaction.atomic():
+        _lock(member)
+        if member.role == role:
+            return False
+        if member.role == Role.ADMIN:
+            _keep_an_admin(member)
+        was = member.role
+        Membership.objects.filter(pk=member.pk).update(role=role)
+        member.role = role
+        record(
+            member.org_id,
+            by=by,
+            action="member.role_changed",
+            target=("user", str(member.user_id)),
+            payload={"was": was, "is": role, "username": member.user.get_username()},
+        )
+    return True
+
+
+def remove_member(member: Membership, *, by: Any) -> None:
+    """Take a person's role away; keys that act for the person stop working with it.
+
+    `member` is as the caller saw it. Raises `LastAdmin`, `StaleMember` and `NotFound`.
+    """
+    with transaction.atomic():
+        _lock(member)
+        if member.role == Role.ADMIN:
+            _keep_an_admin(member)
+        Membership.objects.filter(pk=member.pk).delete()
+        record(
+            member.org_id,
+            by=by,
+            action="member.removed",
+            target=("user", str(member.user_id)),
+            payload={"role": member.role, "username": member.user.get_username()},
+        )
+
+
+def _lock(member: Membership) -> None:
+    """Lock the organisation's row, so that two admins cannot remove each other at once. Raises `StaleMember` where the
+    role is another than the caller saw, `NotFound` where there is none any more."""
+    list(Organization.objects.select_for_update().filter(pk=member.org_id).values_list("pk"))
+    now = Membership.objects.select_related("user").filter(pk=member.pk).first()
+    if now is None:
+        raise NotFound("There is no such member in this organisation.")
+    if now.role != member.role:
+        raise StaleMember(now)
+
+
+def _keep_an_admin(member: Membership) -> None:
+    others = Membership.objects.filter(org=member.org_id, role=Role.ADMIN, user__is_active=True).exclude(pk=member.pk)
+    if not others.exists():
+        raise LastAdmin("This is the last admin of the organisation. Make somebody else an admin first.")

@@ -1,0 +1,127 @@
+"""`request-logs/`: rows in, each for itself, and rows out."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from audit.models import AuditEntry
+from plans.logs import api
+from plans.logs.models import RequestLog
+from routes.orgs.keys import create_key
+from routes.orgs.models import Organization
+from tests.api.conftest import Caller
+from tests.api.test_routes import problem
+from tests.build import a_person, an_org, traffic
+
+pytestmark = pytest.mark.django_db
+ROW = {
+    "request_id": "r1", "ts": "2026-05-01T12:00:00Z", "model": "gpt-4o", "requested_model": "gpt-4o", "input_tokens": 10,
+    "output_tokens": 5, "cost_usd": "0.000000001", "tag": "a",
+}  # fmt: skip
+
+
+@pytest.fixture
+def gateway(org: Organization) -> Client:
+    made = create_key(org, name="gw", kind="gateway", by=a_person("root", is_superuser=True))
+    return Client(headers={"Authorization": f"Bearer {made.text}"})
+
+
+def lines(*rows: Any) -> bytes:
+    return b"".join((row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows)
+
+
+def send(client: Client, org: Organization, body: bytes, query: str = "", **headers: str) -> Any:
+    url = f"/api/v1/orgs/{org.slug}/request-logs/{query}"
+    return client.post(url, body, content_type="application/x-ndjson", headers=headers)
+
+
+def test_each_row_is_accepted_repeated_or_refused_for_itself(gateway: Client, org: Organization) -> None:
+    body = lines(
+        ROW, {**ROW, "request_id": "r2"}, {**ROW, "input_tokens": -1}, b"{", ROW, {**ROW, "request_id": "r3", "x": 1}
+    )
+    answer = send(gateway, org, body).json()
+    assert {key: answer[key] for key in ("read", "accepted", "repeated", "refused_total")} == {
+        "read": 6, "accepted": 2, "repeated": 1, "refused_total": 3,
+    }  # fmt: skip
+    assert [one["line"] for one in answer["refused"]] == [3, 4, 6]
+    assert "input_tokens" in answer["refused"][0]["reason"]
+    again = send(gateway, org, body).json()
+    assert (again["accepted"], again["repeated"]) == (0, 3)
+    assert RequestLog.objects.of(org).count() == 2
+
+
+def test_what_gateways_send_is_traffic_and_what_people_send_is_recorded(
+    gateway: Client, editor: Caller, viewer: Caller, org: Organization
+) -> None:
+    entries = AuditEntry.objects.count()
+    send(gateway, org, lines(ROW))
+    assert AuditEntry.objects.count() == entries
+    send(editor.client, org, lines({**ROW, "request_id": "r2"}))
+    assert AuditEntry.objects.filter(action="logs.imported").count() == 1
+    problem(send(viewer.client, org, lines(ROW)), 403, "forbidden")
+    problem(send(gateway, an_org("other"), lines(ROW)), 404, "not_found")
+    dry = send(editor.client, org, lines({**ROW, "request_id": "r3"}), "?dry_run=1").json()
+    assert (dry["accepted"], dry["dry_run"], RequestLog.objects.of(org).count()) == (1, True, 2)
+
+
+def test_a_body_may_be_packed_but_not_without_bounds(
+    gateway: Client, org: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = lines(*({**ROW, "request_id": f"r{n}"} for n in range(100)))
+    packed = gzip.compress(body)
+    assert send(gateway, org, packed, **{"Content-Encoding": "gzip"}).json()["accepted"] == 100
+    monkeypatch.setattr(api, "MAX_UNPACKED", len(body) - 1)
+    problem(send(gateway, org, packed, **{"Content-Encoding": "gzip"}), 413, "payload_too_large")
+    monkeypatch.setattr(api, "MAX_BYTES", len(body) - 1)
+    problem(send(gateway, org, body), 413, "payload_too_large")
+
+
+@pytest.mark.parametrize(
+    ("body", "coding", "status", "code"),
+    [
+        (b"", "identity", 400, "malformed_body"),
+        (b"", "gzip", 400, "malformed_body"),
+        (b"no gzip", "gzip", 400, "malformed_body"),
+        (gzip.compress(lines(ROW))[:-9], "gzip", 400, "malformed_body"),
+        (gzip.compress(lines(ROW)) + b"more", "gzip", 400, "malformed_body"),
+        (lines(ROW), "br", 415, "unsupported_media_type"),
+    ],
+    ids=["nothing", "nothing packed", "no gzip", "cut", "more behind", "another"],
+)
+def test_what_is_packed_wrongly_stores_nothing(
+    gateway: Client, org: Organization, body: bytes, coding: str, status: int, code: str
+) -> None:
+    problem(send(gateway, org, body, **{"Content-Encoding": coding}), status, code)
+    assert not RequestLog.objects.exists()
+
+
+def test_json_that_is_no_lines_is_another_media_type(gateway: Client, org: Organization) -> None:
+    answer = gateway.post(f"/api/v1/orgs/{org.slug}/request-logs/", lines(ROW), content_type="application/json")
+    problem(answer, 415, "unsupported_media_type")
+
+
+def test_logs_are_listed_newest_first_and_narrowed(viewer: Caller, editor: Caller, org: Organization) -> None:
+    send(editor.client, org, lines(ROW, {**ROW, "request_id": "r2", "ts": "2026-05-02T00:00:00Z", "tag": None}))
+    first, second = viewer("get", "request-logs/").json()["results"]
+    assert (first["request_id"], second["request_id"]) == ("r2", "r1")
+    assert (second["ts"], second["cost_usd"], second["tag"]) == ("2026-05-01T12:00:00.000000Z", 1e-9, "a")
+    assert first["tag"] is None
+    for query, found in [
+        ("since=2026-05-02T00:00:00Z", ["r2"]), ("until=2026-05-02T00:00:00Z", ["r1"]), ("tag=a", ["r1"]),
+        ("model=other", []), ("request_id=r2", ["r2"]), ("ordering=ts", ["r1", "r2"]), ("status=200&limit=1", ["r2"]),
+    ]:  # fmt: skip
+        rows = viewer("get", f"request-logs/?{query}").json()["results"]
+        assert [row["request_id"] for row in rows] == found, query
+    for query in ("since=2026-05-02", "status=x", "matched_route_id=1", "tag=%00", "ordering=cost", "modle=x"):
+        assert viewer("get", f"request-logs/?{query}").status_code == 422, query
+
+
+def test_a_list_of_logs_takes_two_queries(viewer: Caller, org: Organization, django_assert_num_queries: Any) -> None:
+    traffic(org)
+    viewer("get", "routes/")
+    for limit in (1, 30):
+        with django_assert_num_queries(2):
+            assert len(viewer("get", f"request-logs/?limit={limit}").json()["results"]) == limit

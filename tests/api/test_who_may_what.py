@@ -1,0 +1,185 @@
+"""The README's table of who may what is the table that the API keeps to, at every URL, for every method and caller."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from plans.runs.models import PlanRun
+from routes.orgs.keys import create_key, revoke_key
+from routes.orgs.models import Organization
+from routes.rules.models import Route
+from tests.api.conftest import Caller
+from tests.build import a_person, a_plan, a_route, an_org
+from tests.paths import ROOT
+
+pytestmark = pytest.mark.django_db
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+ROLES = ("viewer", "editor", "approver", "admin")
+
+
+class Rule(NamedTuple):
+    path: str
+    method: str
+    #: Of which one is enough; none where nobody may.
+    needs: tuple[str, ...]
+
+
+def table() -> list[Rule]:
+    """As the README has it."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"^\| under `/api/v1/` \|.*\n\|[ -|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    rules = []
+    for line in found.splitlines():
+        path, *cells = (cell.strip() for cell in line.strip().strip("|").split("|"))
+        for method, cell in zip(METHODS, cells, strict=True):
+            rules.append(Rule(path.strip("`"), method, tuple(filter(None, re.split(r", ?", cell)))))
+    return rules
+
+
+def served(patterns: Any = None, before: str = "") -> Iterator[tuple[str, Any]]:
+    """(path, view) of every URL under the API."""
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        path = before + re.sub(r"<(\w+:)?(\w+)>", r"<\2>", str(pattern.pattern))
+        if isinstance(pattern, URLResolver):
+            yield from served(pattern.url_patterns, path)
+        elif isinstance(pattern, URLPattern) and path.startswith("api/v1/"):
+            yield path.removeprefix("api/v1/"), pattern.callback
+
+
+def test_the_table_is_what_the_views_state() -> None:
+    stated = set()
+    for path, view in served():
+        needed = view.view_initkwargs.get("required_role") or view.cls.required_role
+        for method in METHODS:
+            needs = needed.get(method, ())
+            stated.add(Rule(path, method, (needs,) if isinstance(needs, str) else tuple(needs)))
+    assert stated == set(table())
+
+
+# --- And what they do -------------------------------------------------------------------------------------------------
+
+
+class Asking(NamedTuple):
+    """Somebody who calls, and what may be expected of that."""
+
+    client: Client
+    #: What the table may ask for that this one has; None for whoever is nobody.
+    has: frozenset[str] | None
+    #: Whether the organisation can be seen.
+    sees: bool = True
+
+
+def with_key(text: str) -> Client:
+    return Client(headers={"Authorization": f"Bearer {text}"})
+
+
+def signed_in(person: Any) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def callers(org: Organization, other: Organization) -> dict[str, Asking]:
+    staff = a_person("staff", is_superuser=True)
+    found: dict[str, Asking] = {"anonymous": Asking(Client(), None)}
+    for number, role in enumerate(ROLES):
+        has = frozenset({"anybody", *ROLES[: number + 1]})
+        caller = Caller(org, role)
+        found[role] = Asking(signed_in(caller.person), has)
+        found[f"key of a {role}"] = Asking(caller.client, has)
+    found["staff"] = Asking(signed_in(staff), frozenset({"anybody", "installation", *ROLES}))
+    found["admin elsewhere"] = Asking(
+        signed_in(a_person("elsewhere", other, "admin")), frozenset({"anybody"}), sees=False
+    )
+    found["key elsewhere"] = Asking(Caller(other, "admin").client, frozenset({"anybody"}), sees=False)
+    gateways = {"gateway": org, "gateway of all": None, "gateway elsewhere": other}
+    for name, of in gateways.items():
+        made = create_key(of, name=name, kind="gateway", by=staff)
+        found[name] = Asking(with_key(made.text), frozenset({"gateway"}), sees=of != other)
+    traffic = create_key(org, name="t", kind="traffic", by=staff)
+    found["key for traffic"] = Asking(with_key(traffic.text), None)
+    revoked = create_key(org, name="gone", kind="gateway", by=staff)
+    revoke_key(revoked.key, by=staff)
+    found["revoked key"] = Asking(with_key(revoked.text), None)
+    return found
+
+
+def filled(path: str, org: Organization) -> str:
+    """The URL of something that is there."""
+    person = org.memberships.get(role="viewer").user
+    values = {
+        "org": org.slug,
+        "routes/<id>": f"routes/{Route.objects.of(org)[0].uid}",
+        "plans/<id>": f"plans/{PlanRun.objects.of(org)[0].pk}",
+        "members/<id>": f"members/{person.pk}",
+        "orgs/<org>/api-keys/<id>": f"orgs/{org.slug}/api-keys/{org.api_keys.all()[0].pk}",
+        "api-keys/<id>": "api-keys/unknown",
+        "<instance>": "edge-1",
+    }
+    for name, value in values.items():
+        path = path.replace(f"<{name}>" if name == "org" else name, value)
+    assert "<" not in path, path
+    return f"/api/v1/{path}"
+
+
+def expected(rule: Rule, who: Asking) -> int | None:
+    """The status that refuses, or None where it must not be refused for who asks."""
+    if who.has is None:
+        return 401
+    if "<org>" in rule.path and not who.sees:
+        return 404
+    if not rule.needs:
+        return 405
+    return None if who.has & set(rule.needs) else 403
+
+
+def test_everybody_may_what_the_table_says_and_nothing_else(org: Organization) -> None:
+    other = an_org("other")
+    everybody = callers(org, other)
+    a_route(org)
+    a_plan(org)
+    asked = 0
+    for rule in table():
+        url = filled(rule.path, org)
+        for name, who in everybody.items():
+            # Dry, so that everything is still there for the next one.
+            response = who.client.generic(rule.method, f"{url}?dry_run=1" if rule.method != "GET" else url)
+            status = expected(rule, who)
+            if status is None:
+                assert response.status_code < 500, (rule, name, response.content)
+                # There is no such key of the installation, as whoever may see them learns.
+                if "api-keys/unknown" not in url:
+                    assert response.status_code not in (401, 403, 404, 405), (rule, name, response.content)
+            else:
+                assert response.status_code == status, (rule, name, response.content)
+                assert response["Content-Type"] == "application/problem+json"
+            asked += 1
+    assert asked > 1_000
+
+
+def test_what_is_foreign_is_told_in_the_very_words_of_what_is_not_there(org: Organization) -> None:
+    other = an_org("other")
+    a_route(org)
+    a_plan(org)
+    everybody = {name: who for name, who in callers(org, other).items() if not who.sees}
+    for rule in table():
+        if "<org>" not in rule.path:
+            continue
+        url = filled(rule.path, org)
+        for name, who in everybody.items():
+            foreign, unknown = (
+                who.client.generic(rule.method, address)
+                for address in (
+                    url,
+                    url.replace(f"/{org.slug}/", "/nowhere/"),
+                )
+            )
+            told = [{**answer.json(), "instance": "", "request_id": ""} for answer in (foreign, unknown)]
+            assert told[0] == told[1], (rule, name)
+            assert dict(foreign.headers, **{"X-Request-Id": "", "Content-Length": ""}) == dict(
+                unknown.headers, **{"X-Request-Id": "", "Content-Length": ""}
+            ), (rule, name)
