@@ -1,0 +1,83 @@
+"""`/healthz` says that the process lives, `/readyz` that it can do its work. For probes: no sign-in, no host, no TLS.
+
+What is wrong is named by check and not explained: everybody may ask. The log of the application has the reason.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import F, Max, OuterRef, Subquery
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from audit.models import AuditEntry, AuditHead
+
+#: Of so many logs, those written last, the head is compared with the entries.
+HEADS: Final = 100
+log = logging.getLogger(__name__)
+
+
+class Unready(Exception):
+    """A check that failed, and why."""
+
+
+def health(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Answers probes before anything else looks at them: they name no host that is allowed, and speak no TLS."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path_info == "/healthz":
+            return _answer(request, {})
+        if request.path_info == "/readyz":
+            return _answer(request, CHECKS)
+        return get_response(request)
+
+    return middleware
+
+
+def _answer(request: HttpRequest, checks: "dict[str, Callable[[], None]]") -> HttpResponse:
+    if request.method not in ("GET", "HEAD"):
+        return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
+    found = {name: _checked(name, check) for name, check in checks.items()}
+    is_well = all(said == "ok" for said in found.values())
+    body = {"status": "ok" if is_well else "unavailable", **({"checks": found} if found else {})}
+    return JsonResponse(body, status=200 if is_well else 503, headers={"Cache-Control": "no-store"})
+
+
+def _checked(name: str, check: Callable[[], None]) -> str:
+    try:
+        check()
+    except Exception as error:  # whatever it is, the answer is that it is not well
+        log.warning("not ready, %s: %s", name, error)
+        return "failed"
+    return "ok"
+
+
+def _database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def _migrations() -> None:
+    executor = MigrationExecutor(connection)
+    if missing := executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise Unready(f"{len(missing)} migrations are not applied; run manage.py migrate")
+
+
+def _audit_log() -> None:
+    """The heads of the logs written last know as many entries as there are."""
+    last = (
+        AuditEntry.objects.filter(log=OuterRef("log")).order_by().values("log").annotate(last=Max("seq")).values("last")
+    )
+    recent = AuditHead.objects.order_by("-last_ts").values("pk")[:HEADS]
+    heads = AuditHead.objects.filter(pk__in=list(recent.values_list("pk", flat=True)), size__gt=0)
+    if bad := heads.annotate(last=Subquery(last)).exclude(size=F("last") + 1).first():
+        raise Unready(f"the head of {bad.log} is at {bad.size}, its entries end otherwise; run manage.py verify_audit")
+
+
+CHECKS: Final[dict[str, Callable[[], None]]] = {
+    "database": _database,
+    "migrations": _migrations,
+    "audit_log": _audit_log,
+}
