@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from random import Random
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,6 +15,7 @@ from routes.orgs.models import Organization
 from routes.rules.models import Route
 from tests.api.conftest import Caller
 from tests.build import a_person, a_plan, a_route, an_org
+from tests.databases import ON_POSTGRES
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.django_db
@@ -126,6 +128,11 @@ def filled(path: str, org: Organization) -> str:
     return f"/api/v1/{path}"
 
 
+def some(rules: list[Rule]) -> list[Rule]:
+    """All; a tenth on PostgreSQL, which decides nothing of this by itself."""
+    return Random(5).sample(rules, len(rules) // 10) if ON_POSTGRES else rules
+
+
 def expected(rule: Rule, who: Asking) -> int | None:
     """The status that refuses, or None where it must not be refused for who asks."""
     if who.has is None:
@@ -143,7 +150,7 @@ def test_everybody_may_what_the_table_says_and_nothing_else(org: Organization) -
     a_route(org)
     a_plan(org)
     asked = 0
-    for rule in table():
+    for rule in some(table()):
         url = filled(rule.path, org)
         for name, who in everybody.items():
             # Dry, so that everything is still there for the next one.
@@ -158,7 +165,7 @@ def test_everybody_may_what_the_table_says_and_nothing_else(org: Organization) -
                 assert response.status_code == status, (rule, name, response.content)
                 assert response["Content-Type"] == "application/problem+json"
             asked += 1
-    assert asked > 1_000
+    assert asked > (100 if ON_POSTGRES else 1_000)
 
 
 def test_what_is_foreign_is_told_in_the_very_words_of_what_is_not_there(org: Organization) -> None:
@@ -166,7 +173,7 @@ def test_what_is_foreign_is_told_in_the_very_words_of_what_is_not_there(org: Org
     a_route(org)
     a_plan(org)
     everybody = {name: who for name, who in callers(org, other).items() if not who.sees}
-    for rule in table():
+    for rule in some(table()):
         if "<org>" not in rule.path:
             continue
         url = filled(rule.path, org)

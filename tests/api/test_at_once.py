@@ -1,0 +1,114 @@
+"""Several callers in the same moment: nothing is done twice, and no edit is lost."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+from django.test import Client
+
+from routes.idempotency.models import IdempotencyKey
+from routes.orgs.keys import create_key, revoke_key
+from routes.orgs.models import Organization
+from routes.rules.models import Route
+from tests.api.test_routes import NEW
+from tests.build import a_person, a_route, an_org
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CALLERS = 10
+
+
+@pytest.fixture
+def org(db: None) -> Organization:
+    return an_org()
+
+
+def at_once(act: Callable[[], Any]) -> list[Any]:
+    """What as many threads get, which begin together."""
+    barrier, answers, errors = threading.Barrier(CALLERS), [], []
+
+    def run() -> None:
+        try:
+            barrier.wait()
+            answers.append(act())
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run) for _ in range(CALLERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    return answers
+
+
+def caller(org: Organization) -> dict[str, str]:
+    made = create_key(org, name="k", role="editor", by=a_person("edda", org, "editor"))
+    return {"Authorization": f"Bearer {made.text}"}
+
+
+def test_a_post_with_one_key_has_one_effect_whoever_of_its_repeats_is_first(org: Organization) -> None:
+    headers = {**caller(org), "Idempotency-Key": "one"}
+    url = f"/api/v1/orgs/{org.slug}/routes/"
+
+    def post() -> Any:
+        return Client(headers=headers).post(url, NEW, content_type="application/json")
+
+    answers = [answer for _ in range(5) for answer in at_once(post)]
+    assert Route.objects.count() == IdempotencyKey.objects.count() == 1
+    done = [answer for answer in answers if answer.status_code == 201]
+    assert len({answer.content for answer in done}) == 1
+    assert sum("Idempotency-Replayed" not in answer for answer in done) == 1
+    # PostgreSQL says that the first one is at it; SQLite has the others wait.
+    others = Counter(answer.json()["code"] for answer in answers if answer.status_code != 201)
+    assert set(others) <= ({"in_progress"} if connection.vendor == "postgresql" else set())
+
+
+def test_of_many_edits_of_one_state_one_is_made_and_the_others_see_it(org: Organization) -> None:
+    row, headers = a_route(org), caller(org)
+    url = f"/api/v1/orgs/{org.slug}/routes/{row.uid}/"
+    numbers = iter(range(1, CALLERS + 1))
+
+    def patch() -> Any:
+        client = Client(headers={**headers, "If-Match": f'"r{row.revision}"'})
+        return client.patch(url, {"priority": next(numbers)}, content_type="application/json")
+
+    answers = at_once(patch)
+    assert Counter(answer.status_code for answer in answers) == {200: 1, 412: CALLERS - 1}
+    (made,) = [answer.json()["route"] for answer in answers if answer.status_code == 200]
+    for answer in answers:
+        if answer.status_code == 412:
+            assert answer.json()["current"] == made
+            assert [one["path"] for one in answer.json()["difference"]] == ["/priority"]
+
+
+def test_a_key_that_was_revoked_fails_at_its_next_request_elsewhere(org: Organization) -> None:
+    """On another connection, as another process has; nothing is remembered in between."""
+    person = a_person("ada", org, "admin")
+    made = create_key(org, name="k", role="viewer", by=person)
+    client = Client(headers={"Authorization": f"Bearer {made.text}"})
+    url = f"/api/v1/orgs/{org.slug}/routes/"
+    seen, answers = threading.Event(), []
+
+    def elsewhere() -> None:
+        try:
+            answers.append(client.get(url).status_code)
+            seen.set()
+            revoked.wait()
+            answers.append(client.get(url).status_code)
+        finally:
+            connections.close_all()
+
+    revoked = threading.Event()
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    seen.wait()
+    revoke_key(made.key, by=person)
+    revoked.set()
+    thread.join()
+    assert answers == [200, 401]
