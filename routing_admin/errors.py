@@ -139,7 +139,18 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
     else:
         return None
 
-    body = {
+    body = problem_body(request, http_status, code, detail) | extra
+    if errors:
+        body["errors"] = errors
+    response = Response(body, status=http_status, headers=headers)
+    response.content_type = "application/problem+json"
+    response.exception = True
+    return response
+
+
+def problem_body(request: Any, http_status: int, code: str, detail: str) -> dict[str, Any]:
+    """The problem document of a refusal."""
+    return {
         "type": "about:blank",
         "title": TITLES.get(http_status, "Refused"),
         "status": http_status,
@@ -147,14 +158,7 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
         "detail": detail,
         "instance": request.get_full_path(),
         "request_id": getattr(request, "id", None),
-        **extra,
     }
-    if errors:
-        body["errors"] = errors
-    response = Response(body, status=http_status, headers=headers)
-    response.content_type = "application/problem+json"
-    response.exception = True
-    return response
 
 
 def _of_what_is_stale(error: Exception, headers: dict[str, str]) -> dict[str, Any]:

@@ -61,6 +61,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "routing_admin.health.health",
     "routing_admin.middleware.request_id",
+    "routing_admin.throttle.throttle",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
@@ -201,6 +202,16 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "rest_framework.negotiation.DefaultContentNegotiation",
 }
+
+#: Calls of the API a minute: with one key or session, from one address, and with keys that are none from one address.
+#: Fifty gateways that share a key and poll twice a second make 6,000.
+API_RATE_CREDENTIAL = env.int("API_RATE_CREDENTIAL", default=6_000)
+API_RATE_ADDRESS = env.int("API_RATE_ADDRESS", default=12_000)
+API_RATE_GUESSES = env.int("API_RATE_GUESSES", default=60)
+#: How many proxies of one's own stand in front, each of which appends to X-Forwarded-For.
+NUM_PROXIES = env.int("NUM_PROXIES", default=0)
+#: Where calls are counted. Without it each process counts for itself.
+CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 
 LOGGING = {
     "version": 1,

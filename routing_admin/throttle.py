@@ -1,0 +1,97 @@
+"""How often the API may be called: by one credential, by one address, and with credentials that are none.
+
+In front of everything that asks the database, so that a flood costs little. Fixed windows of a minute in Django's cache:
+each process counts for itself, unless `CACHE_URL` names a cache that they share.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from django.conf import settings
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from routing_admin.errors import problem_body
+
+WINDOW_SECONDS: Final = 60
+_AT: Final = "/api/"
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """Calls within the present window."""
+
+    policy: str
+    most: int
+    calls: int
+    seconds_left: int
+
+    @property
+    def is_over(self) -> bool:
+        return self.calls > self.most
+
+    def headers(self) -> dict[str, str]:
+        """As draft-ietf-httpapi-ratelimit-headers has them."""
+        left = max(0, self.most - self.calls)
+        return {
+            "RateLimit-Policy": f'"{self.policy}";q={self.most};w={WINDOW_SECONDS}',
+            "RateLimit": f'"{self.policy}";r={left};t={self.seconds_left}',
+        }
+
+
+def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Refuses calls of the API beyond the rates with 429, and tells all others how many are left."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith(_AT):
+            return get_response(request)
+        address = _address(request)
+        guesses = _counted("guesses", address, settings.API_RATE_GUESSES, by=0)
+        if guesses.calls >= guesses.most:
+            return _refused(request, guesses, "Too many calls with keys that are none came from here.")
+        counts = [_counted("address", address, settings.API_RATE_ADDRESS)]
+        credential = request.headers.get("Authorization") or request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+        if credential:
+            counts.append(_counted("credential", credential, settings.API_RATE_CREDENTIAL))
+        tightest = min(counts, key=lambda count: count.most - count.calls)
+        if tightest.is_over:
+            return _refused(request, tightest, "Too many calls.")
+        response = get_response(request)
+        if response.status_code == 401 and "Authorization" in request.headers:
+            _counted("guesses", address, settings.API_RATE_GUESSES)
+        for name, value in tightest.headers().items():
+            response[name] = value
+        return response
+
+    return middleware
+
+
+def _counted(policy: str, who: str, most: int, *, by: int = 1) -> _Count:
+    number, spent = divmod(int(time.time()), WINDOW_SECONDS)
+    # The cache need not know anybody's key.
+    key = f"throttle:{policy}:{sha256(who.encode('utf-8', 'replace')).hexdigest()[:32]}:{number}"
+    cache.add(key, 0, timeout=2 * WINDOW_SECONDS)
+    try:
+        calls = cache.incr(key, by)
+    except ValueError:  # it was thrown out in between: a full cache lets people pass
+        calls = by
+    return _Count(policy, most, calls, WINDOW_SECONDS - spent)
+
+
+def _refused(request: HttpRequest, count: _Count, why: str) -> HttpResponse:
+    detail = f"{why} Ask again in {count.seconds_left} s."
+    body = problem_body(request, 429, "throttled", detail)
+    headers = {"Retry-After": str(count.seconds_left), **count.headers()}
+    return JsonResponse(body, status=429, headers=headers, content_type="application/problem+json")
+
+
+def _address(request: HttpRequest) -> str:
+    """Of the client: the one that connected or, behind so many proxies of one's own, the one that the first of them saw."""
+    proxies: int = settings.NUM_PROXIES
+    told = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
+    if proxies and len(told) >= proxies:
+        return told[-proxies]
+    return str(request.META.get("REMOTE_ADDR", ""))

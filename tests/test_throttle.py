@@ -1,0 +1,90 @@
+"""Too many calls are refused before anything else is asked."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+
+from routes.orgs.models import Organization
+from tests.api.conftest import Caller
+
+pytestmark = pytest.mark.django_db
+URL = "/api/v1/orgs/acme/routes/"
+
+
+@pytest.fixture(autouse=True)
+def at_noon(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[list[float]]:
+    """A clock that stands, 20 s into a minute, and no calls yet."""
+    now = [1_700_000_000.0 // 60 * 60 + 20]
+    monkeypatch.setattr("routing_admin.throttle.time.time", lambda: now[0])
+    settings.API_RATE_CREDENTIAL, settings.API_RATE_ADDRESS, settings.API_RATE_GUESSES = 3, 7, 2
+    cache.clear()
+    yield now
+    cache.clear()
+
+
+@pytest.fixture
+def callers(org: Organization) -> list[Caller]:
+    return [Caller(org, role) for role in ("viewer", "editor", "approver")]
+
+
+def test_a_key_has_so_many_calls_a_minute_and_is_told_how_many_are_left(
+    callers: list[Caller], at_noon: list[float], django_assert_num_queries: Any
+) -> None:
+    viewer = callers[0].client
+    for left in (2, 1, 0):
+        answer = viewer.get(URL)
+        assert (answer.status_code, answer["RateLimit"]) == (200, f'"credential";r={left};t=40')
+        assert answer["RateLimit-Policy"] == '"credential";q=3;w=60'
+    with django_assert_num_queries(0):
+        answer = viewer.get(URL)
+    assert (answer.status_code, answer["Retry-After"], answer["Content-Type"]) == (
+        429,
+        "40",
+        "application/problem+json",
+    )
+    body = answer.json()
+    assert (body["code"], body["status"], body["instance"]) == ("throttled", 429, URL)
+    assert body["request_id"] == answer["X-Request-Id"]
+    assert callers[1].client.get(URL).status_code == 200, "another key is another one"
+    at_noon[0] += 40
+    assert viewer.get(URL).status_code == 200
+
+
+def test_an_address_has_so_many_calls_whatever_its_keys(callers: list[Caller]) -> None:
+    statuses = [caller.client.get(URL).status_code for _ in range(3) for caller in callers]
+    assert statuses == [200] * 7 + [429] * 2
+    assert callers[0].client.get(URL)["RateLimit-Policy"].startswith('"address"')
+
+
+def test_who_guesses_keys_is_stopped_and_others_with_a_wrong_key_are_told_so(callers: list[Caller]) -> None:
+    wrong = [Client(headers={"Authorization": f"Bearer rk_management_{n}_x"}) for n in range(3)]
+    assert [client.get(URL).status_code for client in wrong] == [401, 401, 429]
+    assert callers[0].client.get(URL).status_code == 429, "from the same address"
+    assert callers[0].client.get(URL, REMOTE_ADDR="10.0.0.9").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("proxies", "told", "address"),
+    [
+        (0, "9.9.9.9", "127.0.0.1"),
+        (1, "9.9.9.9", "9.9.9.9"),
+        (1, "forged, 9.9.9.9", "9.9.9.9"),
+        (2, "forged, 9.9.9.9, 10.0.0.1", "9.9.9.9"),
+        (2, "9.9.9.9", "127.0.0.1"),
+        (1, "", "127.0.0.1"),
+    ],
+)
+def test_the_address_is_what_one_s_own_proxies_saw(
+    rf: Any, settings: Any, proxies: int, told: str, address: str
+) -> None:
+    from routing_admin.throttle import _address
+
+    settings.NUM_PROXIES = proxies
+    assert _address(rf.get(URL, headers={"X-Forwarded-For": told} if told else {})) == address
+
+
+def test_the_admin_s_pages_are_not_counted(client: Client) -> None:
+    assert [client.get("/admin/login/").status_code for _ in range(9)] == [200] * 9
