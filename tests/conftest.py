@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.db import connection
 from django.test import TransactionTestCase
 from hypothesis import settings
@@ -27,6 +28,11 @@ def _teardown_without_triggers(self: TransactionTestCase) -> None:
 
 
 TransactionTestCase._fixture_teardown = _teardown_without_triggers
+
+
+def pytest_configure() -> None:
+    # Files are looked for when they are asked for. Else every client of a test looks through all of them first.
+    django_settings.WHITENOISE_AUTOREFRESH = True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
