@@ -49,8 +49,6 @@ class View(APIView):
     keeps_answers = True
     #: Whether the answer to a POST holds what is shown only once.
     answers_secret = False
-    #: Parameters beside those of lists and writes.
-    parameters: tuple[str, ...] = ()
     #: Whether the object was another than the caller saw when it was looked up.
     is_stale = False
 
@@ -70,10 +68,10 @@ class View(APIView):
 
     def refuse_unknown(self, request: Request) -> None:
         """Raises `ValidationError` for query parameters that nobody here knows."""
-        known = self.parameters
-        if self.writes and request.method not in ("GET", "HEAD"):
-            known = (*known, "dry_run")
-        refuse_unknown(request, known)
+        known = ["dry_run"] if self.writes and request.method not in ("GET", "HEAD") else []
+        if unknown := [name for name in request.query_params if name not in known]:
+            message = f"Unknown parameter. Known: {', '.join(known) or 'none'}."
+            raise exceptions.ValidationError({name: exceptions.ErrorDetail(message, "unknown_key") for name in unknown})
 
     def _write(self, handler: Callable[..., Any], request: Request, **kwargs: Any) -> Any:
         if _flag(request, "dry_run"):
@@ -105,7 +103,7 @@ class View(APIView):
 
         def act() -> Answer:
             response = handler(request, **kwargs)
-            headers = {name: response[name] for name in ("ETag", "Location") if name in response}
+            headers = {name: response[name] for name in ("ETag", "Location", "Cache-Control") if name in response}
             return Answer(response.status_code, JSONRenderer().render(response.data), headers, self.answers_secret)
 
         caller = f"key:{request.auth.pk}" if isinstance(request.auth, ApiKey) else f"user:{request.user.pk}"
@@ -121,16 +119,6 @@ class ListView(View, GenericAPIView[Any]):
         if request.method in ("GET", "HEAD"):
             return  # the filters know
         super().refuse_unknown(request)
-
-
-def refuse_unknown(request: Request, known: tuple[str, ...]) -> None:
-    """Raises `ValidationError` for query parameters that are none of these."""
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
-        names = ", ".join(known) or "none"
-        raise exceptions.ValidationError(
-            {name: exceptions.ErrorDetail(f"Unknown parameter. Known: {names}.", "unknown_key") for name in unknown}
-        )
 
 
 def not_modified(request: Request, etag: str) -> bool:

@@ -55,7 +55,7 @@ class Site(AdminSite):
         return URLPattern(pattern.pattern, view, pattern.default_args, pattern.name)
 
     def _granted(self, page: Page) -> Page:
-        required: str = page.required_role  # type: ignore[attr-defined]
+        required: str = page.required_role
 
         @wraps(page)
         @never_cache
@@ -66,10 +66,10 @@ class Site(AdminSite):
                 raise Http404(str(error)) from error
             if not grant.may(required):
                 raise PermissionDenied(f"You are {grant} here; this needs {required}.")
-            request.org = grant.org  # type: ignore[attr-defined]
-            request.actor = request.user  # type: ignore[attr-defined]
-            request.role = grant.role  # type: ignore[attr-defined]
-            request.current_app = self.name  # type: ignore[attr-defined]
+            request.org = grant.org
+            request.actor = request.user
+            request.role = grant.role
+            request.current_app = self.name
             return page(request, **kwargs)
 
         return guarded

@@ -57,13 +57,13 @@ def grant_in(ref: str, user: Any, key: ApiKey | None = None) -> Grant:
     if key is not None:
         assert key.org is not None
         org = _if_named(ref, key.org)
-        own = _role_of(user, key.persons_role)  # type: ignore[attr-defined]
+        own = _role_of(user, key.persons_role)
         role = None if own is None else Role(key.role) if own.includes(key.role) else own
         is_installation = False  # a key is of one organisation
     else:
         theirs = Membership.objects.filter(org=OuterRef("pk"), user=user.pk).values("role")
         org = _named(ref, Organization.objects.annotate(persons_role=Subquery(theirs)))
-        role = _role_of(user, org.persons_role)  # type: ignore[attr-defined]
+        role = _role_of(user, org.persons_role)
         is_installation = bool(user.is_superuser)
     if role is None:
         raise NotFound(_NONE)

@@ -49,8 +49,8 @@ class KeyForm(forms.Form):
 class GatewayKeyForm(KeyForm):
     """For gateways of all organisations, which have no other kind and no role."""
 
-    kind = None  # type: ignore[assignment]  Django's way to leave out an inherited field
-    role = None  # type: ignore[assignment]
+    kind = None  # Django's way to leave out an inherited field
+    role = None
 
 
 class PolicyForm(forms.Form):

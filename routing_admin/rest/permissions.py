@@ -25,7 +25,7 @@ class IsGranted(permissions.BasePermission):
         grant = grant_outside(request.user, key) if ref is None else grant_in(ref, request.user, key)
         # On Django's request too: that is the one which pages and middleware see.
         for seen in (request, request._request):
-            seen.org, seen.actor, seen.grant = grant.org, key or request.user, grant  # type: ignore[attr-defined]
+            seen.org, seen.actor, seen.grant = grant.org, key or request.user, grant
         needed: dict[str, str | tuple[str, ...]] = getattr(view, "required_role", {})
         method = "GET" if request.method == "HEAD" else request.method or ""
         if method not in needed:

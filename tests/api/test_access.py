@@ -136,7 +136,7 @@ def test_a_key_is_shown_once_works_until_it_is_revoked_and_stays_in_the_list(adm
 def test_the_answer_to_the_making_of_a_key_is_not_kept(admin: Caller) -> None:
     body = {"name": "gw", "kind": "gateway"}
     first = admin("post", "api-keys/", body, headers={"Idempotency-Key": "k"})
-    assert first.status_code == 201
+    assert (first.status_code, first["Cache-Control"]) == (201, "no-store")
     problem(admin("post", "api-keys/", body, headers={"Idempotency-Key": "k"}), 409, "already_created")
     assert ApiKey.objects.filter(kind="gateway").count() == 1
     assert admin("post", "api-keys/?dry_run=1", body).json()["key"] is None
