@@ -71,6 +71,7 @@ TITLES = {
     413: "Too large",
     415: "Unsupported media type",
     422: "Not acceptable",
+    428: "Say what you saw",
     429: "Too many requests",
     503: "Try again later",
 }

@@ -14,7 +14,7 @@ from audit.actors import as_actor
 from plans.errors import PlansError
 from plans.logs.models import RequestLog
 from plans.runs import services
-from plans.runs.answer import answer, cost_rows, earlier_version, latency_rows, percent_text, route_rows, unknowns
+from plans.runs.answer import answer, cost_rows, earlier_version, kept, latency_rows, percent_text, route_rows, unknowns
 from plans.runs.change import would_be_live
 from plans.runs.forms import PlanForm
 from plans.runs.models import PlanRun, State
@@ -109,6 +109,7 @@ def _figures(result: dict[str, Any]) -> dict[str, Any]:
     hit_rate = result["aggregates"].get("cache_hit_rate_projected")
     return {
         "costs": cost_rows(result),
+        "kept": kept(result["aggregates"]),
         "hit_rate": None if hit_rate is None else percent_text(100 * hit_rate),
         "latencies": latency_rows(result),
         "unknowns": unknowns(result),

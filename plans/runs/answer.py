@@ -86,7 +86,7 @@ _GRAVE = ("paid_differs_from_price", "current_differs_from_paid", "shadow_copies
 def _headline(result: dict[str, Any]) -> str:
     totals = result["aggregates"]
     saved, percent = totals["projected_savings_usd"], totals["projected_savings_pct"]
-    kept = _kept(totals)
+    unchanged = kept(totals)
     if saved:
         # As finely as the interval is told, so that it does not seem to lie outside.
         text = (
@@ -94,14 +94,14 @@ def _headline(result: dict[str, Any]) -> str:
         )
         text += "" if percent is None else f" ({percent_text(abs(percent))})"
     else:
-        text = "No known savings" if kept else "Costs the same"
+        text = "No known savings" if unchanged else "Costs the same"
     text += f" on {result['sample_size']:,} request{'' if result['sample_size'] == 1 else 's'}"
-    if kept:
-        text += f"; {kept:,} of them count{'s' if kept == 1 else ''} as unchanged, see the caveats"
+    if unchanged:
+        text += f"; {unchanged:,} of them count{'s' if unchanged == 1 else ''} as unchanged, see the caveats"
     return text
 
 
-def _kept(totals: dict[str, Any]) -> int:
+def kept(totals: dict[str, Any]) -> int:
     """On how many requests what was paid stands on both sides."""
     rows: int = totals.get("requests_kept", totals["requests_unprice_able"])
     return rows
@@ -126,7 +126,7 @@ def _how_sure(result: dict[str, Any]) -> str:
         return f"95% interval of the savings: {_ends_text(usd)}; this traffic bounds them on one side only. {certainty}"
     low, high = usd
     if low == high == 0 and not saved:
-        if _kept(totals):
+        if kept(totals):
             return "What would be served otherwise counts as unchanged: nobody knows what that would save or cost."
         return "Where another model would serve, it costs exactly as much."
     if low == high:
@@ -176,7 +176,7 @@ def _route_interval(row: dict[str, Any], result: dict[str, Any]) -> str:
     ends = row["savings_usd_95"]
     if ends == [0, 0] and not row["savings_usd"]:
         # A request that counts as unchanged may well be one of this route.
-        return "$0 as far as known" if _kept(result["aggregates"]) else "exactly $0"
+        return "$0 as far as known" if kept(result["aggregates"]) else "exactly $0"
     return _ends_text(ends)
 
 

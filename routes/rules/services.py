@@ -25,7 +25,7 @@ class StaleRoute(RoutesError):
 
     def __init__(self, row: Route, seen: int | None = None) -> None:
         """`row` as it is now, and the revision that the caller saw, where that is known."""
-        super().__init__(f'"{row.name}" was changed at version {row.revision}, after you opened it. Look again.')
+        super().__init__(f'"{row.name}" last changed at version {row.revision}, which is not what you saw. Look again.')
         self.row = row
         self.seen = seen
 

@@ -44,7 +44,8 @@ def test_a_colleague_who_edits_another_route_is_not_in_the_way(editor: Caller) -
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
 def test_a_write_that_names_no_state_is_refused_before_its_body_is_read(editor: Caller, method: str) -> None:
     path = editor("post", "routes/", NEW)["Location"]
-    problem(editor(method, path, b"{", seen=None), 428, "precondition_required")
+    body = problem(editor(method, path, b"{", seen=None), 428, "precondition_required")
+    assert body["title"] == "Say what you saw"
     problem(
         editor(method, "routes/default/", b"{", seen=None),
         *((405, "method_not_allowed") if method == "patch" else (428, "precondition_required")),

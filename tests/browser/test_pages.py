@@ -423,7 +423,7 @@ def test_two_people_edit_one_route_and_the_second_loses_nothing(
     first.get_by_role("button", name="Save and publish").click()
     second.get_by_role("button", name="Save and publish").click()
     text = second.inner_text("main")
-    assert "was changed at version 3" in text
+    assert "last changed at version 3" in text
     assert second.get_by_label("Priority").input_value() == "7", "one's own input is still there"
     second.get_by_role("button", name="Save and publish").click()
     route.refresh_from_db()

@@ -111,6 +111,19 @@ def test_routes_that_no_gateway_would_load_are_told_when_the_plan_is_applied(cli
     assert plan.state == State.PROJECTED
 
 
+def test_requests_on_which_what_was_paid_stands_are_figures_of_the_page(client: Client, org: Organization) -> None:
+    """Also those above a ceiling, which have a price."""
+    usual_prices()
+    traffic(org)
+    capped = {"name": "capped", "then": {"target_model": "gpt-4o-mini", "max_cost_usd": 1e-9}}
+    plan = projected(a_plan(org, routes=[capped]))
+    page = client.get(url(org, f"{plan.pk}/")).content.decode()
+    kept = (plan.outcome or {})["aggregates"]["requests_kept"]
+    assert kept > 0
+    assert f"<dt>Count as unchanged</dt><dd>{kept}</dd>" in page
+    assert f"{kept} of them count as unchanged, see the caveats" in page
+
+
 def test_a_result_of_an_earlier_version_shows_what_it_has(client: Client, org: Organization) -> None:
     usual_prices()
     traffic(org)

@@ -51,7 +51,7 @@ def test_a_name_in_use_and_a_changed_route_are_told_in_the_form(client: Client, 
     opened = Controls(text_of(client.get(url(org, f"routes/{row.uid}/")))).sent
     update_route(org, row.uid, engine.Route.from_dict({**row.as_document(), "priority": 3}), by=BY)
     page = text_of(client.post(url(org, f"routes/{row.uid}/"), opened), 422)
-    assert "was changed at version 2" in page
+    assert "last changed at version 2" in page
     again = Controls(page).sent
     assert (again["revision"], again["priority"]) == ("2", "100"), "one's own input, on what is there now"
     client.post(url(org, f"routes/{row.uid}/"), again)
