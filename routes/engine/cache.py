@@ -276,6 +276,11 @@ class EngineCache:
             yield from self._wait_cold(org_id, entry, flight, began)
         with self._lock:
             if entry.engine is not None:
+                present = self._entries.get(org_id)
+                if present is not None and present is not entry:
+                    # Else callers of this one could see less than what is answered here: a read of the disk that began
+                    # before the load ended brings what was newest then.
+                    present.take_over(entry)
                 self._keep_warm(org_id, entry)
                 while len(self._entries) > self._max_orgs:
                     self._drop_one()

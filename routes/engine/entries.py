@@ -190,6 +190,12 @@ class Entry:
         if self.engine is None:
             self._use(engine, "disk", is_known=True)
 
+    def take_over(self, dropped: Entry) -> None:
+        """Take in what another entry of the same organisation brought, which was dropped while it was loaded."""
+        if dropped.is_known and dropped.engine is not None and not (self.is_known and self.has(dropped.engine.version)):
+            self._use(dropped.engine, dropped.source, is_known=True)
+            self.checked_at = dropped.checked_at
+
     def fail(self, error: Exception, version: int | None, backoff_seconds: float, now: float) -> None:
         self.failures += 1
         self.retry_at = now + backoff_seconds
@@ -210,7 +216,7 @@ class Entry:
             "at_least": self.at_least if self.is_short and self.at_least else None,
         }
 
-    def _use(self, engine: Engine, source: Literal["store", "disk"], is_known: bool) -> None:
+    def _use(self, engine: Engine, source: Literal["store", "disk"] | None, is_known: bool) -> None:
         self.engine, self.source, self.is_known = engine, source, is_known
 
     def _compare(self, version: int, now: float) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from routes.engine import Engine, EngineCache
+from routes.engine.disk import Snapshots
 from routes.engine.entries import Entries, Entry
 from routes.engine.errors import StoreUnavailable
 from routes.engine.ids import uuid7
@@ -60,6 +61,83 @@ def test_a_slow_load_of_an_evicted_organisation_brings_no_old_rules_back(
             thread.join()
         assert seen == {"first": 1, "in between": 1, "second": 2}
         assert cache.engine_for(ORG).version == 2
+
+
+def test_what_an_evicted_entry_brought_is_not_undone_by_a_read_of_the_disk_that_began_before(
+    store: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("cache.LOOKS", 0), ("cache.HURRY_SECONDS", 20.0)):
+        monkeypatch.setattr(f"routes.engine.{name}", value)
+    fetching, fetched, looking, looked = (threading.Event() for _ in range(4))
+    seen: dict[str, int] = {}
+
+    def fetch_once() -> None:
+        if store.fetched[-1] != ORG or fetching.is_set():
+            raise OSError("down")
+        fetching.set()
+        fetched.wait(20)
+
+    def look(self: Snapshots, org_id: str) -> tuple[Engine | None, list[str]]:
+        found = read(self, org_id)
+        if "first" in seen and org_id == ORG:
+            looking.set()
+            looked.wait(20)
+        return found
+
+    read = Snapshots.read
+    monkeypatch.setattr(Snapshots, "read", look)
+    with EngineCache(store, poll_seconds=NEVER, max_orgs=1, snapshot_dir=tmp_path) as cache:
+
+        def call(name: str, org_id: str) -> threading.Thread:
+            thread = threading.Thread(target=lambda: seen.update({name: cache.engine_for(org_id).version}))
+            thread.start()
+            return thread
+
+        for org_id in (ORG, OTHER_ORG):
+            cache.engine_for(org_id)
+        assert eventually(lambda: cache.status()["disk"]["waiting"] == 0)
+        store.error = OSError("down")
+        for _ in range(3):  # then it is the store
+            cache.invalidate(OTHER_ORG)
+            cache.engine_for(OTHER_ORG)
+        store.error = None
+        store.publish(2)
+        store.before_fetch = fetch_once
+        call("first", ORG).join()  # from the disk, while the load goes on
+        assert fetching.wait(5)
+        cache.invalidate(ORG)
+        second = call("second", ORG)  # waits for another load behind that one, which fails
+        assert eventually(lambda: cache.status()["orgs"][ORG]["marked"] and len(cache._poller._queue) == 1)
+        call("other", OTHER_ORG).join()
+        assert list(cache.status()["orgs"]) == [OTHER_ORG]
+        third = call("third", ORG)
+        assert looking.wait(5)
+        fetched.set()
+        second.join()
+        looked.set()
+        third.join()
+        assert seen == {"first": 1, "second": 2, "other": 1, "third": 2}
+
+
+def test_an_entry_takes_over_only_what_is_newer_and_known() -> None:
+    def entry(version: int | None, *, is_known: bool = True) -> Entry:
+        made = Entry()
+        if version is not None:
+            made.install(Engine((), org_id=ORG, version=version), is_known, now=float(version))
+        return made
+
+    cases = [  # present, dropped, then present
+        (entry(None), entry(2), 2),
+        (entry(1), entry(2), 2),
+        (entry(0, is_known=False), entry(0), 0),
+        (entry(3), entry(2), 3),
+        (entry(None), entry(None), None),
+        (entry(None), entry(0, is_known=False), None),
+    ]
+    for present, dropped, version in cases:
+        present.take_over(dropped)
+        assert present.status(9.0)["version"] == version
+        assert present.is_known == (version is not None)
 
 
 def test_a_load_that_is_overtaken_is_not_installed() -> None:
