@@ -43,6 +43,8 @@ class View(APIView):
 
     #: By method what the caller needs, see `Grant.may`.
     required_role: dict[str, str | tuple[str, ...]] = {}
+    #: Query parameters of writes, beside `dry_run`.
+    parameters: tuple[str, ...] = ()
     #: Whether POST changes something.
     writes = True
     #: Whether the answers to POST are kept for who sends an Idempotency-Key; else that is not looked at.
@@ -68,7 +70,7 @@ class View(APIView):
 
     def refuse_unknown(self, request: Request) -> None:
         """Raises `ValidationError` for query parameters that nobody here knows."""
-        known = ["dry_run"] if self.writes and request.method not in ("GET", "HEAD") else []
+        known = [*self.parameters, "dry_run"] if self.writes and request.method not in ("GET", "HEAD") else []
         if unknown := [name for name in request.query_params if name not in known]:
             message = f"Unknown parameter. Known: {', '.join(known) or 'none'}."
             raise exceptions.ValidationError({name: exceptions.ErrorDetail(message, "unknown_key") for name in unknown})

@@ -1,6 +1,6 @@
 """The models of all subjects of this application, in one place for Django."""
 
-from routes.catalog.models import ModelPrice
+from routes.catalog.models import ModelPrice, PriceEdition
 from routes.fleet.models import GatewayInstance
 from routes.idempotency.models import IdempotencyKey
 from routes.orgs.models import ApiKey, Membership, Organization
@@ -14,6 +14,7 @@ __all__ = [
     "Membership",
     "ModelPrice",
     "Organization",
+    "PriceEdition",
     "Route",
     "RouteSetVersion",
 ]

@@ -15,6 +15,9 @@ from plans.errors import PlansError
 from plans.runs.services import ApprovalRequired, ApprovalVoid, InvalidPlan, OwnPlan, RevertConflict, StalePlan
 from plans.runs.states import InvalidState
 from routes import engine
+from routes.catalog.api import import_json
+from routes.catalog.listed import UnreadablePrices
+from routes.catalog.services import PricesChanged, SinceTaken, TooManyPrices, UnknownProvider
 from routes.errors import DocumentTooLarge, NameTaken, NotFound, RoutesError, StaleVersion, TooManyRoutes
 from routes.fleet.services import InvalidInstance, TooManyInstances
 from routes.idempotency.services import AlreadyCreated, InProgress, OtherBody
@@ -47,6 +50,11 @@ STATUS: dict[type[Exception], int] = {
     StaleDefault: 412,
     InvalidInstance: 422,
     TooManyInstances: 422,
+    UnreadablePrices: 422,
+    UnknownProvider: 422,
+    TooManyPrices: 422,
+    SinceTaken: 409,
+    PricesChanged: 409,
     InProgress: 409,
     OtherBody: 422,
     AlreadyCreated: 409,
@@ -73,6 +81,7 @@ TITLES = {
     422: "Not acceptable",
     428: "Say what you saw",
     429: "Too many requests",
+    500: "Our fault",
     503: "Try again later",
 }
 _CODES = {
@@ -132,6 +141,8 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             extra["state"] = error.state
         if isinstance(error, StaleVersion):
             extra["current"] = error.current
+        if isinstance(error, PricesChanged):
+            extra["current"] = import_json(error.plan)
         extra |= _of_what_is_stale(error, headers)
     elif isinstance(error, OperationalError):
         # The database is busy (another writer held the lock for too long) or away; nothing was written.

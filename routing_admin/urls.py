@@ -1,18 +1,21 @@
 """All URLs: the admin, and the API of each subject under its organisation."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from audit.api import AuditList
 from plans.logs import api as logs
 from plans.runs import api as plans
+from routes.catalog import api as catalog
 from routes.fleet import api as fleet
 from routes.orgs import api as orgs
 from routes.rules import api as rules
+from routing_admin.refusals import nothing_here
 
 of_organization = [
     *orgs.urlpatterns,
+    *catalog.urlpatterns,
     *fleet.urlpatterns,
     *rules.urlpatterns,
     *plans.urlpatterns,
@@ -20,10 +23,16 @@ of_organization = [
     path("audit/", AuditList.as_view(), name="audit"),
 ]
 
+api = [*orgs.outside, *catalog.outside, *fleet.outside, path("orgs/<str:org>/", include(of_organization))]
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="root"),
     path("admin/", admin.site.urls),
-    path(
-        "api/v1/", include(([*orgs.outside, *fleet.outside, path("orgs/<str:org>/", include(of_organization))], "api"))
-    ),
+    path("api/v1/", include((api, "api"))),
+    re_path("^api/", nothing_here),
 ]
+
+handler400 = "routing_admin.refusals.bad_request"
+handler403 = "routing_admin.refusals.forbidden"
+handler404 = "routing_admin.refusals.not_found"
+handler500 = "routing_admin.refusals.server_error"

@@ -63,3 +63,21 @@ class ModelPrice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}"
+
+
+class PriceEdition(models.Model):
+    """Names what the table says, for everybody or for one organisation: another one with every change.
+
+    So that who asks again is answered without looking at the prices. A random name and no number: a table that came back
+    from a backup counts on from where others went on.
+    """
+
+    EVERYBODY = "everybody"
+
+    #: `everybody`, or the id of the organisation whose negotiated prices these are.
+    scope = models.CharField(max_length=36, primary_key=True)
+    edition = models.UUIDField()
+    changed_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.scope}, {self.edition}"

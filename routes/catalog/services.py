@@ -1,4 +1,4 @@
-"""The price table. Only writer of `ModelPrice`."""
+"""The price table. Only writer of `ModelPrice` and `PriceEdition`."""
 
 import json
 from collections.abc import Collection
@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from django.db import connection, transaction
 from django.db.models import Count, Q, QuerySet
@@ -16,7 +17,7 @@ from django.utils import timezone
 from audit.services import Receipt, plain, record
 from routes.catalog.comparison import ImportPlan, PriceChange, compare
 from routes.catalog.listed import FACTS, FIGURES, PriceList
-from routes.catalog.models import ModelPrice
+from routes.catalog.models import ModelPrice, PriceEdition
 from routes.engine.prices import MAX_PRICES, Price, PriceTable
 from routes.errors import RoutesError
 from routes.orgs.models import Organization
@@ -90,6 +91,7 @@ def install_shipped_prices(*, by: Any) -> int:
         ]
         if new:
             ModelPrice.objects.bulk_create(new)
+            _name_edition(None)
             record(
                 None,
                 by=by,
@@ -168,6 +170,7 @@ def import_prices(
             [_new_row(change, org, source) for change in (*plan.changed, *plan.added)], batch_size=500
         )
         ModelPrice.objects.bulk_update(_rows_with_new_facts(plan), FACTS, batch_size=100)
+        _name_edition(org)
         receipt = record(
             plan.org_id,
             by=by,
@@ -197,6 +200,14 @@ def _lock_table() -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(f"LOCK TABLE {ModelPrice._meta.db_table} IN SHARE ROW EXCLUSIVE MODE")
+
+
+def _name_edition(org: Organization | None) -> None:
+    """Say that the prices of this scope are others now."""
+    PriceEdition.objects.update_or_create(
+        scope=PriceEdition.EVERYBODY if org is None else str(org.pk),
+        defaults={"edition": uuid4(), "changed_at": timezone.now()},
+    )
 
 
 def _check_count(plan: ImportPlan, org: Organization | None) -> None:

@@ -21,7 +21,7 @@ class Caller:
         self, method: str, path: str, body: Any = None, *, seen: str | None = "now", headers: Any = None
     ) -> Any:
         """`seen`: the ETag that a write of an object names, "now" for that which the object has, None for none."""
-        url = path if path.startswith("/") else self.base + path
+        url = path if path.startswith(("/", "http:")) else self.base + path
         sent = {**(headers or {})}
         if method in ("put", "patch", "delete") and seen == "now":
             seen = self.client.get(url.partition("?")[0]).headers.get("ETag")

@@ -1,0 +1,187 @@
+"""`prices/`: everybody's and, under an organisation, those that hold there. To look at, to load, to import."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Concat
+from django.http import HttpResponse
+from django.urls import path
+from rest_framework import serializers
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from routes.api import ListView, StrictSerializer, TimeField, View, not_modified, receipt_json
+from routes.catalog.comparison import FieldChange, ImportPlan, PriceChange
+from routes.catalog.filters import PriceFilters
+from routes.catalog.formats import MAX_BYTES, read_prices
+from routes.catalog.listed import FACTS, FIGURES, Fact
+from routes.catalog.models import ModelPrice
+from routes.catalog.served import served_prices
+from routes.catalog.services import import_prices, prices_for
+from routes.engine.errors import PayloadTooLarge
+from routes.engine.money import nano_usd, usd_number
+from routes.times import rfc3339
+
+
+def price_json(row: ModelPrice) -> dict[str, Any]:
+    """The row; amounts are USD per million tokens, null is what nobody knows."""
+    return {
+        "provider": row.provider,
+        "model": row.model,
+        "since": rfc3339(row.since),
+        "negotiated": row.org_id is not None,
+        **{name: _plain(getattr(row, name)) for name in FIGURES + FACTS},
+        "source": row.source,
+    }
+
+
+def import_json(plan: ImportPlan) -> dict[str, Any]:
+    """What an import would change, or changed: in `changes` those of prices first, the largest of them before all."""
+    return {
+        "digest": plan.digest,
+        "format": plan.file.format,
+        "file": plan.file.digest,
+        "since": rfc3339(plan.since),
+        "providers": list(plan.providers),
+        "counts": plan.counts,
+        "changes": [_change_json(change) for change in plan.changes],
+        "refused": [{"name": refusal.name, "reason": refusal.reason} for refusal in plan.refused],
+        "unlisted": [{"provider": provider, "model": model} for provider, model in plan.unlisted],
+    }
+
+
+def _change_json(change: PriceChange) -> dict[str, Any]:
+    return {
+        "kind": change.kind,
+        "provider": change.provider,
+        "model": change.model,
+        "since": rfc3339(change.since),
+        "until": rfc3339(change.until),
+        "fields": [_field_json(field) for field in change.fields],
+    }
+
+
+def _field_json(field: FieldChange) -> dict[str, Any]:
+    percent = None if field.percent is None else round(float(field.percent), 1)
+    return {"field": field.field, "was": _plain(field.old), "is": _plain(field.new), "percent": percent}
+
+
+def _plain(value: Decimal | Fact) -> float | str | int | bool | None:
+    if isinstance(value, Decimal):
+        return usd_number(nano_usd(value))
+    return value if value is None or isinstance(value, int) else value.isoformat()
+
+
+class PriceList(ListView):
+    """Prices in the order of `provider/model`, with those of former times and to come."""
+
+    required_role: dict[str, str | tuple[str, ...]] = {"GET": "anybody"}
+    orderings = {"": ("name", "pk"), "-name": ("-name", "-pk")}
+    filterset_class = PriceFilters
+    search_fields = ("provider", "model")
+
+    def get(self, request: Request, **_: Any) -> Response:
+        rows: QuerySet[ModelPrice] = prices_for(request.org).annotate(name=Concat("provider", Value("/"), "model"))
+        page = self.paginate_queryset(self.filter_queryset(rows))
+        return self.get_paginated_response([price_json(row) for row in page or []])
+
+
+class PriceFile(BaseParser):
+    """The bytes of a price table as it is published: more than our own parser takes, and read by the catalog's."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> bytes:
+        body: bytes = stream.read(MAX_BYTES + 1)
+        if len(body) > MAX_BYTES:
+            raise PayloadTooLarge(f"A price table may have {MAX_BYTES:,} bytes.")
+        return body
+
+
+class ImportParameters(StrictSerializer):
+    """Of the query string, because the body is the file."""
+
+    since = TimeField(default=None)
+    provider = serializers.ListField(child=serializers.CharField(max_length=100), default=list, max_length=100)
+    expected = serializers.RegexField(r"\Asha256:[0-9a-f]{64}\Z", default=None)
+
+
+class PriceImport(View):
+    """POST takes the LiteLLM table as it is published, or a list of one's own, keeps history and answers what changed.
+
+    Parameters: `since` (when changed prices start; without it, now), `provider` (may be repeated; without it, all),
+    `expected` (the `digest` that a dry run answered: nothing else is done than what was seen). The same file again
+    changes nothing.
+    """
+
+    required_role: dict[str, str | tuple[str, ...]] = {"POST": "installation"}
+    parser_classes = [PriceFile]
+    parameters = ("since", "provider", "expected")
+    #: The same file again is no change.
+    keeps_answers = False
+
+    def post(self, request: Request, **_: Any) -> Response:
+        given = {name: request.query_params[name] for name in ("since", "expected") if name in request.query_params}
+        asked = ImportParameters(data={**given, "provider": request.query_params.getlist("provider")})
+        asked.is_valid(raise_exception=True)
+        file = read_prices(request.data if isinstance(request.data, bytes) else b"")
+        done = import_prices(
+            file,
+            by=request.actor,
+            source=file.source("api"),
+            org=request.org,
+            since=asked.validated_data["since"],
+            providers=asked.validated_data["provider"],
+            expected=asked.validated_data["expected"],
+        )
+        return Response({"import": import_json(done.plan), "receipt": receipt_json(done.receipt)})
+
+
+class PriceSnapshot(View):
+    """The price document that a gateway loads. Its ETag changes with the prices: a gateway that has it gets a 304."""
+
+    required_role: dict[str, str | tuple[str, ...]] = {"GET": ("anybody", "gateway")}
+
+    def get(self, request: Request, **_: Any) -> HttpResponse:
+        found = served_prices(request.org)
+        headers = {"Cache-Control": "private, no-cache", **({"ETag": found.etag} if found.etag else {})}
+        if found.etag and not_modified(request, found.etag):
+            return HttpResponse(status=304, headers=headers)
+        return HttpResponse(found.data, content_type="application/json", headers=headers)
+
+
+class NegotiatedList(PriceList):
+    """Everybody's prices and those negotiated with the organisation."""
+
+    required_role = {"GET": "viewer"}
+
+
+class NegotiatedImport(PriceImport):
+    """Imports prices that were negotiated with the organisation: stronger than everybody's, and only there."""
+
+    required_role = {"POST": "admin"}
+
+
+class NegotiatedSnapshot(PriceSnapshot):
+    """The prices that hold in the organisation, as a gateway loads them."""
+
+    required_role = {"GET": ("viewer", "gateway")}
+
+
+#: Under `orgs/<org>/`.
+urlpatterns = [
+    path("prices/", NegotiatedList.as_view(), name="org_prices"),
+    path("prices/import/", NegotiatedImport.as_view(), name="org_prices_import"),
+    path("prices/snapshot/", NegotiatedSnapshot.as_view(), name="org_prices_snapshot"),
+]
+#: Under the root of the API.
+outside = [
+    path("prices/", PriceList.as_view(), name="prices"),
+    path("prices/import/", PriceImport.as_view(), name="prices_import"),
+    path("prices/snapshot/", PriceSnapshot.as_view(), name="prices_snapshot"),
+]

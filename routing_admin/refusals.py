@@ -1,0 +1,47 @@
+"""What Django itself refuses, told to programs as the API tells everything else: problems, where people get pages."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
+
+from routing_admin.errors import problem_body
+
+_AT = "/api/"
+
+
+@csrf_exempt
+def nothing_here(request: HttpRequest, **_: Any) -> HttpResponse:
+    """Below the API what no URL is; also with DEBUG, where Django would show its own page."""
+    known = "" if request.path.endswith("/") else " The URLs of the API end with a slash."
+    return _told(request, 404, "not_found", f"There is nothing here.{known}")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _answer(request, 400, "bad_request", "The request cannot be read.", defaults.bad_request, exception)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _answer(request, 404, "not_found", "There is nothing here.", defaults.page_not_found, exception)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _answer(request, 403, "forbidden", "You may not do this.", defaults.permission_denied, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    detail = "Something went wrong here. It was noted; tell us the request_id."
+    return _answer(request, 500, "internal_error", detail, defaults.server_error)
+
+
+def _answer(
+    request: HttpRequest, status: int, code: str, detail: str, page: Callable[..., HttpResponse], *args: Any
+) -> HttpResponse:
+    return _told(request, status, code, detail) if request.path.startswith(_AT) else page(request, *args)
+
+
+def _told(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponse:
+    body = problem_body(request, status, code, detail)
+    return JsonResponse(body, status=status, content_type="application/problem+json")
