@@ -16,6 +16,42 @@ FILTERS = ("action", "actor", "target_type", "target_id", "since", "until")
 _PAGING = ("limit", "cursor", "ordering")
 
 
+_TEXT = {"type": "string"}
+_TIME = {"type": "string", "format": "date-time"}
+_VERSION = {"type": ["integer", "null"]}
+#: As JSON Schema.
+ENTRY: dict[str, Any] = {
+    "title": "AuditEntry",
+    "type": "object",
+    "properties": {
+        "seq": {"type": "integer", "minimum": 0},
+        "ts": {"type": "string", "format": "date-time"},
+        "actor": {
+            "type": "object",
+            "properties": {"type": _TEXT, "id": _TEXT, "on_behalf_of": {"type": ["string", "null"]}},
+            "required": ["type", "id", "on_behalf_of"],
+            "additionalProperties": False,
+        },
+        "action": _TEXT,
+        "target": {
+            "type": "object",
+            "properties": {"type": _TEXT, "id": _TEXT},
+            "required": ["type", "id"],
+            "additionalProperties": False,
+        },
+        "request_id": {"type": ["string", "null"]},
+        "version_before": _VERSION,
+        "version_after": _VERSION,
+        "leaf_hash": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        "payload": {"type": "object"},
+    },
+    "required": [
+        "seq", "ts", "actor", "action", "target", "request_id", "version_before", "version_after", "leaf_hash", "payload",
+    ],
+    "additionalProperties": False,
+}  # fmt: skip
+
+
 def entry_json(row: AuditEntry) -> dict[str, Any]:
     return {
         "seq": row.seq,
@@ -62,9 +98,12 @@ def _time(name: str, text: str) -> datetime:
 
 
 class AuditList(generics.GenericAPIView[AuditEntry]):
-    """Entries, newest first; filters: action, actor, target_type, target_id, since, until (excluded)."""
+    """Entries, newest first; `until` is excluded, and an actor is also behind the acts of the actor's keys."""
 
     required_role = {"GET": "viewer"}
+    gives = {"GET": ENTRY}
+    #: By name their shapes.
+    filters = {name: _TIME if name in ("since", "until") else _TEXT for name in FILTERS}
     orderings = {"": ("-seq",), "seq": ("seq",)}
 
     def get(self, request: Request, **_: Any) -> Response:

@@ -41,10 +41,20 @@ class View(APIView):
     `dry_run` must not write.
     """
 
+    #: What it does, in place of the handler's docstring.
+    about = ""
     #: By method what the caller needs, see `Grant.may`.
     required_role: dict[str, str | tuple[str, ...]] = {}
-    #: Query parameters of writes, beside `dry_run`.
-    parameters: tuple[str, ...] = ()
+    #: By method the shape of the body: a JSON Schema, or a serializer.
+    takes: dict[str, Any] = {}
+    #: By method the shape of the answer (of a list, that of one of its objects); for what is made, 201 and the shape.
+    gives: dict[str, Any] = {}
+    #: By method a body that is accepted.
+    examples: dict[str, Any] = {}
+    #: Query parameters of writes and their shapes, beside `dry_run`.
+    parameters: dict[str, Any] = {}
+    #: Whether GET answers an ETag though what the URL names is not written to.
+    answers_etag = False
     #: Whether POST changes something.
     writes = True
     #: Whether the answers to POST are kept for who sends an Idempotency-Key; else that is not looked at.
@@ -74,6 +84,14 @@ class View(APIView):
         if unknown := [name for name in request.query_params if name not in known]:
             message = f"Unknown parameter. Known: {', '.join(known) or 'none'}."
             raise exceptions.ValidationError({name: exceptions.ErrorDetail(message, "unknown_key") for name in unknown})
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        etag = response.headers.get("ETag")
+        if request.method in ("GET", "HEAD") and response.status_code == 200 and etag and not_modified(request, etag):
+            headers = {name: response[name] for name in ("ETag", "Cache-Control") if name in response}
+            return HttpResponse(status=304, headers=headers)
+        return response
 
     def _write(self, handler: Callable[..., Any], request: Request, **kwargs: Any) -> Any:
         if _flag(request, "dry_run"):

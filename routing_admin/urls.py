@@ -11,6 +11,7 @@ from routes.catalog import api as catalog
 from routes.fleet import api as fleet
 from routes.orgs import api as orgs
 from routes.rules import api as rules
+from routing_admin.docs import views as docs
 from routing_admin.refusals import nothing_here
 
 of_organization = [
@@ -29,6 +30,9 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="root"),
     path("admin/", admin.site.urls),
     path("api/v1/", include((api, "api"))),
+    path("api/schema/", docs.schema, name="api_schema"),
+    path("api/docs/", docs.docs, name="api_docs"),
+    path("api/docs/explorer/", docs.explorer, name="api_explorer"),
     re_path("^api/", nothing_here),
 ]
 

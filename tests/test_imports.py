@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "audit": DJANGO,
     "routes": DJANGO | {"audit"},
     "plans": DJANGO | {"numpy", "routes", "audit"},
-    "routing_admin": DJANGO | {"environ", "audit", "routes", "plans"},
+    "routing_admin": DJANGO | {"environ", "drf_spectacular", "audit", "routes", "plans"},
 }
 #: Modules that may import more, and only inside functions.
 LAZY: dict[str, set[str]] = {

@@ -23,6 +23,7 @@ from plans.logs.models import RequestLog
 from plans.logs.services import import_rows, open_log
 from routes.api import ListView
 from routes.engine.errors import PayloadTooLarge
+from routes.shapes import COUNT, TEXT, described, listed, thing, written
 from routes.times import rfc3339
 
 MAX_BYTES: Final = 10 * 2**20
@@ -72,6 +73,19 @@ def _unpacked_size(body: bytes) -> int:
     return size
 
 
+LOG = thing("RequestLog", {name: {} for name in COLUMNS if name != "embedding"})
+IMPORTED = written(
+    "LogsTaken",
+    {
+        "read": described(COUNT, "Lines."),
+        "accepted": COUNT,
+        "repeated": described(COUNT, "Known by their request_id: ignored."),
+        "refused": listed(thing("RefusedLine", {"line": COUNT, "reason": TEXT})),
+        "refused_total": described(COUNT, "Of more than are named in `refused`."),
+    },
+)
+
+
 def log_json(row: RequestLog) -> dict[str, Any]:
     """The row in the columns of a file of logs; what nobody logged is null. Bodies are not part of it."""
     return {name: _plain(getattr(row, name)) for name in COLUMNS if name != "embedding"}
@@ -86,10 +100,15 @@ def _plain(value: Any) -> Any:
 
 
 class RequestLogs(ListView):
-    """Request logs, newest first. POST takes NDJSON (`application/x-ndjson`, 10 MiB; with `Content-Encoding: gzip` 200 MiB
-    unpacked): each line is a row in the columns of a file of logs, accepted, repeated or refused for itself."""
+    """The request logs of an organisation."""
 
     required_role = {"GET": "viewer", "POST": ("editor", "gateway")}
+    takes = {"POST": described(TEXT, "A row in each line: JSON objects, the columns of a file of logs.")}
+    gives = {"GET": LOG, "POST": IMPORTED}
+    examples = {
+        "POST": '{"request_id": "r-1", "ts": "2026-05-01T12:00:00Z", "provider": "openai", "model": "gpt-4o",'
+        ' "input_tokens": 800, "output_tokens": 120, "cost_usd": 0.0032}\n'
+    }
     parser_classes = [Lines]
     orderings = {"": ("-ts", "-request_id"), "ts": ("ts", "request_id")}
     filterset_class = RequestLogFilters
@@ -97,11 +116,16 @@ class RequestLogs(ListView):
     keeps_answers = False
 
     def get(self, request: Request, **_: Any) -> Response:
+        """Request logs, newest first."""
         rows = RequestLog.objects.of(request.org).defer("body", "response_body", "embedding")
         page = self.paginate_queryset(self.filter_queryset(rows))
         return self.get_paginated_response([log_json(row) for row in page or []])
 
     def post(self, request: Request, **_: Any) -> Response:
+        """Takes NDJSON: each line is a row in the columns of a file of logs, accepted, repeated or refused for itself.
+
+        10 MiB; with `Content-Encoding: gzip` 200 MiB unpacked.
+        """
         if not isinstance(request.data, LogFile):  # of nothing, no parser is asked
             raise exceptions.ParseError("The body is empty. Send a row in each line.")
         reader = open_log(request.org, request.data, ReadAs("jsonl"))

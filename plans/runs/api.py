@@ -8,21 +8,37 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from plans.runs import services
+from plans.runs import services, shapes
 from plans.runs.filters import PlanFilters
 from plans.runs.models import IntervalMethod, Mode, PlanRun, default_sweep
 from routes.api import ListView, NumberField, StrictSerializer, TimeField, View, WholeField, change_json
 from routes.publish import Change
 from routes.times import rfc3339
 
+_EXAMPLE = {
+    "name": "Short requests to the small model",
+    "routes": [
+        {
+            "name": "short requests to the small model",
+            "when": {"model_in": ["gpt-4o"], "input_tokens_lt": 2000},
+            "then": {"target_model": "gpt-4o-mini"},
+        }
+    ],
+    "window_start": "2026-05-01T00:00:00Z",
+    "window_end": "2026-05-08T00:00:00Z",
+}
 Step = Callable[[PlanRun, Request], Change | None]
+
+
+class RoutesField(serializers.ListField):
+    shape = shapes.PROPOSED
 
 
 class PlanInput(StrictSerializer):
     name = serializers.CharField(max_length=200)
     note = serializers.CharField(default="", allow_blank=True, max_length=10_000)
     mode = serializers.ChoiceField(Mode.choices, default=Mode.MERGE)
-    routes = serializers.ListField(child=serializers.JSONField())
+    routes = RoutesField(child=serializers.JSONField())
     window_start = TimeField()
     window_end = TimeField()
     seed = WholeField(default=1)
@@ -80,19 +96,24 @@ def plan_json(plan: PlanRun, *, whole: bool = True) -> dict[str, Any]:
 
 
 class PlanList(ListView):
-    """Plans, newest first; POST proposes one on today's routes (a draft: `project/` starts it)."""
+    """The plans of an organisation."""
 
     required_role = {"GET": "viewer", "POST": "editor"}
+    takes = {"POST": PlanInput}
+    gives = {"GET": shapes.BRIEF, "POST": (201, shapes.PLAN_MADE)}
+    examples = {"POST": _EXAMPLE}
     orderings = {"": ("-created_at", "-id"), "created_at": ("created_at", "id")}
     filterset_class = PlanFilters
     search_fields = ("name", "note")
 
     def get(self, request: Request, **_: Any) -> Response:
+        """Plans, newest first, without their routes and results."""
         rows = PlanRun.objects.of(request.org).brief().defer("result")
         page = self.paginate_queryset(self.filter_queryset(rows))
         return self.get_paginated_response([plan_json(plan, whole=False) for plan in page or []])
 
     def post(self, request: Request, **_: Any) -> Response:
+        """Proposes a plan on today's routes: a draft, which `project/` starts."""
         given = PlanInput(data=request.data)
         given.is_valid(raise_exception=True)
         plan = services.propose(request.org, by=request.actor, **given.validated_data)
@@ -100,7 +121,10 @@ class PlanList(ListView):
 
 
 class PlanDetail(View):
+    """One plan, with its routes and its result."""
+
     required_role = {"GET": "viewer"}
+    gives = {"GET": shapes.PLAN}
 
     def find(self, request: Request) -> None:
         self.plan = services.get_plan(request.org, self.kwargs["id"])
@@ -110,9 +134,10 @@ class PlanDetail(View):
 
 
 class PlanStep(View):
-    """One step in the life of a plan; answers the plan as it is then, and what changed where routes did."""
+    """One step in the life of a plan."""
 
     required_role = {"POST": "admin"}
+    gives = {"POST": shapes.STEPPED}
     step: Step | None = None
 
     def find(self, request: Request) -> None:
@@ -125,20 +150,46 @@ class PlanStep(View):
         return Response({**plan_json(services.get_plan(request.org, self.kwargs["id"])), **changed})
 
 
+def _project(plan: PlanRun, request: Request) -> None:
+    """Has the draft replayed, by the next worker that is free."""
+    services.project(plan, by=request.actor)
+
+
+def _cancel(plan: PlanRun, request: Request) -> None:
+    """Ends the plan; a replay stops."""
+    services.cancel(plan, by=request.actor)
+
+
+def _approve(plan: PlanRun, request: Request) -> None:
+    """Approves what the result says; any change voids it."""
+    services.approve(plan, by=request.actor)
+
+
 def _reject(plan: PlanRun, request: Request) -> None:
+    """Turns the plan down, with a reason."""
     given = ReasonInput(data=request.data)
     given.is_valid(raise_exception=True)
     services.reject(plan, reason=given.validated_data["reason"], by=request.actor)
 
 
+def _apply(plan: PlanRun, request: Request) -> Change:
+    """Makes exactly the planned routes live, in one transaction."""
+    return services.apply(plan, by=request.actor)[0]
+
+
+def _revert(plan: PlanRun, request: Request) -> Change:
+    """Brings back what was live before, as a new version."""
+    return services.revert(plan, by=request.actor)[0]
+
+
 #: The steps, with the role each needs.
 STEPS: dict[str, tuple[str, Step]] = {
-    "project": ("editor", lambda plan, request: services.project(plan, by=request.actor)),
-    "cancel": ("editor", lambda plan, request: services.cancel(plan, by=request.actor)),
-    "approve": ("approver", lambda plan, request: services.approve(plan, by=request.actor)),
+    "project": ("editor", _project),
+    "cancel": ("editor", _cancel),
+    "approve": ("approver", _approve),
     "reject": ("approver", _reject),
-    "apply": ("approver", lambda plan, request: services.apply(plan, by=request.actor)[0]),
-    "revert": ("approver", lambda plan, request: services.revert(plan, by=request.actor)[0]),
+    "apply": ("approver", _apply),
+    "revert": ("approver", _revert),
 }
 
 urlpatterns = [
@@ -147,7 +198,13 @@ urlpatterns = [
     *(
         path(
             f"plans/<str:id>/{name}/",
-            PlanStep.as_view(required_role={"POST": role}, step=step),
+            PlanStep.as_view(
+                required_role={"POST": role},
+                step=step,
+                about=step.__doc__ or "",
+                takes={"POST": ReasonInput} if name == "reject" else {},
+                examples={"POST": {"reason": "The window has a holiday in it."}} if name == "reject" else {},
+            ),
             name=f"plan_{name}",
         )
         for name, (role, step) in STEPS.items()

@@ -13,7 +13,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from routes.api import ListView, StrictSerializer, TimeField, View, not_modified, receipt_json
+from routes.api import ListView, StrictSerializer, TimeField, View, receipt_json
 from routes.catalog.comparison import FieldChange, ImportPlan, PriceChange
 from routes.catalog.filters import PriceFilters
 from routes.catalog.formats import MAX_BYTES, read_prices
@@ -23,7 +23,99 @@ from routes.catalog.served import served_prices
 from routes.catalog.services import import_prices, prices_for
 from routes.engine.errors import PayloadTooLarge
 from routes.engine.money import nano_usd, usd_number
+from routes.engine.prices import SCHEMA
+from routes.shapes import (
+    COUNT,
+    DAY,
+    DIGEST,
+    FLAG,
+    NUMBER,
+    RECEIPT,
+    TEXT,
+    TIME,
+    UUID,
+    by_name,
+    described,
+    given,
+    listed,
+    one_of,
+    or_null,
+    thing,
+    whole,
+    written,
+)
 from routes.times import rfc3339
+
+_AMOUNT = described(or_null(NUMBER), "USD per million tokens.")
+_FACTS = {name: or_null(DAY if name == "retires_on" else COUNT if name.startswith("max_") else FLAG) for name in FACTS}
+PRICE = thing(
+    "Price",
+    {
+        "provider": TEXT,
+        "model": TEXT,
+        "since": described(or_null(TIME), "Null: in force since ever."),
+        "negotiated": FLAG,
+        **dict.fromkeys(FIGURES, _AMOUNT),
+        **_FACTS,
+        "source": described(TEXT, "Where the figures come from."),
+    },
+)
+_CHANGE = thing(
+    "PriceChange",
+    {
+        "kind": one_of("added", "changed", "facts"),
+        "provider": TEXT,
+        "model": TEXT,
+        "since": or_null(TIME),
+        "until": described(or_null(TIME), "When a later price of the table takes over."),
+        "fields": listed(
+            thing("PriceField", {"field": one_of(*FIGURES, *FACTS), "was": {}, "is": {}, "percent": or_null(NUMBER)})
+        ),
+    },
+)
+IMPORT = thing(
+    "PriceImport",
+    {
+        "digest": described(DIGEST, "Names all that is done: send it as `expected`."),
+        "format": TEXT,
+        "file": described(DIGEST, "Of the file."),
+        "since": or_null(TIME),
+        "providers": listed(TEXT),
+        "counts": by_name(COUNT),
+        "changes": listed(_CHANGE),
+        "refused": listed(thing("RefusedPrice", {"name": TEXT, "reason": TEXT})),
+        "unlisted": described(
+            listed(thing("UnlistedPrice", {"provider": TEXT, "model": TEXT})),
+            "In the table, and not in the file: kept.",
+        ),
+    },
+)
+_DOCUMENT_PRICE = given(
+    "DocumentPrice",
+    {
+        "provider": TEXT,
+        "model": TEXT,
+        "input_usd_per_million": NUMBER,
+        "output_usd_per_million": NUMBER,
+        "cached_input_usd_per_million": NUMBER,
+        "since": TIME,
+        "negotiated": FLAG,
+        "max_input_tokens": COUNT,
+        "max_output_tokens": COUNT,
+        "retires_on": DAY,
+    },
+    required=("provider", "model", "input_usd_per_million", "output_usd_per_million"),
+)
+DOCUMENT = thing(
+    "PriceDocument",
+    {
+        "schema": whole(1, SCHEMA),
+        "org_id": described(or_null(UUID), "Null: everybody's."),
+        "as_of": TIME,
+        "digest": DIGEST,
+        "prices": listed(_DOCUMENT_PRICE),
+    },
+)
 
 
 def price_json(row: ModelPrice) -> dict[str, Any]:
@@ -79,6 +171,7 @@ class PriceList(ListView):
     """Prices in the order of `provider/model`, with those of former times and to come."""
 
     required_role: dict[str, str | tuple[str, ...]] = {"GET": "anybody"}
+    gives = {"GET": PRICE}
     orderings = {"": ("name", "pk"), "-name": ("-name", "-pk")}
     filterset_class = PriceFilters
     search_fields = ("provider", "model")
@@ -112,16 +205,23 @@ class ImportParameters(StrictSerializer):
 
 
 class PriceImport(View):
-    """POST takes the LiteLLM table as it is published, or a list of one's own, keeps history and answers what changed.
+    """Takes the LiteLLM table as it is published, or a list of one's own, keeps history and answers what changed.
 
-    Parameters: `since` (when changed prices start; without it, now), `provider` (may be repeated; without it, all),
-    `expected` (the `digest` that a dry run answered: nothing else is done than what was seen). The same file again
-    changes nothing.
+    The same file again changes nothing.
     """
 
     required_role: dict[str, str | tuple[str, ...]] = {"POST": "installation"}
+    takes = {"POST": {}}
+    gives = {"POST": written("PriceImported", {"import": IMPORT, "receipt": or_null(RECEIPT)})}
+    examples = {
+        "POST": [{"provider": "openai", "model": "gpt-4o", "input_usd_per_million": 2.5, "output_usd_per_million": 10}]
+    }
     parser_classes = [PriceFile]
-    parameters = ("since", "provider", "expected")
+    parameters = {
+        "since": described(TIME, "When changed prices start; without it, now."),
+        "provider": described(listed(TEXT, maxItems=100), "Only these; without it, all."),
+        "expected": described(DIGEST, "The `digest` of a dry run: nothing else is done than what was seen."),
+    }
     #: The same file again is no change.
     keeps_answers = False
 
@@ -146,12 +246,12 @@ class PriceSnapshot(View):
     """The price document that a gateway loads. Its ETag changes with the prices: a gateway that has it gets a 304."""
 
     required_role: dict[str, str | tuple[str, ...]] = {"GET": ("anybody", "gateway")}
+    gives = {"GET": DOCUMENT}
+    answers_etag = True
 
     def get(self, request: Request, **_: Any) -> HttpResponse:
         found = served_prices(request.org)
         headers = {"Cache-Control": "private, no-cache", **({"ETag": found.etag} if found.etag else {})}
-        if found.etag and not_modified(request, found.etag):
-            return HttpResponse(status=304, headers=headers)
         return HttpResponse(found.data, content_type="application/json", headers=headers)
 
 

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from routes.api import ListView, StrictSerializer, View, WholeField
 from routes.fleet.models import GatewayInstance
 from routes.fleet.services import report, versions_that_differ
+from routes.shapes import COUNT, TEXT, TIME, by_name, described, given, listed, or_null, thing, written
 from routes.times import rfc3339
 
 #: Of organisations that one call asks for.
@@ -33,6 +34,25 @@ class GatewayInput(StrictSerializer):
     extras = serializers.ListField(child=serializers.CharField(max_length=50), max_length=20, default=list)
 
 
+GATEWAY = thing(
+    "Gateway",
+    {
+        "instance": TEXT,
+        "running": described(COUNT, "The version that it decides from."),
+        "behind": described(COUNT, "How many versions the organisation is ahead."),
+        "rejected": described(
+            or_null(thing("Rejected", {"version": COUNT, "code": TEXT, "detail": TEXT})),
+            "A document that it could not load.",
+        ),
+        "schema_max": COUNT,
+        "engine": TEXT,
+        "extras": listed(TEXT),
+        "reported_at": TIME,
+        "age_seconds": COUNT,
+    },
+)
+
+
 def gateway_json(row: GatewayInstance, version: int) -> dict[str, Any]:
     """`version` is the organisation's."""
     return {
@@ -52,6 +72,7 @@ class GatewayList(ListView):
     """The gateways of the organisation, as they last reported themselves."""
 
     required_role = {"GET": "viewer"}
+    gives = {"GET": GATEWAY}
     orderings = {"": ("instance",), "reported_at": ("reported_at", "id"), "-reported_at": ("-reported_at", "-id")}
     search_fields = ("instance",)
 
@@ -61,9 +82,12 @@ class GatewayList(ListView):
 
 
 class GatewayDetail(View):
-    """PUT by a gateway: what it runs. It replaces its own word, so it needs no If-Match."""
+    """What a gateway says that it runs. It replaces its own word, so it needs no If-Match."""
 
     required_role = {"PUT": "gateway"}
+    takes = {"PUT": GatewayInput}
+    gives = {"PUT": written("GatewayReported", GATEWAY["properties"])}
+    examples = {"PUT": {"running": 1, "schema_max": 1, "engine": "0.1.0"}}
 
     def put(self, request: Request, instance: str, **_: Any) -> Response:
         given = GatewayInput(data=request.data)
@@ -73,9 +97,12 @@ class GatewayDetail(View):
 
 
 class Versions(View):
-    """`{"known": {"<organisation's id>": 41}}` answers `{"versions": {…}}`: those whose version is another."""
+    """Of the versions that a gateway knows, by the ids of organisations, those that are others now."""
 
     required_role = {"POST": "gateway"}
+    takes = {"POST": given("KnownVersions", {"known": by_name(COUNT)}, required=("known",))}
+    gives = {"POST": thing("Versions", {"versions": by_name(COUNT)})}
+    examples = {"POST": {"known": {"0190b6a4-6d1c-7c3e-8c11-0d5a3ffb0c3e": 41}}}
     writes = False
 
     def post(self, request: Request, **_: Any) -> Response:

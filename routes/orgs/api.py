@@ -14,6 +14,7 @@ from routes.orgs import keys, members
 from routes.orgs.filters import KeyFilters, MemberFilters, OrganizationFilters
 from routes.orgs.models import ApiKey, Membership, Organization, Role
 from routes.orgs.services import StaleOrganization, create_organization, update_organization
+from routes.shapes import COUNT, FLAG, RECEIPT, TEXT, TIME, UUID, described, one_of, or_null, thing, written
 from routes.times import rfc3339
 
 # --- Organisations ----------------------------------------------------------------------------------------------------
@@ -30,6 +31,21 @@ class OrganizationChange(StrictSerializer):
     name = serializers.CharField(max_length=200, required=False)
     environment = serializers.CharField(max_length=50, allow_blank=True, required=False)
     approval = serializers.ChoiceField(Organization.Approval.choices, required=False)
+
+
+ORGANIZATION = thing(
+    "Organization",
+    {
+        "id": UUID,
+        "slug": TEXT,
+        "name": TEXT,
+        "environment": TEXT,
+        "status": one_of(*Organization.Status.values),
+        "version": described(COUNT, "Of what is live."),
+        "approval": one_of(*Organization.Approval.values),
+        "created_at": TIME,
+    },
+)
 
 
 def organization_json(org: Organization) -> dict[str, Any]:
@@ -51,14 +67,18 @@ def organization_etag(org: Organization) -> str:
 
 
 class OrganizationList(ListView):
-    """The organisations that the caller may read; installation staff make them."""
+    """`orgs/`: made by installation staff."""
 
     required_role = {"GET": "anybody", "POST": "installation"}
+    takes = {"POST": OrganizationInput}
+    gives = {"GET": ORGANIZATION, "POST": (201, written("OrganizationMade", {"organization": ORGANIZATION}))}
+    examples = {"POST": {"slug": "umbrella", "name": "Umbrella"}}
     orderings = {"": ("slug",), "created_at": ("created_at", "id"), "-created_at": ("-created_at", "-id")}
     filterset_class = OrganizationFilters
     search_fields = ("slug", "name")
 
     def get(self, request: Request, **_: Any) -> Response:
+        """The organisations that the caller may read."""
         rows = Organization.objects.of_person(request.user)
         if isinstance(request.auth, ApiKey):
             rows = rows.filter(pk=request.auth.org_id)
@@ -66,6 +86,7 @@ class OrganizationList(ListView):
         return self.get_paginated_response([organization_json(org) for org in page or []])
 
     def post(self, request: Request, **_: Any) -> Response:
+        """Makes an organisation."""
         given = OrganizationInput(data=request.data)
         given.is_valid(raise_exception=True)
         org = create_organization(by=request.actor, **given.validated_data)
@@ -74,17 +95,27 @@ class OrganizationList(ListView):
 
 
 class OrganizationDetail(View):
-    """One organisation. PATCH changes its name, its environment and its approval policy."""
+    """What an organisation is called, and what needs approval there."""
 
     required_role = {"GET": "viewer", "PATCH": "admin"}
+    takes = {"PATCH": OrganizationChange}
+    gives = {
+        "GET": ORGANIZATION,
+        "PATCH": written(
+            "OrganizationWritten", {"organization": ORGANIZATION, "changed": FLAG, "receipt": or_null(RECEIPT)}
+        ),
+    }
+    examples = {"PATCH": {"environment": "production"}}
 
     def etag(self) -> str:
         return organization_etag(self.request.org)
 
     def get(self, request: Request, **_: Any) -> Response:
+        """One organisation."""
         return Response(organization_json(request.org), headers={"ETag": self.etag()})
 
     def patch(self, request: Request, **_: Any) -> Response:
+        """Changes the name, the environment or the approval policy."""
         given = OrganizationChange(data=request.data)
         given.is_valid(raise_exception=True)
         if self.is_stale:
@@ -110,6 +141,12 @@ class RoleInput(StrictSerializer):
     role = serializers.ChoiceField(Role.choices)
 
 
+MEMBER = thing(
+    "Member",
+    {"id": described(TEXT, "Of the person."), "username": TEXT, "role": one_of(*Role.values), "created_at": TIME},
+)
+
+
 def member_json(member: Membership) -> dict[str, Any]:
     return {
         "id": str(member.user_id),
@@ -120,19 +157,24 @@ def member_json(member: Membership) -> dict[str, Any]:
 
 
 class MemberList(ListView):
-    """Who belongs to the organisation; POST gives somebody who has an account a role."""
+    """People with an account, and their roles."""
 
     required_role = {"GET": "admin", "POST": "admin"}
+    takes = {"POST": MemberInput}
+    gives = {"GET": MEMBER, "POST": (201, written("MemberAdded", {"member": MEMBER}))}
+    examples = {"POST": {"username": "ada", "role": "editor"}}
     orderings = {"": ("user__username",), "created_at": ("created_at", "id"), "-created_at": ("-created_at", "-id")}
     filterset_class = MemberFilters
     search_fields = ("user__username",)
 
     def get(self, request: Request, **_: Any) -> Response:
+        """Who belongs to the organisation, and in which role."""
         rows = Membership.objects.filter(org=request.org).select_related("user")
         page = self.paginate_queryset(self.filter_queryset(rows))
         return self.get_paginated_response([member_json(member) for member in page or []])
 
     def post(self, request: Request, **_: Any) -> Response:
+        """Gives somebody who has an account a role."""
         given = MemberInput(data=request.data)
         given.is_valid(raise_exception=True)
         person = members.find_person(given.validated_data["username"])
@@ -146,10 +188,16 @@ def member_etag(member: Membership) -> str:
 
 
 class MemberDetail(View):
-    """One member, by the id of the person. PATCH changes the role; DELETE takes it away, and with it what the person's
-    keys may do here."""
+    """A membership, by the id of the person."""
 
     required_role = {"GET": "admin", "PATCH": "admin", "DELETE": "admin"}
+    takes = {"PATCH": RoleInput}
+    gives = {
+        "GET": MEMBER,
+        "PATCH": written("MemberWritten", {"member": MEMBER, "changed": FLAG}),
+        "DELETE": written("MemberRemoved", {"changed": FLAG}),
+    }
+    examples = {"PATCH": {"role": "approver"}}
 
     def find(self, request: Request) -> None:
         self.member = members.get_member(request.org, self.kwargs["id"])
@@ -158,9 +206,11 @@ class MemberDetail(View):
         return member_etag(self.member)
 
     def get(self, request: Request, **_: Any) -> Response:
+        """One member, by the id of the person."""
         return Response(member_json(self.member), headers={"ETag": self.etag()})
 
     def patch(self, request: Request, **_: Any) -> Response:
+        """Changes the role."""
         given = RoleInput(data=request.data)
         given.is_valid(raise_exception=True)
         self._refuse_stale()
@@ -168,6 +218,7 @@ class MemberDetail(View):
         return Response({"member": member_json(self.member), "changed": changed}, headers={"ETag": self.etag()})
 
     def delete(self, request: Request, **_: Any) -> Response:
+        """Takes the membership away, and with it what the person's keys may do here."""
         self._refuse_stale()
         members.remove_member(self.member, by=request.actor)
         return Response({"changed": True})
@@ -187,6 +238,24 @@ class KeyInput(StrictSerializer):
     expires_at = TimeField(default=None, allow_null=True)
 
 
+KEY = thing(
+    "ApiKey",
+    {
+        "id": TEXT,
+        "prefix": described(TEXT, "How the key begins; the rest was shown once."),
+        "kind": one_of(*ApiKey.Kind.values),
+        "name": TEXT,
+        "role": or_null(one_of(*Role.values)),
+        "made_by": TEXT,
+        "created_at": TIME,
+        "expires_at": or_null(TIME),
+        "revoked_at": or_null(TIME),
+        "last_used_at": described(or_null(TIME), "To the minute."),
+        "is_valid": FLAG,
+    },
+)
+
+
 def key_json(key: ApiKey) -> dict[str, Any]:
     return {
         "id": key.pk,
@@ -204,21 +273,30 @@ def key_json(key: ApiKey) -> dict[str, Any]:
 
 
 class KeyList(ListView):
-    """The organisation's keys, newest first, revoked ones too. POST makes one: `key` in the answer is the whole of it,
-    shown this once. A key cannot be changed."""
+    """The organisation's keys."""
 
     required_role: dict[str, str | tuple[str, ...]] = {"GET": "admin", "POST": "admin"}
+    takes = {"POST": KeyInput}
+    gives = {
+        "GET": KEY,
+        "POST": (201, written("ApiKeyMade", {"api_key": KEY, "key": described(or_null(TEXT), "Shown this once.")})),
+    }
+    examples = {"POST": {"name": "gateways in Frankfurt", "kind": "gateway"}}
     orderings = {"": ("-created_at", "-id"), "created_at": ("created_at", "id"), "name": ("name", "id")}
     filterset_class = KeyFilters
     search_fields = ("name", "id")
     answers_secret = True
 
     def get(self, request: Request, **_: Any) -> Response:
+        """Keys, newest first, revoked ones too."""
         rows = ApiKey.objects.filter(org=request.org).select_related("made_by")
         page = self.paginate_queryset(self.filter_queryset(rows))
         return self.get_paginated_response([key_json(key) for key in page or []])
 
     def post(self, request: Request, **_: Any) -> Response:
+        """Makes a key: `key` in the answer is the whole of it, shown this once. A key cannot be changed.
+
+        Only a person, signed in, makes a management key."""
         given = KeyInput(data=request.data)
         given.is_valid(raise_exception=True)
         made = keys.create_key(request.org, by=request.actor, **given.validated_data)
@@ -228,17 +306,20 @@ class KeyList(ListView):
 
 
 class KeyDetail(View):
-    """One key. DELETE revokes it, at once; it stays in the list. Nothing can be lost by it, so it needs no If-Match."""
+    """A key, by the part of it that is no secret."""
 
     required_role: dict[str, str | tuple[str, ...]] = {"GET": "admin", "DELETE": "admin"}
+    gives = {"GET": KEY, "DELETE": written("ApiKeyRevoked", {"api_key": KEY, "changed": FLAG})}
 
     def find(self, request: Request) -> None:
         self.key = keys.get_key(request.org, self.kwargs["id"])
 
     def get(self, request: Request, **_: Any) -> Response:
+        """One key."""
         return Response(key_json(self.key))
 
     def delete(self, request: Request, **_: Any) -> Response:
+        """Revokes the key, at once; it stays in the list. Nothing can be lost by it, so it needs no If-Match."""
         changed = keys.revoke_key(self.key, by=request.actor)
         return Response({"api_key": key_json(self.key), "changed": changed})
 

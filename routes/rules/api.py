@@ -16,6 +16,7 @@ from routes.document import canonical_route, default_of
 from routes.engine.canonical import canonical_bytes
 from routes.live import live
 from routes.publish import Change
+from routes.rules import shapes
 from routes.rules.filters import RouteFilters
 from routes.rules.findings import findings_about, findings_of
 from routes.rules.models import Route
@@ -29,12 +30,20 @@ from routes.rules.services import (
     set_default,
     update_route,
 )
+from routes.shapes import or_null
 from routes.times import rfc3339
 
 KEYS = tuple(engine.Route.__dataclass_fields__)
 #: What an answer says of a route beside its document. A body may hold it, as whoever read the route will send it back; it
 #: is not looked at.
 READ_ONLY = ("revision", "created_at", "updated_at")
+
+
+_EXAMPLE = {
+    "name": "short requests",
+    "when": {"model_in": ["gpt-4o"], "input_tokens_lt": 2000},
+    "then": {"target_model": "gpt-4o-mini", "fallbacks": ["claude-haiku"]},
+}
 
 
 def route_json(row: Route) -> dict[str, Any]:
@@ -67,10 +76,13 @@ def _body(request: Request) -> dict[str, Any]:
 
 
 class RouteList(ListView):
-    """All routes in evaluation order; POST adds one."""
+    """The routes of an organisation."""
 
     required_role = {"GET": "viewer", "POST": "editor"}
-    queryset = Route.objects.none()
+    takes = {"POST": shapes.NEW_ROUTE}
+    gives = {"GET": shapes.ROUTE, "POST": (201, shapes.ROUTE_WRITTEN)}
+    examples = {"POST": _EXAMPLE}
+    answers_etag = True
     orderings = {
         "": ("-priority", "position"),
         "name": ("name",),
@@ -81,6 +93,7 @@ class RouteList(ListView):
     search_fields = ("name",)
 
     def get(self, request: Request, **_: Any) -> HttpResponse:
+        """All routes in the order in which they are asked. The ETag is the version of what is live."""
         etag = f'"{request.org.version}"'
         if not_modified(request, etag):
             return HttpResponse(status=304, headers={"ETag": etag})
@@ -90,6 +103,7 @@ class RouteList(ListView):
         return response
 
     def post(self, request: Request, **_: Any) -> Response:
+        """Adds a route: the next version."""
         new = engine.NewRoute.from_dict(_body(request))
         row, change = create_route(request.org, new, by=request.actor)
         response = _written(request, row, change, status=201)
@@ -98,9 +112,17 @@ class RouteList(ListView):
 
 
 class RouteDetail(View):
-    """One route. PATCH merges at the top level: `when` and `then` are replaced whole, null means the default."""
+    """One route, by its id."""
 
     required_role = {"GET": "viewer", "PUT": "editor", "PATCH": "editor", "DELETE": "editor"}
+    takes = {"PUT": shapes.NEW_ROUTE, "PATCH": shapes.ROUTE_PATCH}
+    gives = {
+        "GET": shapes.ROUTE,
+        "PUT": shapes.ROUTE_WRITTEN,
+        "PATCH": shapes.ROUTE_WRITTEN,
+        "DELETE": shapes.ROUTE_DELETED,
+    }
+    examples = {"PUT": {**_EXAMPLE, "name": "very short requests"}, "PATCH": {"priority": 200}}
 
     def find(self, request: Request) -> None:
         self.row = get_route(request.org, self.kwargs["id"])
@@ -108,15 +130,16 @@ class RouteDetail(View):
     def etag(self) -> str:
         return etag_of(self.row)
 
-    def get(self, request: Request, **_: Any) -> HttpResponse:
-        if not_modified(request, self.etag()):
-            return HttpResponse(status=304, headers={"ETag": self.etag()})
+    def get(self, request: Request, **_: Any) -> Response:
+        """One route."""
         return Response(route_json(self.row), headers={"ETag": self.etag()})
 
     def put(self, request: Request, **_: Any) -> Response:
+        """Replaces the route; what is left out has its default."""
         return self._write_route(request, _body(request))
 
     def patch(self, request: Request, **_: Any) -> Response:
+        """Merges at the top level: `when` and `then` are replaced whole, null means the default."""
         merged = {**self.row.as_document(), **_body(request)}
         for key in KEYS:
             if merged.get(key, ...) is None:
@@ -124,6 +147,7 @@ class RouteDetail(View):
         return self._write_route(request, merged)
 
     def delete(self, request: Request, **_: Any) -> Response:
+        """Takes the route away."""
         self._refuse_stale(request)
         change = delete_route(request.org, self.row.uid, by=request.actor, expected_revision=self.row.revision)
         return Response(change_json(change))
@@ -158,21 +182,26 @@ def default_etag(default: dict[str, Any] | None) -> str:
 
 
 class Default(View):
-    """The action for requests that no route takes: an object in the keys of `then`, or null, which lets them pass
-    unchanged. DELETE is PUT of null."""
+    """The action for requests that no route takes."""
 
     required_role = {"GET": "viewer", "PUT": "editor", "DELETE": "editor"}
+    takes = {"PUT": or_null(shapes.ACTION)}
+    gives = {"GET": shapes.DEFAULT, "PUT": shapes.DEFAULT_WRITTEN, "DELETE": shapes.DEFAULT_WRITTEN}
+    examples = {"PUT": {"target_model": "gpt-4o-mini"}}
 
     def etag(self) -> str:
         return default_etag(default_of(self.request.org))
 
     def get(self, request: Request, **_: Any) -> Response:
+        """The action for requests that no route takes; null lets them pass unchanged."""
         return Response({"default": default_of(request.org)}, headers={"ETag": self.etag()})
 
     def put(self, request: Request, **_: Any) -> Response:
+        """Sets it: an object in the keys of `then`, or null."""
         return self._write_default(request, None if request.data is None else engine.Action.from_dict(request.data))
 
     def delete(self, request: Request, **_: Any) -> Response:
+        """The same as PUT of null."""
         return self._write_default(request, None)
 
     def _write_default(self, request: Request, action: engine.Action | None) -> Response:
@@ -185,21 +214,25 @@ class Default(View):
 
 
 class Lint(View):
-    """What is odd about the live routes: `{"results": [finding]}`."""
+    """What is odd about the live routes."""
 
     required_role = {"GET": "viewer"}
+    gives = {"GET": shapes.FINDINGS}
 
     def get(self, request: Request, **_: Any) -> Response:
         return Response({"results": findings_of(request.org)})
 
 
 class Decide(View):
-    """What the live routes would do with one request: `{"context": {facts}}` and, or, `{"chat": {body}}`.
+    """What the live routes would do with one request: facts in `context`, a chat body in `chat`, or both.
 
     With `"force": "name"` the enabled route of that name takes it.
     """
 
     required_role = {"POST": "viewer"}
+    takes = {"POST": shapes.TRIED}
+    gives = {"POST": shapes.EXPLANATION}
+    examples = {"POST": {"context": {"model": "gpt-4o", "input_tokens": 800}}}
     writes = False
 
     def post(self, request: Request, **_: Any) -> Response:
@@ -213,6 +246,8 @@ class Snapshot(View):
     """The document that a gateway loads. Its ETag is the version: a gateway that has it gets a 304."""
 
     required_role = {"GET": ("viewer", "gateway")}
+    gives = {"GET": shapes.SNAPSHOT}
+    answers_etag = True
 
     def get(self, request: Request, **_: Any) -> HttpResponse:
         etag = f'"{request.org.version}"'

@@ -28,6 +28,15 @@ class Pages(CursorPagination):
             # A cursor that can be decoded, but whose position is of another type than the column.
             raise NotFound(self.invalid_cursor_message) from error
 
+    def get_page_size(self, request: Any) -> int:
+        asked = request.query_params.get(self.page_size_query_param)
+        if asked is None:
+            return self.page_size
+        if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked[:9]) <= self.max_page_size:
+            message = f"A page has 1 to {self.max_page_size} objects."
+            raise Refused({"limit": ErrorDetail(message, "out_of_range")})
+        return int(asked)
+
     def get_ordering(self, request: Any, queryset: Any, view: Any) -> tuple[str, ...]:
         orderings: dict[str, tuple[str, ...]] = view.orderings
         asked = request.query_params.get(self.ordering_query_param, "")

@@ -5,6 +5,7 @@ from django.test import Client
 
 from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
+from tests.api.promised import check
 from tests.build import a_person, an_org
 
 
@@ -28,6 +29,21 @@ class Caller:
         if method in ("put", "patch", "delete") and seen is not None:
             sent["If-Match"] = seen
         return getattr(self.client, method)(url, body, content_type="application/json", headers=sent)
+
+
+@pytest.fixture(autouse=True)
+def promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks in these tests is answered as the OpenAPI document says."""
+    ask = Client.request
+
+    def asked(client: Client, **request: Any) -> Any:
+        response = ask(client, **request)
+        path = request.get("PATH_INFO", "")
+        if path.startswith("/api/v1/") and not response.streaming:
+            check(request.get("REQUEST_METHOD", "GET"), path, response)
+        return response
+
+    monkeypatch.setattr(Client, "request", asked)
 
 
 @pytest.fixture

@@ -1,0 +1,60 @@
+"""The OpenAPI document of this release: made once in each process."""
+
+import json
+from functools import cache
+from typing import Any, Final
+
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiYamlRenderer
+
+from routes.shapes import TEXT, UUID, Shape, described, listed, or_null, thing, whole
+from routing_admin.errors import TITLES
+from routing_admin.rest.schema import CODES, TAGS, problem_name
+
+_PROBLEM: Final[Shape] = thing(
+    "Problem",
+    {
+        "type": TEXT,
+        "title": TEXT,
+        "status": whole(400, 599),
+        "code": described(TEXT, "Stable: what programs look at."),
+        "detail": described(TEXT, "For people."),
+        "instance": TEXT,
+        "request_id": or_null(UUID),
+        "errors": listed(
+            thing("Error", {"pointer": described(TEXT, "A JSON pointer into the body."), "code": TEXT, "detail": TEXT})
+        ),
+        "current": described({}, "What is there now."),
+        "difference": described({}, "By field what changed since the caller looked; null where that is not known."),
+        "state": described(TEXT, "The state that the plan is in."),
+    },
+    optional=("errors", "current", "difference", "state"),
+)
+_SECURITY: Final = {
+    "key": {"type": "http", "scheme": "bearer", "bearerFormat": "rk_<kind>_<id>_<secret>"},
+    "session": {"type": "apiKey", "in": "cookie", "name": "sessionid"},
+    "csrf": {"type": "apiKey", "in": "header", "name": "X-CSRFToken"},
+}
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Not to be changed."""
+    found: dict[str, Any] = SchemaGenerator().get_schema(public=True)
+    found["tags"] = [{"name": title} for title in TAGS.values()]
+    components = found["components"]
+    components["schemas"]["Problem"] = {name: part for name, part in _PROBLEM.items() if name != "title"}
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    components["responses"] = {problem_name(code): {"description": TITLES[code], "content": content} for code in CODES}
+    components["securitySchemes"] = _SECURITY
+    return found
+
+
+@cache
+def as_json() -> bytes:
+    return json.dumps(document(), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+@cache
+def as_yaml() -> bytes:
+    return bytes(OpenApiYamlRenderer().render(document(), renderer_context={}))

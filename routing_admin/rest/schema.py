@@ -1,0 +1,276 @@
+"""The OpenAPI document, made of what the views state of themselves."""
+
+import inspect
+import json
+import re
+from typing import Any, Final
+
+import django_filters
+from django.urls import resolve
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent
+from rest_framework import serializers
+
+from routes.api import NumberField, StrictSerializer, View
+from routes.filters import TextFilter, TimeFilter
+from routes.shapes import TEXT, Shape, described, one_of, or_null, text, whole
+from routing_admin.rest.pagination import Pages
+
+type Operation = dict[str, Any]
+
+#: What resources there are, and what they are.
+TAGS: Final = {
+    "orgs": "Organisations",
+    "members": "Members",
+    "api-keys": "Keys",
+    "routes": "Routes",
+    "prices": "Prices",
+    "gateways": "Gateways",
+    "request-logs": "Request logs",
+    "plans": "Plans",
+    "audit": "Audit log",
+}
+_TAG_OF: Final = {"decide": "routes", "snapshot": "routes", "gateway": "gateways"}
+_WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")
+_PATH: Final[dict[str, Shape]] = {
+    "org": described(TEXT, "The organisation, by its slug or its id."),
+    "instance": described(TEXT, "The name that the gateway gives itself."),
+    "id": TEXT,
+}
+_ETAG: Final = {"ETag": {"description": "Names the state of what was answered.", "schema": TEXT}}
+#: Schemes of `components.securitySchemes`.
+SECURITY: Final = [{"key": []}, {"session": [], "csrf": []}]
+
+
+#: Statuses of refusals that operations name.
+CODES: Final = (400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 428, 429, 503)
+
+
+def problem_name(code: int) -> str:
+    """Under which the component stands that is the answer with this status."""
+    return f"Problem{code}"
+
+
+class Operations(AutoSchema):
+    """One operation of a view of ours; serializers of bodies are mapped by drf-spectacular."""
+
+    def get_operation(
+        self, path: str, path_regex: str, path_prefix: str, method: str, registry: ComponentRegistry
+    ) -> Operation | None:
+        self.registry, self.path, self.path_regex = registry, path, path_regex
+        self.path_prefix, self.method = path_prefix, method.upper()
+        if self.method not in self.view.required_role:
+            return None
+        status, shape = self._answer()
+        takes, example = self.view_takes.get(self.method), getattr(self.view, "examples", {}).get(self.method)
+        handler = getattr(type(self.view), method.lower())
+        of_view = type(self.view).__doc__ or ""
+        about = getattr(self.view, "about", "") or inspect.cleandoc(handler.__doc__ or of_view)
+        if handler.__doc__ and method.lower() not in vars(type(self.view)):
+            about += f"\n\n{inspect.cleandoc(of_view)}"  # what is special about the same under another URL
+        paragraphs = [re.sub(r"\s+", " ", paragraph) for paragraph in about.split("\n\n")]
+        operation: Operation = {
+            "operationId": f"{method.lower()}_{self.url_name}",
+            "tags": [self.tag],
+            "summary": paragraphs[0].partition(". ")[0].rstrip(".") + ".",
+            "description": "\n\n".join([*paragraphs, self._needs()]),
+            "parameters": self._parameters(),
+            "security": SECURITY,
+            "responses": self._responses(status, shape),
+            "x-codeSamples": [{"lang": "curl", "source": self._curl(example)}],
+        }
+        if takes is not None:
+            media_type = self.view.parser_classes[0].media_type
+            content: dict[str, Any] = {"schema": self._named(takes)}
+            if example is not None:
+                content["example"] = example
+            operation["requestBody"] = {"required": True, "content": {media_type: content}}
+        return operation
+
+    @property
+    def view_takes(self) -> dict[str, Any]:
+        return getattr(self.view, "takes", {})
+
+    @property
+    def url_name(self) -> str:
+        """Like `plan_apply`."""
+        return str(resolve(re.sub(r"{\w+}", "1", self.path)).url_name)
+
+    @property
+    def is_list(self) -> bool:
+        return self.method == "GET" and hasattr(self.view, "orderings")
+
+    @property
+    def answers_etag(self) -> bool:
+        return self.method == "GET" and (self.has_etag or getattr(self.view, "answers_etag", False))
+
+    @property
+    def tag(self) -> str:
+        parts = self.path.removeprefix("/api/v1/").removeprefix("orgs/{org}/").split("/")
+        first = parts[0] or "orgs"
+        return TAGS[_TAG_OF.get(first, first)]
+
+    @property
+    def has_etag(self) -> bool:
+        """Whether what the URL names has an ETag that writes of it need."""
+        return getattr(type(self.view), "etag", View.etag) is not View.etag
+
+    # --- What is sent -----------------------------------------------------------------------------------------------
+
+    def _needs(self) -> str:
+        needs = self.view.required_role[self.method]
+        return f"Needs: {' or '.join([needs] if isinstance(needs, str) else needs)}."
+
+    def _parameters(self) -> list[dict[str, Any]]:
+        found = [_parameter(name, "path", self._path_shape(name)) for name in re.findall(r"{(\w+)}", self.path)]
+        if self.method == "GET":
+            found += self._list_parameters()
+            if self.answers_etag:
+                told = "The ETag of what the caller has: 304 where it is that still."
+                found.append(_parameter("If-None-Match", "header", described(TEXT, told)))
+            return found
+        if getattr(self.view, "writes", False):
+            asked = {"type": "string", "enum": ["1", "0", "true", "false", ""]}
+            found.append(_parameter("dry_run", "query", described(asked, "1: goes the same way, and is rolled back.")))
+            found += [_parameter(name, "query", shape) for name, shape in self.view.parameters.items()]
+            if self.method == "POST" and self.view.keeps_answers:
+                key = text(pattern=r"^[\x21-\x7e]{1,255}$")
+                told = "The same key and body again have no second effect, for 24 hours."
+                found.append(_parameter("Idempotency-Key", "header", described(key, told)))
+            if self._needs_match():
+                told = "The ETag of what the caller saw. `*`: whatever there is."
+                found.append(_parameter("If-Match", "header", described(TEXT, told), required=True, example="*"))
+        return found
+
+    def _path_shape(self, name: str) -> Shape:
+        return {"type": "integer"} if f"<int:{name}>" in self.path_regex else _PATH[name]
+
+    def _needs_match(self) -> bool:
+        return self.method in ("PUT", "PATCH", "DELETE") and self.has_etag
+
+    def _list_parameters(self) -> list[dict[str, Any]]:
+        if not self.is_list:
+            return []
+        shapes: dict[str, Shape] = {
+            "limit": described({**whole(1, Pages.max_page_size), "default": Pages.page_size}, "Of objects on a page."),
+            "cursor": described(TEXT, "From `next` or `previous`."),
+        }
+        if orderings := [name for name in self.view.orderings if name]:
+            shapes["ordering"] = one_of(*orderings)
+        if fields := getattr(self.view, "search_fields", ()):
+            words = ", ".join(field.replace("__", " ") for field in fields)
+            shapes["search"] = described(TEXT, f"Words that are all in: {words}.")
+        filters = getattr(self.view, "filterset_class", None)
+        for name, declared in (filters.base_filters if filters else {}).items():
+            shapes[name] = _filter_shape(declared)
+        for name, shape in getattr(self.view, "filters", {}).items():
+            shapes[name] = shape
+        return [_parameter(name, "query", shape) for name, shape in shapes.items()]
+
+    # --- What is answered -------------------------------------------------------------------------------------------
+
+    def _answer(self) -> tuple[int, Shape]:
+        gives = self.view.gives[self.method]
+        return gives if isinstance(gives, tuple) else (200, gives)
+
+    def _responses(self, status: int, shape: Shape) -> dict[str, Any]:
+        if self.is_list:
+            link = described(or_null({"type": "string", "format": "uri"}), "The URL of the page there.")
+            shape = {
+                "type": "object",
+                "properties": {"results": {"type": "array", "items": shape}, "next": link, "previous": link},
+                "required": ["results", "next", "previous"],
+                "additionalProperties": False,
+            }
+        answer: dict[str, Any] = {
+            "description": "Made." if status == 201 else "As it is now.",
+            "content": {"application/json": {"schema": self._named(shape)}},
+        }
+        found: dict[str, Any] = {str(status): answer}
+        if self.answers_etag:
+            answer["headers"] = _ETAG
+            found["304"] = {"description": "The caller has it."}
+        codes = [400, 401, 403, 404, 406, 422, 429, 503]
+        if self.method in _WRITES:
+            codes += [409]
+        if self.method in self.view_takes:
+            codes += [413, 415]
+        if self._needs_match():
+            codes += [412, 428]
+        return found | {str(code): {"$ref": f"#/components/responses/{problem_name(code)}"} for code in sorted(codes)}
+
+    # --- Shapes -----------------------------------------------------------------------------------------------------
+
+    def _named(self, shape: Any) -> Shape:
+        """The shape with its titled parts in the registry, and references in their place."""
+        if isinstance(shape, type) and issubclass(shape, serializers.Serializer):
+            found: Shape = self.resolve_serializer(shape, "request").ref
+            return found
+        if isinstance(shape, list):
+            return [self._named(part) for part in shape]  # type: ignore[return-value]
+        if not isinstance(shape, dict):
+            return shape  # type: ignore[no-any-return]
+        written = {key: self._named(part) for key, part in shape.items()}
+        title = written.get("title")
+        if not isinstance(title, str) or shape.get("type") != "object":
+            return written
+        del written["title"]
+        component = ResolvedComponent(name=title, type=ResolvedComponent.SCHEMA, object=title, schema=written)
+        self.registry.register_on_missing(component)
+        reference: Shape = component.ref
+        return reference
+
+    def _map_serializer_field(self, field: Any, direction: Any, bypass_extensions: bool = False) -> Any:
+        if (shape := getattr(field, "shape", None)) is not None:
+            return self._named(shape)
+        if isinstance(field, NumberField):
+            return {"type": ["number", "null"] if field.allow_null else "number"}
+        return super()._map_serializer_field(field, direction, bypass_extensions)
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
+        schema = super()._map_basic_serializer(serializer, direction)
+        return {**schema, "additionalProperties": False} if isinstance(serializer, StrictSerializer) else schema
+
+    # --- In words ---------------------------------------------------------------------------------------------------
+
+    def _curl(self, example: Any) -> str:
+        url = self.path.replace("{org}", "acme").replace("{instance}", "edge-1").replace("{id}", "$ID")
+        parts = [f'curl "$URL{url}"' if self.method == "GET" else f'curl -X {self.method} "$URL{url}"']
+        parts.append('-H "Authorization: Bearer $KEY"')
+        if self._needs_match():
+            parts.append('-H "If-Match: $ETAG"')
+        if self.method in self.view_takes:
+            media_type = self.view.parser_classes[0].media_type
+            body = example.strip() if isinstance(example, str) else json.dumps(example)
+            parts += [f'-H "Content-Type: {media_type}"', f"--data-binary '{body}'"]
+        return " \\\n  ".join(parts)
+
+
+def _parameter(name: str, where: str, shape: Shape, *, required: bool = False, example: str | None = None) -> Any:
+    told: dict[str, Any] = {"name": name, "in": where, "required": required or where == "path"}
+    shape = dict(shape)
+    if (description := shape.pop("description", None)) is not None:
+        told["description"] = description
+    if example is not None:
+        told["example"] = example
+    return {**told, "schema": shape}
+
+
+def _filter_shape(declared: Any) -> Shape:
+    shape: Shape = TEXT
+    if isinstance(declared, django_filters.MultipleChoiceFilter):
+        values = [value for value, _ in declared.extra["choices"]]
+        shape = {"type": "array", "items": one_of(*values)}
+    elif isinstance(declared, django_filters.ChoiceFilter):
+        shape = one_of(*(value for value, _ in declared.extra["choices"]))
+    elif isinstance(declared, django_filters.BooleanFilter):
+        shape = {"type": "boolean"}
+    elif isinstance(declared, django_filters.UUIDFilter):
+        shape = {"type": "string", "format": "uuid"}
+    elif isinstance(declared, django_filters.NumberFilter):
+        shape = whole(declared.extra["min_value"], declared.extra["max_value"])
+    elif isinstance(declared, TimeFilter):
+        shape = {"type": "string", "format": "date-time"}
+    elif isinstance(declared, TextFilter):
+        shape = text(longest=500)
+    return shape

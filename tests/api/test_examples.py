@@ -1,0 +1,90 @@
+"""What the page of the API shows is run: every curl line, and the program in Python."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from plans.runs import services
+from plans.runs.worker import run_next
+from routes.orgs.keys import create_key
+from routes.orgs.models import Organization
+from routing_admin.docs.document import document
+from routing_admin.docs.views import EXAMPLE
+from tests.build import a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class World:
+    """What the examples ask for: an organisation with one of everything, and keys."""
+
+    def __init__(self) -> None:
+        usual_prices()
+        self.org = an_org()
+        self.admin = a_person("admin", self.org, "admin", is_superuser=True)
+        a_person("ada")
+        traffic(self.org)
+
+    def key(self, kind: str, org: Organization | None) -> str:
+        role = "admin" if kind == "management" else ""
+        return create_key(org, name=kind, kind=kind, role=role, by=self.admin).text
+
+    def id_for(self, path: str) -> str:
+        """Of something that the operation can be done to."""
+        if "routes" in path:
+            return str(a_route(self.org, name=f"to see {self.org.routes.count()}").uid)
+        if "members" in path:
+            return str(a_person(f"person {self.org.memberships.count()}", self.org).pk)
+        if "api-keys" in path:
+            return create_key(self.org, name="k", kind="traffic", by=self.admin).key.pk
+        while run_next():
+            pass  # what the example of `project/` queued
+        number = self.org.plans.count()
+        route = {"name": f"planned {number}", "when": {"tag_equals": "x"}, "then": {"target_model": "gpt-4o-mini"}}
+        plan = a_plan(self.org, by=a_person(f"planner {number}"), routes=[route])
+        if path.endswith("revert/"):
+            services.apply(projected(plan), by=self.admin)
+            return str(plan.pk)
+        return str(plan.pk if path.endswith(("{id}/", "project/", "cancel/")) else projected(plan).pk)
+
+
+def test_every_curl_line_does_what_it_says(live_server: Any) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        assert os.environ.get("CI") != "true", "curl is not installed; on Debian: apt-get install curl"
+        pytest.skip("curl is not installed; on Debian: apt-get install curl")
+    world = World()
+    keys = {kind: world.key(kind, world.org) for kind in ("management", "gateway")}
+    run = 0
+    for path, methods in document()["paths"].items():
+        for method, operation in methods.items():
+            needs = operation["description"].rpartition("Needs: ")[2]
+            if needs.startswith("installation"):
+                continue  # staff, signed in
+            key = keys["gateway" if needs == "gateway." else "management"]
+            variables = {"URL": live_server.url, "KEY": key, "ID": world.id_for(path) if "{id}" in path else ""}
+            source = operation["x-codeSamples"][0]["source"]
+            if "$ETAG" in source:
+                variables["ETAG"] = "*"
+            line = f"{source} \\\n  --silent --show-error --write-out '\\n%{{http_code}}'"
+            done = subprocess.run(
+                ["/bin/sh", "-c", line], env={"PATH": os.environ["PATH"], **variables}, capture_output=True, text=True
+            )
+            body, _, status = done.stdout.rpartition("\n")
+            assert status in ("200", "201"), (path, method, line, body, done.stderr)
+            json.loads(body)
+            run += 1
+    assert run > 40
+
+
+def test_the_program_runs(live_server: Any) -> None:
+    world = World()
+    told = {"ROUTING_ADMIN": live_server.url, "ORGANIZATION": "acme", "KEY": world.key("management", world.org)}
+    done = subprocess.run([sys.executable, EXAMPLE], env={**os.environ, **told}, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout == "A short request goes to gpt-4o-mini\n200 short requests\n"
