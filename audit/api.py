@@ -103,7 +103,7 @@ class AuditList(generics.GenericAPIView[AuditEntry]):
     required_role = {"GET": "viewer"}
     gives = {"GET": ENTRY}
     #: By name their shapes.
-    filters = {name: _TIME if name in ("since", "until") else _TEXT for name in FILTERS}
+    filters = {name: _TIME if name in ("since", "until") else {**_TEXT, "minLength": 1} for name in FILTERS}
     orderings = {"": ("-seq",), "seq": ("seq",)}
 
     def get(self, request: Request, **_: Any) -> Response:
@@ -112,6 +112,9 @@ class AuditList(generics.GenericAPIView[AuditEntry]):
             raise exceptions.ValidationError(
                 {name: exceptions.ErrorDetail(f"Unknown. Known: {known}.", "unknown_key") for name in unknown}
             )
+        if empty := [name for name, value in request.query_params.items() if not value]:
+            message = "This is empty. Leave it out, or say by what to narrow."
+            raise exceptions.ValidationError({name: exceptions.ErrorDetail(message, "blank_value") for name in empty})
         rows = filtered(AuditEntry.objects.of(request.org.id), request.query_params.dict())
         page = self.paginate_queryset(rows)
         return self.get_paginated_response([entry_json(row) for row in page or []])

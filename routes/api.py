@@ -193,6 +193,15 @@ class TimeField(serializers.DateTimeField):
         return super().to_internal_value(value)
 
 
+class TextField(serializers.CharField):
+    """A JSON string: a stock one turns numbers into text."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError(f"This is text, not {shown(data)}.", "wrong_type")
+        return super().to_internal_value(data)
+
+
 class WholeField(serializers.IntegerField):
     """A JSON number that is whole: not true, not text that reads like one."""
 

@@ -3,7 +3,7 @@
 import django_filters as filters
 
 from plans.logs.models import RequestLog
-from routes.filters import TextFilter, TimeFilter
+from routes.filters import TextFilter, TimeFilter, WholeFilter
 
 
 class RequestLogFilters(filters.FilterSet):
@@ -17,7 +17,7 @@ class RequestLogFilters(filters.FilterSet):
     tag = TextFilter()
     cluster_key = TextFilter()
     matched_route_id = filters.UUIDFilter()
-    status = filters.NumberFilter(min_value=100, max_value=599)
+    status = WholeFilter(min_value=100, max_value=599)
 
     class Meta:
         model = RequestLog

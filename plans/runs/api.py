@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from plans.runs import services, shapes
 from plans.runs.filters import PlanFilters
 from plans.runs.models import IntervalMethod, Mode, PlanRun, default_sweep
-from routes.api import ListView, NumberField, StrictSerializer, TimeField, View, WholeField, change_json
+from routes.api import ListView, NumberField, StrictSerializer, TextField, TimeField, View, WholeField, change_json
 from routes.publish import Change
 from routes.times import rfc3339
 
@@ -35,8 +35,8 @@ class RoutesField(serializers.ListField):
 
 
 class PlanInput(StrictSerializer):
-    name = serializers.CharField(max_length=200)
-    note = serializers.CharField(default="", allow_blank=True, max_length=10_000)
+    name = TextField(max_length=200)
+    note = TextField(default="", allow_blank=True, max_length=10_000)
     mode = serializers.ChoiceField(Mode.choices, default=Mode.MERGE)
     routes = RoutesField(child=serializers.JSONField())
     window_start = TimeField()
@@ -51,7 +51,7 @@ class PlanInput(StrictSerializer):
 
 
 class ReasonInput(StrictSerializer):
-    reason = serializers.CharField(max_length=10_000)
+    reason = TextField(max_length=10_000)
 
 
 def plan_json(plan: PlanRun, *, whole: bool = True) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from django.db.models import F, OuterRef, Q, Subquery
 
 from routes.catalog.models import ModelPrice
 from routes.catalog.services import prices_for
-from routes.filters import TextFilter, TimeFilter
+from routes.filters import FlagFilter, TextFilter, TimeFilter
 
 
 class PriceFilters(filters.FilterSet):
@@ -15,7 +15,7 @@ class PriceFilters(filters.FilterSet):
 
     provider = TextFilter()
     model = TextFilter()
-    negotiated = filters.BooleanFilter(field_name="org", lookup_expr="isnull", exclude=True)
+    negotiated = FlagFilter(field_name="org", lookup_expr="isnull", exclude=True)
     in_force_at = TimeFilter(method="in_force")
 
     class Meta:

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from routes.api import ListView, StrictSerializer, View, WholeField
+from routes.api import ListView, StrictSerializer, TextField, View, WholeField
 from routes.fleet.models import GatewayInstance
 from routes.fleet.services import report, versions_that_differ
 from routes.shapes import COUNT, TEXT, TIME, by_name, described, given, listed, or_null, thing, written
@@ -22,16 +22,16 @@ _MAX_VERSION = 2**53 - 1
 
 class RejectedInput(StrictSerializer):
     version = WholeField(min_value=0, max_value=_MAX_VERSION)
-    code = serializers.CharField(max_length=100)
-    detail = serializers.CharField(max_length=2_000, allow_blank=True)
+    code = TextField(max_length=100)
+    detail = TextField(max_length=2_000, allow_blank=True)
 
 
 class GatewayInput(StrictSerializer):
     running = WholeField(min_value=0, max_value=_MAX_VERSION)
     rejected = RejectedInput(allow_null=True, default=None)
     schema_max = WholeField(min_value=1, max_value=1_000)
-    engine = serializers.CharField(max_length=50)
-    extras = serializers.ListField(child=serializers.CharField(max_length=50), max_length=20, default=list)
+    engine = TextField(max_length=50)
+    extras = serializers.ListField(child=TextField(max_length=50), max_length=20, default=list)
 
 
 GATEWAY = thing(

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from routes.api import ListView, StrictSerializer, TimeField, View, receipt_json
+from routes.api import ListView, StrictSerializer, TextField, TimeField, View, receipt_json
 from routes.orgs import keys, members
 from routes.orgs.filters import KeyFilters, MemberFilters, OrganizationFilters
 from routes.orgs.models import ApiKey, Membership, Organization, Role
@@ -21,15 +21,15 @@ from routes.times import rfc3339
 
 
 class OrganizationInput(StrictSerializer):
-    slug = serializers.CharField(max_length=63)
-    name = serializers.CharField(max_length=200)
-    environment = serializers.CharField(max_length=50, default="", allow_blank=True)
+    slug = TextField(max_length=63)
+    name = TextField(max_length=200)
+    environment = TextField(max_length=50, default="", allow_blank=True)
     approval = serializers.ChoiceField(Organization.Approval.choices, default=Organization.Approval.NONE)
 
 
 class OrganizationChange(StrictSerializer):
-    name = serializers.CharField(max_length=200, required=False)
-    environment = serializers.CharField(max_length=50, allow_blank=True, required=False)
+    name = TextField(max_length=200, required=False)
+    environment = TextField(max_length=50, allow_blank=True, required=False)
     approval = serializers.ChoiceField(Organization.Approval.choices, required=False)
 
 
@@ -133,7 +133,7 @@ class OrganizationDetail(View):
 
 
 class MemberInput(StrictSerializer):
-    username = serializers.CharField(max_length=150)
+    username = TextField(max_length=150)
     role = serializers.ChoiceField(Role.choices)
 
 
@@ -232,7 +232,7 @@ class MemberDetail(View):
 
 
 class KeyInput(StrictSerializer):
-    name = serializers.CharField(max_length=100)
+    name = TextField(max_length=100)
     kind = serializers.ChoiceField(ApiKey.Kind.choices, default=ApiKey.Kind.MANAGEMENT)
     role = serializers.ChoiceField(Role.choices, default="", allow_blank=True)
     expires_at = TimeField(default=None, allow_null=True)

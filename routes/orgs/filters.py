@@ -6,7 +6,7 @@ import django_filters as filters
 from django.db.models import Q
 from django.utils import timezone
 
-from routes.filters import TextFilter
+from routes.filters import FlagFilter, TextFilter
 from routes.orgs.models import ApiKey, Membership, Organization, Role
 
 
@@ -32,7 +32,7 @@ class MemberFilters(filters.FilterSet):
 class KeyFilters(filters.FilterSet):
     kind = filters.ChoiceFilter(choices=ApiKey.Kind.choices)
     role = filters.ChoiceFilter(choices=Role.choices)
-    is_valid = filters.BooleanFilter(method="valid", label="Neither revoked nor expired.")
+    is_valid = FlagFilter(method="valid", label="Neither revoked nor expired.")
 
     class Meta:
         model = ApiKey

@@ -24,6 +24,10 @@ class Filters(DjangoFilterBackend):
         if unknown := [name for name in request.query_params if name not in known]:
             message = f"Unknown parameter. Known: {', '.join(known)}."
             raise ValidationError({name: ErrorDetail(message, "unknown_key") for name in unknown})
+        if empty := [name for name, value in request.query_params.items() if not value and name != "search"]:
+            # A stock filter would not look at it, and answer with everything.
+            message = "This is empty. Leave it out, or say by what to narrow."
+            raise ValidationError({name: ErrorDetail(message, "blank_value") for name in empty})
         return super().filter_queryset(request, queryset, view)
 
 

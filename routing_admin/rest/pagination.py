@@ -39,8 +39,10 @@ class Pages(CursorPagination):
 
     def get_ordering(self, request: Any, queryset: Any, view: Any) -> tuple[str, ...]:
         orderings: dict[str, tuple[str, ...]] = view.orderings
-        asked = request.query_params.get(self.ordering_query_param, "")
-        if asked not in orderings:
+        asked = request.query_params.get(self.ordering_query_param)
+        if asked is None:
+            return orderings[""]
+        if not asked or asked not in orderings:
             known = ", ".join(filter(None, orderings)) or "none"
             raise Refused({"ordering": ErrorDetail(f"Unknown. Known: {known}.", "unknown_ordering")})
         return orderings[asked]

@@ -12,7 +12,7 @@ from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent
 from rest_framework import serializers
 
 from routes.api import NumberField, StrictSerializer, View
-from routes.filters import TextFilter, TimeFilter
+from routes.filters import FlagFilter, TextFilter, TimeFilter, WholeFilter
 from routes.shapes import TEXT, Shape, described, one_of, or_null, text, whole
 from routing_admin.rest.pagination import Pages
 
@@ -263,14 +263,14 @@ def _filter_shape(declared: Any) -> Shape:
         shape = {"type": "array", "items": one_of(*values)}
     elif isinstance(declared, django_filters.ChoiceFilter):
         shape = one_of(*(value for value, _ in declared.extra["choices"]))
-    elif isinstance(declared, django_filters.BooleanFilter):
+    elif isinstance(declared, FlagFilter):
         shape = {"type": "boolean"}
     elif isinstance(declared, django_filters.UUIDFilter):
         shape = {"type": "string", "format": "uuid"}
-    elif isinstance(declared, django_filters.NumberFilter):
+    elif isinstance(declared, WholeFilter):
         shape = whole(declared.extra["min_value"], declared.extra["max_value"])
     elif isinstance(declared, TimeFilter):
         shape = {"type": "string", "format": "date-time"}
     elif isinstance(declared, TextFilter):
-        shape = text(longest=500)
+        shape = text(least=1, longest=500)
     return shape

@@ -1,0 +1,168 @@
+"""Schemathesis asks every operation for what its schema allows, and for what it does not.
+
+`CASES` and `SEED` in the environment: the campaign asks for more.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from io import BytesIO
+from random import Random
+from typing import Any
+
+import hypothesis
+import pytest
+import requests
+import schemathesis
+import urllib3
+from django.test import Client
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi import checks
+
+from plans.runs import services as plans
+from routes.fleet.services import report
+from routes.orgs.keys import create_key
+from tests.api.promised import document
+from tests.build import a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
+
+pytestmark = pytest.mark.django_db
+
+CASES = int(os.environ.get("CASES", "600"))
+SEED = int(os.environ.get("SEED", "20261121"))
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+    checks.missing_required_header,
+]
+LISTS = ("members/", "api-keys/", "routes/", "prices/", "gateways/", "request-logs/", "plans/", "audit/")
+
+
+@schemathesis.serializer("application/x-ndjson")
+def _lines(_: Any, value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+
+
+class World:
+    """An organisation with one of everything, and who may ask for it."""
+
+    def __init__(self) -> None:
+        usual_prices()
+        self.org = an_org()
+        staff = a_person("staff", self.org, "admin", is_superuser=True)
+        traffic(self.org)
+        self.routes = [str(a_route(self.org, name).uid) for name in ("one", "two", "three")]
+        self.members = [a_person(f"member {number}", self.org).pk for number in range(3)]
+        self.plans = [str(plan.pk) for plan in self.some_plans(staff)]
+        report(self.org, "edge-1", running=1, rejected=None, schema_max=1, engine="0.1.0", extras=[])
+        self.keys = [create_key(self.org, name="k", kind="traffic", by=staff).key.pk for _ in range(3)]
+        management = create_key(self.org, name="m", kind="management", role="admin", by=staff)
+        gateway = create_key(None, name="g", kind="gateway", by=staff)
+        self.admin = Client(headers={"Authorization": f"Bearer {management.text}"})
+        self.gateway = Client(headers={"Authorization": f"Bearer {gateway.text}"})
+        self.staff = Client()
+        self.staff.force_login(staff)
+        for client in (self.admin, self.gateway, self.staff):
+            client.raise_request_exception = False
+
+    def some_plans(self, staff: Any) -> Iterator[Any]:
+        def plan(number: int) -> Any:
+            route = {"name": f"planned {number}", "when": {"tag_equals": "x"}, "then": {"target_model": "gpt-4o-mini"}}
+            return a_plan(self.org, by=staff, routes=[route], iterations=100)
+
+        yield plan(1)
+        applied, ready = projected(plan(2)), projected(plan(3))
+        plans.apply(applied, by=staff)
+        yield from (applied, ready)
+
+    def who(self, operation: dict[str, Any]) -> Client:
+        needs = operation["description"].rpartition("Needs: ")[2]
+        if needs.startswith("installation"):
+            return self.staff
+        return self.gateway if needs == "gateway." else self.admin
+
+    def ids(self, path: str) -> list[Any]:
+        """Of what the path can name."""
+        for name in ("routes", "members", "plans"):
+            if f"/{name}/{{id}}" in path:
+                return list(getattr(self, name))
+        return self.keys
+
+
+def asked(client: Client, case: Any) -> requests.Response:
+    """The answer to the case."""
+    sent = requests.Request(**case.as_transport_kwargs(base_url="http://testserver")).prepare()
+    assert sent.url is not None
+    headers = {name: value for name, value in sent.headers.items() if name.lower() not in ("content-length", "cookie")}
+    media_type = headers.pop("Content-Type", "")
+    body = sent.body.encode() if isinstance(sent.body, str) else sent.body or b""
+    given = client.generic(
+        sent.method, sent.url.removeprefix("http://testserver"), body, content_type=media_type, headers=headers
+    )
+    raw = urllib3.HTTPResponse(
+        body=BytesIO(given.content), headers=dict(given.headers), status=given.status_code, preload_content=False
+    )
+    return requests.adapters.HTTPAdapter().build_response(sent, raw)
+
+
+def asking(operation: Any, world: World, told: Counter[int], seed: int, cases: int) -> Callable[[], None]:
+    """Asks for the operation so often; raises for the first answer that is none of those it promises."""
+    client, ids = world.who(operation.definition.raw), world.ids(operation.path)
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=cases,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[hypothesis.Phase.generate],
+    )
+    @hypothesis.given(
+        case=st.one_of(*(operation.as_strategy(mode) for mode in GenerationMode)),
+        org=st.sampled_from([world.org.slug, str(world.org.pk), None]),
+        id=st.sampled_from([*ids, *ids, None]),
+        etag=st.sampled_from(["*", "*", None]),
+    )
+    def ask(case: Any, org: Any, id: Any, etag: Any) -> None:
+        for name, value in (("org", org), ("id", id)):
+            if value is not None and name in case.path_parameters:
+                case.path_parameters[name] = value
+        if etag is not None and "If-Match" in case.headers:
+            case.headers["If-Match"] = etag
+        # What is no text would become some.
+        hypothesis.assume(case.media_type != "application/x-ndjson" or isinstance(case.body, str | bytes))
+        answer = asked(client, case)
+        told[answer.status_code] += 1
+        case.validate_response(answer, checks=CHECKS)
+
+    return ask
+
+
+def test_every_operation_keeps_its_word(db: None) -> None:
+    world, chance = World(), Random(SEED)
+    stated = deepcopy(document())
+    for _, methods in stated["paths"].items():
+        for operation in methods.values():
+            del operation["security"]  # who may do what has a test of its own; here everybody may
+    operations = [found.ok() for found in schemathesis.openapi.from_dict(stated).get_all_operations()]
+    faults: list[str] = []
+    told: Counter[int] = Counter()
+    for operation in operations:
+        try:
+            asking(operation, world, told, chance.getrandbits(32), max(1, CASES // len(operations)))()
+        except BaseExceptionGroup as error:
+            faults.append(f"{operation.label}: {'; '.join(map(str, error.exceptions))}")
+        for name in LISTS if operation.method != "get" else ():
+            answer = world.admin.get(f"/api/v1/orgs/{world.org.slug}/{name}?limit=500")
+            if answer.status_code != 200:
+                faults.append(f"after {operation.label} {name} answers {answer.status_code}")
+    statuses = ", ".join(f"{status}: {count:,}" for status, count in sorted(told.items()))
+    print(f"{told.total():,} cases for {len(operations)} operations, {len(faults)} faults; seed {SEED}; {statuses}")
+    print(*faults, sep="\n")
+    assert faults == []
+    assert told.total() >= CASES // 2
