@@ -24,6 +24,8 @@ class Filters(DjangoFilterBackend):
         if unknown := [name for name in request.query_params if name not in known]:
             message = f"Unknown parameter. Known: {', '.join(known)}."
             raise ValidationError({name: ErrorDetail(message, "unknown_key") for name in unknown})
+        if filters is None or request.query_params.keys().isdisjoint(filters.base_filters):
+            return queryset  # the form need not be made, which takes as long as the query
         return super().filter_queryset(request, queryset, view)
 
 
