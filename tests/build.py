@@ -14,8 +14,9 @@ from plans.runs.worker import run_next
 from routes import engine
 from routes.catalog.models import ModelPrice
 from routes.orgs.members import add_member
-from routes.orgs.models import Organization
+from routes.orgs.models import Organization, new_id
 from routes.orgs.services import create_organization
+from routes.publish import publish
 from routes.rules.models import Route
 from routes.rules.services import create_route
 
@@ -42,6 +43,30 @@ def a_route(org: Organization, name: str = "short", **keys: Any) -> Route:
     }
     row, _ = create_route(org, engine.NewRoute.from_dict({**raw, **keys}), by=BY)
     return row
+
+
+def many_routes(org: Organization, count: int) -> None:
+    """As many routes more, each with some conditions, published as one version."""
+    with publish(org.pk, by=BY, action="route.created", target=("organization", org.pk)) as change:
+        rows, first = [], Route.objects.of(org).count()
+        for number in range(first, first + count):
+            new = engine.NewRoute.from_dict(
+                {
+                    "name": f"route {number}",
+                    "priority": 1000 + number % 7,
+                    "when": {"model_in": ["gpt-4o", "gpt-4.1"], "input_tokens_lt": 1000 + number, "has_tools": False,
+                             "metadata": {"team": [f"team-{number}", "everybody"]}},
+                    "then": {"target_model": "gpt-4o-mini", "fallbacks": ["claude-haiku"], "max_cost_usd": 0.05},
+                }
+            )  # fmt: skip
+            raw = new.with_id(new_id()).to_dict()
+            rows.append(
+                Route(
+                    org=org, uid=raw["id"], name=raw["name"], priority=raw["priority"], position=number,
+                    conditions=raw["when"], target=raw["then"], revision=change.version,
+                )
+            )  # fmt: skip
+        Route.objects.bulk_create(rows)
 
 
 def prices(**per_model: tuple[str, str]) -> None:

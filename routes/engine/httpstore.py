@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from json import dumps
 from math import inf
 from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from routes.engine.document import MAX_CONTENT_BYTES, Document
+from routes.engine.document import MAX_CONTENT_BYTES, Document, parse_json
 from routes.engine.errors import DocumentRejected, StoreUnavailable
 from routes.engine.ids import canonical_uuid
 from routes.engine.store import ConnectedStore
 
 #: As much as `Document.from_bytes` parses.
 _MAX_BYTES = 2 * MAX_CONTENT_BYTES
+#: So many organisations' versions are asked for in one call: as many as the application answers.
+_ASKED_AT_ONCE = 10_000
+#: More than the versions of so many take.
+_MAX_VERSIONS_BYTES = 2 * 2**20
+_MAX_VERSION = 2**53 - 1
+#: An application that does not tell versions, or not to this key: older ones answer 404, and 422 to a version that is null.
+_NOT_OFFERED = frozenset({403, 404, 405, 422})
+#: How long until it is asked again.
+_NOT_OFFERED_SECONDS = 600.0
 #: A whole answer may take this many times as long as one wait for bytes: a server that drips is not waited for.
 _ANSWER_TIMEOUTS = 5
 #: How many documents are kept between `versions` and the `fetch` that follows; beyond, they are downloaded twice.
@@ -55,16 +65,20 @@ class HttpStore(ConnectedStore):
     """A reading store on the application's API. `base_url` is where the application is served (`https://host` and a
     path, if it has one), `key` an API key that may read snapshots of the organisations asked for.
 
-    There is no request for the versions of many organisations: `versions` asks for each snapshot with the ETag it knows.
-    One that has not changed costs a round trip without a body; one that has is downloaded then and kept for the `fetch`
-    that follows, so a change is downloaded once. With hundreds of organisations let the cache poll every few seconds.
+    `versions` is one call for 10,000 organisations. The key of a gateway is needed for it; where it is refused (403, 404,
+    405, 422: another key, an older application) `versions` asks for each snapshot with the ETag it knows, and for ten
+    minutes does so at once. A snapshot that has not changed costs a round trip without a body; one that has is
+    downloaded then and kept for the `fetch` that follows, so a change is downloaded once. With hundreds of organisations
+    let the cache poll every few seconds then.
 
-    An answer that cannot be loaded is `DocumentRejected`, for its own organisation; that one counts as the version
-    after the last good one, so that whoever polls fetches it and learns what is wrong. An unknown organisation is the
+    An answer that cannot be loaded is `DocumentRejected`, for its own organisation. An unknown organisation is the
     application's own 404 (a problem document); any other one comes from something in between. That, every other status,
-    redirects and errors of the connection are `StoreUnavailable`; one organisation's do not keep `versions` from
-    answering for the others, and count as the version after its last good one. Where nobody is answered, where three
-    fail before anybody is, and for what concerns all (401, 403, 408, 429) `versions` raises.
+    redirects, errors of the connection, and versions that are none are `StoreUnavailable`.
+
+    Where snapshots are asked for one by one, one that cannot be loaded counts as the version after the last good one, so
+    that whoever polls fetches it and learns what is wrong; so does one of which there is no answer, which does not keep
+    `versions` from answering for the others. Where nobody is answered, where three fail before anybody is, and for what
+    concerns all (401, 403, 408, 429) `versions` raises.
 
     `timeout_seconds` bounds connecting and each wait for bytes, five times as much the time until a body is read.
     Headers that keep coming, a few bytes within each wait, are bounded by their size alone.
@@ -94,7 +108,7 @@ class HttpStore(ConnectedStore):
             raise ValueError("A key is ASCII text without spaces.")
         if not 0 < timeout_seconds < inf:
             raise ValueError("timeout_seconds is finite and above 0.")
-        self._url = base_url.rstrip("/").replace("{", "%7B").replace("}", "%7D") + "/api/v1/orgs/{}/snapshot/"
+        self._url = base_url.rstrip("/") + "/api/v1/"
         self._key = key
         self._timeout_seconds = timeout_seconds
         self._ca_file = None if ca_file is None else os.fspath(ca_file)
@@ -102,13 +116,51 @@ class HttpStore(ConnectedStore):
         self._seen: dict[str, _Seen] = {}
         #: What `versions` downloaded and nobody fetched yet, with its ETag.
         self._kept: dict[str, tuple[str | None, Document]] = {}
+        #: Until then it is not asked for the versions of many.
+        self._one_by_one_until = -inf
         super().__init__()
 
     def versions(self, org_ids: Iterable[str]) -> dict[str, int]:
+        asked = list(dict.fromkeys(map(canonical_uuid, org_ids)))
+        found: dict[str, int] = {}
+        for start in range(0, len(asked), _ASKED_AT_ONCE):
+            portion = asked[start : start + _ASKED_AT_ONCE]
+            if monotonic() >= self._one_by_one_until:
+                told = self._versions_told(portion)
+                if told is not None:
+                    found |= told
+                    continue
+                self._one_by_one_until = monotonic() + _NOT_OFFERED_SECONDS
+            found |= self._versions_seen(portion)
+        return found
+
+    def _versions_told(self, org_ids: Sequence[str]) -> dict[str, int] | None:
+        """What the application tells of all of them in one answer, None where it does not. Raises `StoreUnavailable`."""
+        # Of none a version is said to be known: then all that there are come back, and who is left out is not there. (Of
+        # what did not change, nothing would come back either.)
+        body = dumps({"known": dict.fromkeys(org_ids)}).encode()
+        answer = self._send("POST", "gateway/versions/", "versions", {"Content-Type": "application/json"}, body)
+        if answer.status in _NOT_OFFERED:
+            return None
+        if answer.status != 200:
+            raise StoreUnavailable(f"HTTP: the answer for versions was {answer.status}{_meaning(answer.status)}.")
+        try:
+            said = parse_json(answer.body, 2, _MAX_VERSIONS_BYTES)
+        except DocumentRejected as error:
+            raise StoreUnavailable(f"HTTP: the answer for versions cannot be read: {error}") from error
+        versions = said.get("versions") if isinstance(said, dict) else None
+        if not isinstance(versions, dict) or not versions.keys() <= set(org_ids):
+            raise StoreUnavailable("HTTP: the answer for versions is not about the organisations that were asked for.")
+        if not all(type(version) is int and 0 <= version <= _MAX_VERSION for version in versions.values()):
+            raise StoreUnavailable("HTTP: the answer for versions has some that are no versions.")
+        return versions
+
+    def _versions_seen(self, org_ids: Sequence[str]) -> dict[str, int]:
+        """What the snapshots themselves tell, asked for one by one. Raises `StoreUnavailable`."""
         found: dict[str, int] = {}
         failed: dict[str, StoreUnavailable] = {}
         asked = 0
-        for asked, org_id in enumerate(dict.fromkeys(map(canonical_uuid, org_ids)), 1):
+        for asked, org_id in enumerate(org_ids, 1):
             answer = None
             try:
                 seen = self._seen.get(org_id)
@@ -174,24 +226,29 @@ class HttpStore(ConnectedStore):
         return document
 
     def _ask(self, org_id: str, etag: str | None) -> _Answer:
-        """Ask for a snapshot, unless it is still the one of this ETag. Raises `StoreUnavailable` where no whole answer
-        comes."""
+        """Ask for a snapshot, unless it is still the one of this ETag. Raises `StoreUnavailable`."""
+        return self._send("GET", f"orgs/{org_id}/snapshot/", org_id, {} if etag is None else {"If-None-Match": etag})
+
+    def _send(
+        self, method: str, path: str, what: str, headers: dict[str, str], content: bytes | None = None
+    ) -> _Answer:
+        """`what` is asked for, in words. Raises `StoreUnavailable` where no whole answer comes."""
         try:
             import httpx
         except ImportError as error:
             raise ImportError("HttpStore needs httpx: install routing-engine[http].") from error
-        headers = {} if etag is None else {"If-None-Match": etag}
         until = monotonic() + _ANSWER_TIMEOUTS * self._timeout_seconds
+        most = _MAX_BYTES if content is None else _MAX_VERSIONS_BYTES
         try:
-            with self._connected().stream("GET", self._url.format(org_id), headers=headers) as response:
-                body = _body(response, until) if response.status_code == 200 else b""
+            with self._connected().stream(method, self._url + path, headers=headers, content=content) as response:
+                body = _body(response, until, most) if response.status_code == 200 else b""
                 media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
                 etag = response.headers.get("ETag", "")
                 return _Answer(response.status_code, etag if etag and etag.isascii() else None, media_type, body)
         # RuntimeError: another thread closed the client meanwhile.
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError, RuntimeError) as error:
             reason = str(error) or type(error).__name__
-            raise StoreUnavailable(f"HTTP: no answer for {org_id}: {reason}") from error
+            raise StoreUnavailable(f"HTTP: no answer for {what}: {reason}") from error
 
     def _connected(self) -> Any:
         self._leave_to_parent()
@@ -216,14 +273,14 @@ class HttpStore(ConnectedStore):
             return self._connection
 
 
-def _body(response: Any, until: float) -> bytes:
+def _body(response: Any, until: float, most: int) -> bytes:
     """The bytes of an answer; of too many not all. Raises `OSError`, and what the client raises."""
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise OSError("The answer is compressed, which was not asked for.")
     body = bytearray()
     for part in response.iter_raw():
         body += part
-        if len(body) > _MAX_BYTES:
+        if len(body) > most:
             break
         if monotonic() > until:
             raise TimeoutError("The answer takes too long.")

@@ -97,10 +97,13 @@ class GatewayDetail(View):
 
 
 class Versions(View):
-    """Of the versions that a gateway knows, by the ids of organisations, those that are others now."""
+    """Of the versions that a gateway knows, by the ids of organisations, those that are others now.
+
+    Of an organisation of which none is known (null) that is any; one that is not there is never among them.
+    """
 
     required_role = {"POST": "gateway"}
-    takes = {"POST": given("KnownVersions", {"known": by_name(COUNT)}, required=("known",))}
+    takes = {"POST": given("KnownVersions", {"known": by_name(or_null(COUNT))}, required=("known",))}
     gives = {"POST": thing("Versions", {"versions": by_name(COUNT)})}
     examples = {"POST": {"known": {"0190b6a4-6d1c-7c3e-8c11-0d5a3ffb0c3e": 41}}}
     writes = False
@@ -109,20 +112,21 @@ class Versions(View):
         return Response({"versions": versions_that_differ(_known(request.data), of=request.auth.org_id)})
 
 
-def _known(body: Any) -> dict[UUID, int]:
+def _known(body: Any) -> dict[UUID, int | None]:
     if not isinstance(body, dict) or list(body) != ["known"] or not isinstance(body["known"], dict):
         raise serializers.ValidationError({"known": 'Send {"known": {"<organisation\'s id>": 41}}.'})
     if len(body["known"]) > MAX_KNOWN:
         raise serializers.ValidationError({"known": f"Ask for {MAX_KNOWN:,} organisations at most."})
-    found, wrong = {}, {}
+    found: dict[UUID, int | None] = {}
+    wrong: dict[str, str] = {}
     for ref, version in body["known"].items():
         try:
             key = UUID(ref)
         except ValueError:
             wrong[ref] = "This is no organisation's id."
             continue
-        if isinstance(version, bool) or not isinstance(version, int) or version < 0:
-            wrong[ref] = "A version is a whole number from 0."
+        if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 0):
+            wrong[ref] = "A version is a whole number from 0, or null where none is known."
         found[key] = version
     if wrong:
         raise serializers.ValidationError({"known": wrong})

@@ -52,9 +52,9 @@ def report(org: Organization, instance: str, **said: Any) -> GatewayInstance:
     return row
 
 
-def versions_that_differ(known: Mapping[UUID, int], *, of: UUID | None) -> dict[str, int]:
-    """By organisation its version, where it is another than is known; only `of` this one, where it is given. Unknown
-    organisations are left out. One query."""
+def versions_that_differ(known: Mapping[UUID, int | None], *, of: UUID | None) -> dict[str, int]:
+    """By organisation its version, where it is another than is known (None: none is); only `of` this one, where it is
+    given. Unknown organisations are left out. One query."""
     asked = list(known) if of is None else [org_id for org_id in known if org_id == of]
     found = Organization.objects.filter(pk__in=asked).values_list("pk", "version")
     return {str(org_id): version for org_id, version in found if version != known[org_id]}

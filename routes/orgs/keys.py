@@ -8,17 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection, transaction
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from audit.services import record
 from routes.errors import NotFound, RoutesError
 from routes.orgs.access import role_of
 from routes.orgs.models import ApiKey, Membership, Organization, Role
+from routes.prepared import Prepared
 
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 #: How often the last use of a key is written down.
@@ -153,9 +156,7 @@ def authenticate(text: str) -> ApiKey | None:
     """
     parts = text.split("_")
     key_id = parts[2] if len(parts) == 4 and parts[2].isascii() and parts[2].isalnum() else ""
-    theirs = Membership.objects.filter(org=OuterRef("org"), user=OuterRef("made_by")).values("role")
-    keys = ApiKey.objects.select_related("made_by", "org").annotate(persons_role=Subquery(theirs))
-    key = keys.filter(pk=key_id).first()
+    key = _with_all_that_it_takes(key_id)
     peppers = settings.API_KEY_PEPPERS
     number = key.pepper if key and key.pepper is not None else max(peppers)
     digest = _hmac(text, peppers.get(number, b""))
@@ -165,6 +166,39 @@ def authenticate(text: str) -> ApiKey | None:
     if key.kind == ApiKey.Kind.MANAGEMENT and not key.made_by.is_active:
         return None
     return key
+
+
+def _named_columns(model: type[Model], before: str = "") -> list[str]:
+    return [before + field.attname for field in model._meta.concrete_fields]
+
+
+def _by_id() -> QuerySet[Any, Any]:
+    theirs = Membership.objects.filter(org=OuterRef("org"), user=OuterRef("made_by")).values("role")
+    columns = [
+        *_named_columns(ApiKey),
+        *_named_columns(get_user_model(), "made_by__"),
+        *_named_columns(Organization, "org__"),
+    ]
+    return ApiKey.objects.filter(pk="").order_by().values_list(*columns, Subquery(theirs))
+
+
+_keys: Final = Prepared(_by_id)
+
+
+def _with_all_that_it_takes(key_id: str) -> ApiKey | None:
+    """The key of this id with its person, its organisation and `persons_role`. Every call of the API asks this."""
+    for row in _keys.converted(_keys.read(key_id)):
+        columns = iter(row)
+        key, person, org = (_instance(model, columns) for model in (ApiKey, get_user_model(), Organization))
+        key.made_by, key.org = person, org if org.pk is not None else None
+        key.persons_role = next(columns)
+        return key
+    return None
+
+
+def _instance(model: type[Model], columns: Iterator[Any]) -> Any:
+    names = [field.attname for field in model._meta.concrete_fields]
+    return model.from_db(connection.alias, names, list(islice(columns, len(names))))
 
 
 def note_use(key: ApiKey) -> None:

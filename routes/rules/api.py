@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from routes import engine
 from routes.api import ListView, View, change_json, not_modified
-from routes.document import canonical_route, default_of
+from routes.document import default_of
 from routes.engine.canonical import canonical_bytes
 from routes.live import live
 from routes.publish import Change
@@ -30,10 +30,9 @@ from routes.rules.services import (
     set_default,
     update_route,
 )
+from routes.rules.shown import KEYS, AllListed, listed, route_json
 from routes.shapes import or_null
-from routes.times import rfc3339
 
-KEYS = tuple(engine.Route.__dataclass_fields__)
 #: What an answer says of a route beside its document. A body may hold it, as whoever read the route will send it back; it
 #: is not looked at.
 READ_ONLY = ("revision", "created_at", "updated_at")
@@ -44,18 +43,6 @@ _EXAMPLE = {
     "when": {"model_in": ["gpt-4o"], "input_tokens_lt": 2000},
     "then": {"target_model": "gpt-4o-mini", "fallbacks": ["claude-haiku"]},
 }
-
-
-def route_json(row: Route) -> dict[str, Any]:
-    """The route in the document's keys, all of them, and what only the control plane knows of it."""
-    document = canonical_route(row.as_document())
-    defaults = {"paused": False, "active_from": None, "active_until": None, "meta": {}}
-    return {
-        **{key: document.get(key, defaults.get(key)) for key in KEYS},
-        "revision": row.revision,
-        "created_at": rfc3339(row.created_at),
-        "updated_at": rfc3339(row.updated_at),
-    }
 
 
 def etag_of(row: Route) -> str:
@@ -97,10 +84,11 @@ class RouteList(ListView):
         etag = f'"{request.org.version}"'
         if not_modified(request, etag):
             return HttpResponse(status=304, headers={"ETag": etag})
-        page = self.paginate_queryset(self.filter_queryset(Route.objects.of(request.org)))
-        response = self.get_paginated_response([route_json(row) for row in page or []])
-        response["ETag"] = etag
-        return response
+        if request.query_params.keys() <= {"limit", "ordering"}:
+            page = self.paginate_queryset(AllListed(request.org))
+        else:
+            page = self.paginate_queryset(self.filter_queryset(listed(Route.objects.of(request.org))))
+        return self.get_rendered_response([row.json for row in page or []], headers={"ETag": etag})
 
     def post(self, request: Request, **_: Any) -> Response:
         """Adds a route: the next version."""

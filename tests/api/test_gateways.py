@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from routes.fleet.api import MAX_KNOWN
 from routes.fleet.models import GatewayInstance
 from routes.orgs.keys import create_key
-from routes.orgs.models import Organization
+from routes.orgs.models import Organization, new_id
 from tests.api.conftest import Caller
 from tests.api.test_routes import problem
 from tests.build import a_person, a_route, an_org
@@ -92,6 +93,12 @@ def test_a_gateway_asks_for_all_versions_at_once(
     assert ask(gateway, **{**known, str(other.pk): 0}) == {"versions": {str(org.pk): 1}}, "of its own alone"
     with django_assert_num_queries(2):
         ask(all_of_them, **known)
+    none_known = dict.fromkeys(known)
+    assert ask(all_of_them, **none_known) == {"versions": {str(org.pk): 1, str(other.pk): 1}}
+    assert ask(gateway, **none_known) == {"versions": {str(org.pk): 1}}
+    many = {str(new_id()): None for _ in range(MAX_KNOWN - 1)}
+    with django_assert_num_queries(2):
+        assert ask(all_of_them, **many, **{str(org.pk): None}) == {"versions": {str(org.pk): 1}}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +110,8 @@ def test_a_gateway_asks_for_all_versions_at_once(
         {"known": {"x": 1}},
         {"known": {}, "more": 1},
         {"known": {"0190a000-0000-7000-8000-000000000001": "1"}},
+        {"known": {"0190a000-0000-7000-8000-000000000001": True}},
+        {"known": {"0190a000-0000-7000-8000-000000000001": -1}},
     ],
     ids=str,
 )

@@ -28,6 +28,7 @@ RACES = {
     "loading": "A new version: compiling, reading, memory",
     "paths": "Matching paths",
     "freshness": "A change until other processes decide by it",
+    "api": "Answers of the API",
     "replay": "A replay of a long log",
     "resampling": "Intervals by resampling",
 }

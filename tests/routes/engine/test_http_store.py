@@ -1,5 +1,10 @@
-"""`HttpStore` against servers that answer as told, and against the application itself."""
+"""`HttpStore` against servers that answer as told, and against the application itself.
 
+These servers know no call for the versions of many, like an older application: snapshots are asked for one by one.
+`test_http_store_versions` has those that do.
+"""
+
+import json
 import os
 import shutil
 import socket
@@ -25,7 +30,10 @@ KEY = "rk_gateway_abcdefghijkl_0123"
 
 
 class Application(ThreadingHTTPServer):
-    """Answers with the documents it is given, as the application does, unless an organisation's answer is scripted."""
+    """Answers with the documents it is given, as the application does, unless an organisation's answer is scripted.
+
+    Versions are told where there is something that tells them: of the ids that are asked for.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -37,6 +45,7 @@ class Application(ThreadingHTTPServer):
         #: (organisation, If-None-Match, status) of every request.
         self.asked: list[tuple[str, str | None, int]] = []
         self.headers: list[dict[str, str]] = []
+        self.tells: Callable[[_Handler, list[str]], None] = lambda handler, _: handler.answer(404)
 
     @property
     def url(self) -> str:
@@ -74,8 +83,17 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.answer(200, found.to_bytes(), {"ETag": etag, "Content-Type": "application/json"})
 
+    def do_POST(self) -> None:
+        assert self.path == "/api/v1/gateway/versions/" or self.path.startswith("/below/")
+        self.org_id = "versions"
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert list(body) == ["known"]
+        assert set(body["known"].values()) == {None}
+        self.server.tells(self, list(body["known"]))
+
     def answer(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
-        self.server.asked.append((self.org_id, self.headers["If-None-Match"], status))
+        if self.command == "GET":
+            self.server.asked.append((self.org_id, self.headers["If-None-Match"], status))
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -264,7 +282,7 @@ def test_nobody_listening_is_store_unavailable_until_somebody_does() -> None:
             assert caught.value.retryable
             with serving(Application()) as application:
                 application.publish(1)
-                store._url = f"{application.url}/api/v1/orgs/{{}}/snapshot/"
+                store._url = f"{application.url}/api/v1/"
                 assert store.versions([ORG]) == {ORG: 1}
 
 
