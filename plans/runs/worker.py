@@ -109,7 +109,7 @@ def run_next(stop: threading.Event | None = None) -> PlanRun | None:
         with suppress(InvalidState):  # cancelled, or another worker's, by now
             plan.state = State.RUNNING
             fields = {"lease_until": None, "lease_owner": "", "rows_per_second": 0, "starts": 0}
-            move(plan, State.QUEUED, fence=plan.fence, **fields)
+            move(plan, State.QUEUED, fence=plan.fence, queued_at=timezone.now(), **fields)
     return plan
 
 
@@ -142,7 +142,7 @@ def _run(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> None
         # Whatever else is wrong is wrong with this plan, and must not keep the others waiting.
         why = failure_text(error)
         log.error("plan %s failed: %s", plan.pk, why, exc_info=not code_of(error))
-        _finish(plan, State.FAILED, "plan.failed", failure=why)
+        _finish(plan, State.FAILED, "plan.failed", failure=why, failed_at=timezone.now())
 
 
 def _wait(plan: PlanRun, stop: threading.Event) -> None:
@@ -167,7 +167,7 @@ def _wait(plan: PlanRun, stop: threading.Event) -> None:
 def _claim() -> PlanRun | None:
     lost = PlanRun.objects.filter(state=State.RUNNING, lease_until__lt=Now())
     if lost.exists():  # seldom, and an UPDATE of no row would still wait for SQLite's one writer
-        lost.update(state=State.QUEUED)
+        lost.update(state=State.QUEUED, queued_at=timezone.now())
     for plan in PlanRun.objects.brief().filter(state=State.QUEUED).order_by("created_at", "pk"):
         claim = {
             "state": State.RUNNING,

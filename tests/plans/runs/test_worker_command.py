@@ -90,8 +90,10 @@ def test_the_command_that_runs_once_puts_its_plan_back_when_it_is_stopped(
     finally:
         signal.signal(name, before)
     assert capsys.readouterr().out == f"plan {plan.pk} (save): queued\n"
+    asked = plan.queued_at
     plan.refresh_from_db()
     assert (plan.state, plan.lease_until, plan.lease_owner) == ("queued", None, "")
+    assert plan.queued_at > asked, "it waits anew"
 
 
 @pytest.mark.parametrize("pause", ["0", "-1", "nan", "inf", "1e300"])
