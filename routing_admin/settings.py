@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
 # Before NumPy is loaded: the threads of its matrix products wait by spinning, which on a busy machine takes ten times as
@@ -59,8 +60,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "routing_admin.health.health",
     "routing_admin.middleware.request_id",
+    "routing_admin.observed.observed",
+    "routing_admin.health.health",
     "routing_admin.throttle.throttle",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -213,11 +215,30 @@ NUM_PROXIES = env.int("NUM_PROXIES", default=0)
 #: Where calls are counted. Without it each process counts for itself.
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 
+# --- What operators see ---------------------------------------------------------------------------------------------
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+if LOG_LEVEL not in (_LEVELS := ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")):
+    raise ImproperlyConfigured(f"LOG_LEVEL is one of {', '.join(_LEVELS)}, not {LOG_LEVEL!r}")
+_NOWHERE = {"handlers": ["nowhere"], "propagate": False}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
-    "loggers": {"axes": {"level": "WARNING"}, "django": {"handlers": [], "propagate": True}},
+    "formatters": {"lines": {"()": f"routing_admin.logs.format.{'console' if DEBUG else 'json_lines'}"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "lines"},
+        "nowhere": {"class": "logging.NullHandler"},
+    },
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "axes": {"level": "WARNING"},
+        # Below that Django tells every statement, with its values.
+        "django": {"handlers": [], "propagate": True, "level": "INFO" if LOG_LEVEL == "DEBUG" else LOG_LEVEL},
+        # `routing_admin.observed` has a line for each request.
+        "django.request": _NOWHERE,
+        "django.server": _NOWHERE,
+        # The server gives its loggers a form of its own before it loads the application.
+        "_granian": {"handlers": [], "propagate": True},
+        "granian.access": {"handlers": [], "propagate": True},
+    },
 }
