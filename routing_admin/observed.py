@@ -1,4 +1,4 @@
-"""Each request is timed, and told in one line of the log."""
+"""Each request is timed, counted, and told in one line of the log."""
 
 import logging
 import sys
@@ -10,6 +10,7 @@ from django.core.signals import got_request_exception
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 
+from routing_admin.metrics.counted import count
 from routing_admin.served import PROBES, serving
 
 log = logging.getLogger("routing_admin.requests")
@@ -23,6 +24,7 @@ def observed(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
         with serving(request):
             response = get_response(request)
             seconds = time.perf_counter() - began
+            count(request, response, seconds)
             _tell(request, response, seconds)
         return response
 

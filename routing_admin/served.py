@@ -1,4 +1,4 @@
-"""The request that is being served: what the log may say of it.
+"""The request that is being served: what the log and the metrics may say of it.
 
 Its pattern's name, never its path: paths, queries, headers and bodies hold names, tags and secrets.
 """
@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from audit.actors import as_actor
 
 #: What is answered before URLs are looked at, by its path.
-PROBES: Final = {"/healthz": "healthz", "/readyz": "readyz"}
+PROBES: Final = {"/healthz": "healthz", "/readyz": "readyz", "/metrics": "metrics"}
 #: The name of what no pattern was found for: nothing is there, or it was refused before anybody looked.
 UNRESOLVED: Final = "unresolved"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -63,6 +63,7 @@ MIDDLEWARE = [
     "routing_admin.middleware.request_id",
     "routing_admin.observed.observed",
     "routing_admin.health.health",
+    "routing_admin.metrics.page.metrics",
     "routing_admin.throttle.throttle",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -216,6 +217,15 @@ NUM_PROXIES = env.int("NUM_PROXIES", default=0)
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 
 # --- What operators see ---------------------------------------------------------------------------------------------
+
+#: With it /metrics answers whoever sends it as a bearer's token; without it, whoever asks on this machine, not by a proxy.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+if METRICS_TOKEN and len(METRICS_TOKEN) < 32:
+    raise ImproperlyConfigured("METRICS_TOKEN can be guessed: give it 32 characters or more")
+if folder := env.str("PROMETHEUS_MULTIPROC_DIR", default=""):
+    Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+else:
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # the library would take "" for a folder
 
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 if LOG_LEVEL not in (_LEVELS := ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")):

@@ -26,6 +26,7 @@ def test_what_production_must_set_is_missed_by_name(name: str) -> None:
     ("name", "value", "said"),
     [
         ("LOG_LEVEL", "LOUD", "LOG_LEVEL is one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not 'LOUD'"),
+        ("METRICS_TOKEN", "short", "METRICS_TOKEN can be guessed: give it 32 characters or more"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(name: str, value: str, said: str) -> None:
