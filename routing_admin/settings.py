@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
 # Before NumPy is loaded: the threads of its matrix products wait by spinning, which on a busy machine takes ten times as
@@ -61,8 +62,10 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "routing_admin.health.health",
     "routing_admin.middleware.request_id",
+    "routing_admin.observed.observed",
+    "routing_admin.health.health",
+    "routing_admin.metrics.page.metrics",
     "routing_admin.throttle.throttle",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -227,11 +230,39 @@ NUM_PROXIES = env.int("NUM_PROXIES", default=0)
 #: Where calls are counted. Without it each process counts for itself.
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 
+# --- What operators see ---------------------------------------------------------------------------------------------
+
+#: With it /metrics answers whoever sends it as a bearer's token; without it, whoever asks on this machine, not by a proxy.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+if METRICS_TOKEN and len(METRICS_TOKEN) < 32:
+    raise ImproperlyConfigured("METRICS_TOKEN can be guessed: give it 32 characters or more")
+if folder := env.str("PROMETHEUS_MULTIPROC_DIR", default=""):
+    Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+else:
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # the library would take "" for a folder
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+if LOG_LEVEL not in (_LEVELS := ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")):
+    raise ImproperlyConfigured(f"LOG_LEVEL is one of {', '.join(_LEVELS)}, not {LOG_LEVEL!r}")
+_NOWHERE = {"handlers": ["nowhere"], "propagate": False}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
-    "loggers": {"axes": {"level": "WARNING"}, "django": {"handlers": [], "propagate": True}},
+    "formatters": {"lines": {"()": f"routing_admin.logs.format.{'console' if DEBUG else 'json_lines'}"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "lines"},
+        "nowhere": {"class": "logging.NullHandler"},
+    },
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "axes": {"level": "WARNING"},
+        # Below that Django tells every statement, with its values.
+        "django": {"handlers": [], "propagate": True, "level": "INFO" if LOG_LEVEL == "DEBUG" else LOG_LEVEL},
+        # `routing_admin.observed` has a line for each request.
+        "django.request": _NOWHERE,
+        "django.server": _NOWHERE,
+        # The server gives its loggers a form of its own before it loads the application.
+        "_granian": {"handlers": [], "propagate": True},
+        "granian.access": {"handlers": [], "propagate": True},
+    },
 }

@@ -22,6 +22,19 @@ def test_what_production_must_set_is_missed_by_name(name: str) -> None:
     assert name in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("LOG_LEVEL", "LOUD", "LOG_LEVEL is one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not 'LOUD'"),
+        ("METRICS_TOKEN", "short", "METRICS_TOKEN can be guessed: give it 32 characters or more"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(name: str, value: str, said: str) -> None:
+    done = manage("check", **{name: value})
+    assert done.returncode != 0
+    assert done.stderr.startswith(said)
+
+
 def test_the_development_server_refuses_to_run_in_production() -> None:
     done = manage("serve")
     assert done.returncode != 0

@@ -104,8 +104,12 @@ class PlanRun(models.Model):
     rows_per_second = models.PositiveIntegerField(default=0)
     #: What was found so far, for whoever goes on after a crash (`plans.replay.stored`); null when nothing is under way.
     checkpoint = models.BinaryField(null=True)
+    #: Since when it waits for a worker; the last time, where it waited more than once.
+    queued_at = models.DateTimeField(null=True)
+    #: When a worker last took it up.
     started_at = models.DateTimeField(null=True)
     projected_at = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True)
     #: Canonical JSON text of the result; "" until projected.
     result = models.TextField(blank=True)
     failure = models.TextField(blank=True)
@@ -124,6 +128,11 @@ class PlanRun(models.Model):
         indexes = [
             models.Index(fields=["org", "-created_at"], name="plan_newest_first"),
             models.Index(fields=["state", "lease_until"], name="plan_waiting_for_worker"),
+            # All that the metrics ask of plans: the rows themselves are large.
+            models.Index(
+                fields=["state", "queued_at", "created_at", "started_at", "projected_at", "failed_at"],
+                name="plan_times",
+            ),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(window_end__gt=F("window_start")), name="plan_window_is_not_empty"),

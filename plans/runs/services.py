@@ -252,7 +252,7 @@ def _in_words(issue: engine.errors.Issue, name: str) -> dict[str, str]:
 def project(plan: PlanRun, *, by: Any) -> None:
     """Queue the plan for the worker. Raises `InvalidState`."""
     with transaction.atomic():
-        move(plan, State.QUEUED)
+        move(plan, State.QUEUED, queued_at=timezone.now())
         _record(plan, by=by, action="plan.queued")
 
 

@@ -62,6 +62,11 @@ WORKER = system("worker")
 log = logging.getLogger(__name__)
 
 
+def log_of(plan: PlanRun) -> "logging.LoggerAdapter[logging.Logger]":
+    """The log, whose lines say which plan they are about, and whose it is."""
+    return logging.LoggerAdapter(log, {"plan": str(plan.pk), "org": str(plan.org_id)})
+
+
 class LostLease(Exception):
     """The plan was cancelled, or another worker has it: this one stops and writes nothing."""
 
@@ -98,18 +103,19 @@ def run_next(stop: threading.Event | None = None) -> PlanRun | None:
     plan = _claim()
     if plan is None:
         return None
+    log_of(plan).info("plan %s is taken up", plan.pk)
     try:
         with _heartbeat(plan) as is_lost:
             _run(plan, is_lost, stop or threading.Event())
     except LostLease:
-        log.info("plan %s was taken away or cancelled", plan.pk)
+        log_of(plan).info("plan %s was taken away or cancelled", plan.pk)
         with suppress(PlanRun.DoesNotExist):
             plan.refresh_from_db(fields=["state"])
     except Stopped:
         with suppress(InvalidState):  # cancelled, or another worker's, by now
             plan.state = State.RUNNING
             fields = {"lease_until": None, "lease_owner": "", "rows_per_second": 0, "starts": 0}
-            move(plan, State.QUEUED, fence=plan.fence, **fields)
+            move(plan, State.QUEUED, fence=plan.fence, queued_at=timezone.now(), **fields)
     return plan
 
 
@@ -132,7 +138,7 @@ def _run(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> None
                         plan,
                         f"Have somebody look at the database, or replay a shorter window. It said: {in_one_line(error)}",
                     ) from error
-                log.warning("plan %s has to wait for the database: %s", plan.pk, in_one_line(error))
+                log_of(plan).warning("plan %s has to wait for the database: %s", plan.pk, in_one_line(error))
                 _wait(plan, stop)
             else:
                 return
@@ -141,8 +147,8 @@ def _run(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> None
     except Exception as error:
         # Whatever else is wrong is wrong with this plan, and must not keep the others waiting.
         why = failure_text(error)
-        log.error("plan %s failed: %s", plan.pk, why, exc_info=not code_of(error))
-        _finish(plan, State.FAILED, "plan.failed", failure=why)
+        log_of(plan).error("plan %s failed: %s", plan.pk, why, exc_info=not code_of(error))
+        _finish(plan, State.FAILED, "plan.failed", failure=why, failed_at=timezone.now())
 
 
 def _wait(plan: PlanRun, stop: threading.Event) -> None:
@@ -167,7 +173,7 @@ def _wait(plan: PlanRun, stop: threading.Event) -> None:
 def _claim() -> PlanRun | None:
     lost = PlanRun.objects.filter(state=State.RUNNING, lease_until__lt=Now())
     if lost.exists():  # seldom, and an UPDATE of no row would still wait for SQLite's one writer
-        lost.update(state=State.QUEUED)
+        lost.update(state=State.QUEUED, queued_at=timezone.now())
     for plan in PlanRun.objects.brief().filter(state=State.QUEUED).order_by("created_at", "pk"):
         claim = {
             "state": State.RUNNING,
@@ -279,7 +285,7 @@ def _begun(plan: PlanRun, key: bytes) -> tuple[Survey | None, Partial | None]:
         stored = bytes(plan.checkpoint)
         return load(stored[len(key) :]) if stored.startswith(key) else (None, None)
     except NotStored as error:
-        log.warning("plan %s begins again: %s", plan.pk, error)
+        log_of(plan).warning("plan %s begins again: %s", plan.pk, error)
         return None, None
 
 
@@ -340,7 +346,7 @@ def _heartbeat(plan: PlanRun) -> Iterator[threading.Event]:
                     return
                 except Error as error:
                     # The next one may get through; if none does, the lease runs out, as it should.
-                    log.warning("plan %s: no heartbeat: %s", plan.pk, in_one_line(error))
+                    log_of(plan).warning("plan %s: no heartbeat: %s", plan.pk, in_one_line(error))
                     connections.close_all()
         finally:
             connections.close_all()
@@ -393,4 +399,4 @@ def _finish(plan: PlanRun, to: State, action: str, **fields: Any) -> None:
             move(plan, to, fence=plan.fence, **fields)
             record(plan.org_id, by=WORKER, action=action, target=("plan", plan.pk), payload=payload)
     except InvalidState:
-        log.info("plan %s is no longer this worker's; its result is dropped", plan.pk)
+        log_of(plan).info("plan %s is no longer this worker's; its result is dropped", plan.pk)

@@ -1,5 +1,6 @@
 """Runs queued plans until it is told to stop."""
 
+import logging
 import signal
 import threading
 from argparse import ArgumentParser, ArgumentTypeError
@@ -10,7 +11,9 @@ from django.db import Error, close_old_connections
 
 from plans.replay.memory import keep_freed_memory
 from plans.runs.failures import in_one_line
-from plans.runs.worker import run_next
+from plans.runs.worker import log_of, run_next
+
+log = logging.getLogger(__name__)
 
 
 def seconds(text: str) -> float:
@@ -54,13 +57,13 @@ class Command(BaseCommand):
                 if options["once"]:
                     raise CommandError(now) from error
                 if now != said:
-                    self.stderr.write(said := now)
+                    log.error(said := now)
             else:
                 if said:
-                    self.stderr.write("The database serves again.")
+                    log.info("The database serves again.")
                 said = ""
             if plan is not None:
-                self.stdout.write(f"plan {plan.pk} ({plan.name}): {plan.state}")
+                log_of(plan).info("plan %s is %s", plan.pk, plan.state)
             elif options["once"]:
                 return
             else:

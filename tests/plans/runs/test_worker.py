@@ -73,6 +73,16 @@ def test_a_plan_that_cannot_be_replayed_fails_with_its_reason_and_an_entry(
     assert worker.run_next() is None
 
 
+def test_a_plan_that_was_lost_waits_anew_and_one_that_fails_has_its_time(org: Organization) -> None:
+    plan, old = queued(org), timezone.now() - timedelta(hours=1)
+    PlanRun.objects.filter(pk=plan.pk).update(state="running", lease_until=old, queued_at=old)
+    with patch("plans.runs.worker.survey", side_effect=ValueError("broken")):
+        worker.run_next()
+    plan.refresh_from_db()
+    assert plan.state == "failed"
+    assert old < plan.queued_at <= plan.started_at <= plan.failed_at
+
+
 def test_a_plan_on_a_version_that_is_not_kept_says_what_to_do(org: Organization) -> None:
     plan = queued(org)
     PlanRun.objects.filter(pk=plan.pk).update(base_version=99)

@@ -22,10 +22,17 @@ pytestmark = pytest.mark.django_db(transaction=True)
 WAITS = "The database does not serve, and plans wait: "
 
 
-def test_the_command_runs_what_waits_and_stops(org: Organization, capsys: Any) -> None:
-    queued(org)
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [line.getMessage() for line in caplog.records]
+
+
+def test_the_command_runs_what_waits_and_tells_of_which_plan_and_whose(
+    org: Organization, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = queued(org, name="forged\n{}")
     call_command("worker", "--once")
-    assert ": projected" in capsys.readouterr().out
+    assert said(caplog) == [f"plan {plan.pk} is taken up", f"plan {plan.pk} is projected"]
+    assert {(line.plan, line.org) for line in caplog.records} == {(str(plan.pk), str(org.pk))}
 
 
 @pytest.mark.parametrize("error", [OperationalError, ProgrammingError, InternalError, DatabaseError])
@@ -39,17 +46,19 @@ def test_the_command_that_runs_once_fails_where_the_database_is_away(db: None, e
     assert caught.value.returncode == 1
 
 
-def test_the_command_outlives_every_error_of_the_database_and_says_each_once(org: Organization, capsys: Any) -> None:
+def test_the_command_outlives_every_error_of_the_database_and_says_each_once(
+    org: Organization, caplog: pytest.LogCaptureFixture
+) -> None:
     plan = queued(org)
-    run_next, said = worker.run_next, [
+    run_next, errors = worker.run_next, [
         *[OperationalError("connection refused\n\tIs the server running?\n")] * 3,
         ProgrammingError("no such table"), InterfaceError(), InternalError("read-only"), DatabaseError("?"),
     ]  # fmt: skip
     handlers: dict[int, Any] = {}
 
     def at_last(stop: threading.Event) -> PlanRun | None:
-        if said:
-            raise said.pop(0)
+        if errors:
+            raise errors.pop(0)
         ran = run_next(stop)
         if ran is None:
             handlers[signal.SIGTERM]()
@@ -60,21 +69,21 @@ def test_the_command_outlives_every_error_of_the_database_and_says_each_once(org
         patch("signal.signal", lambda name, handler: handlers.update({name: handler})),
     ):
         call_command("worker", "--poll", "0.001")
-    told = capsys.readouterr()
-    assert told.err.splitlines() == [
+    assert said(caplog) == [
         WAITS + "connection refused Is the server running?",
         WAITS + "no such table",
         WAITS + "InterfaceError",
         WAITS + "read-only",
         WAITS + "?",
+        f"plan {plan.pk} is taken up",
         "The database serves again.",
+        f"plan {plan.pk} is projected",
     ]
-    assert told.out == f"plan {plan.pk} (save): projected\n"
 
 
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_that_runs_once_puts_its_plan_back_when_it_is_stopped(
-    org: Organization, capsys: Any, name: signal.Signals
+    org: Organization, caplog: pytest.LogCaptureFixture, name: signal.Signals
 ) -> None:
     def not_asked(*_: Any) -> None:
         raise AssertionError("the worker does not listen")
@@ -89,9 +98,11 @@ def test_the_command_that_runs_once_puts_its_plan_back_when_it_is_stopped(
         assert signal.getsignal(name) is not_asked
     finally:
         signal.signal(name, before)
-    assert capsys.readouterr().out == f"plan {plan.pk} (save): queued\n"
+    assert said(caplog)[-1] == f"plan {plan.pk} is queued"
+    asked = plan.queued_at
     plan.refresh_from_db()
     assert (plan.state, plan.lease_until, plan.lease_owner) == ("queued", None, "")
+    assert plan.queued_at > asked, "it waits anew"
 
 
 @pytest.mark.parametrize("pause", ["0", "-1", "nan", "inf", "1e300"])
@@ -100,9 +111,11 @@ def test_a_pause_that_is_none_is_refused(pause: str) -> None:
         call_command("worker", "--once", f"--poll={pause}")
 
 
-def test_the_command_says_what_became_of_a_plan_that_was_cancelled(org: Organization, capsys: Any) -> None:
+def test_the_command_says_what_became_of_a_plan_that_was_cancelled(
+    org: Organization, caplog: pytest.LogCaptureFixture
+) -> None:
     plan = queued(org)
     watched = Watched(1, lambda: plans.cancel(PlanRun.objects.get(pk=plan.pk), by=BY))
     with patch("plans.runs.worker._report", watched):
         call_command("worker", "--once")
-    assert capsys.readouterr().out == f"plan {plan.pk} (save): cancelled\n"
+    assert said(caplog)[-1] == f"plan {plan.pk} is cancelled"
