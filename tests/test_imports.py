@@ -19,7 +19,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "audit": DJANGO,
     "routes": DJANGO | {"audit"},
     "plans": DJANGO | {"numpy", "routes", "audit"},
-    "routing_admin": DJANGO | {"environ", "audit", "routes", "plans"},
+    # What signs people in is composed here: the lock-out, the second factor, and the QR code of its secret.
+    "routing_admin": DJANGO | {"environ", "audit", "routes", "plans", "axes", "django_otp", "segno"},
 }
 #: Modules that may import more, and only inside functions.
 LAZY: dict[str, set[str]] = {
@@ -31,6 +32,8 @@ LAZY: dict[str, set[str]] = {
     "plans/replay/columns/arrow.py": {"pyarrow"},
     "plans/replay/columns/parquet.py": {"pyarrow"},
     "plans/replay/columns/dataset.py": {"pyarrow"},
+    # Half a second of imports, which only an installation with an OpenID provider needs.
+    "routing_admin/signin/provider.py": {"authlib", "joserfc", "requests"},
 }
 #: From other applications only their public modules.
 PUBLIC = {
