@@ -28,6 +28,7 @@ from routes.orgs.services import InvalidOrganization, StaleOrganization
 from routes.rules import api as rules
 from routes.rules.requests import InvalidRequest
 from routes.rules.services import StaleDefault, StaleRoute, changed_since
+from routing_admin.signin.errors import ProviderAway, SignInError
 
 #: HTTP status of every refusal of the domain. The engine's errors carry their own, because a gateway has no such table.
 STATUS: dict[type[Exception], int] = {
@@ -65,6 +66,8 @@ STATUS: dict[type[Exception], int] = {
     ApprovalVoid: 409,
     StalePlan: 409,
     RevertConflict: 409,
+    SignInError: 403,
+    ProviderAway: 503,
 }
 
 TITLES = {
@@ -131,7 +134,7 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             {"pointer": pointer(issue["path"]), "code": issue["code"], "detail": issue["message"]}
             for issue in error.issues
         ]
-    elif isinstance(error, RoutesError | PlansError | AuditError | engine.errors.RoutingError):
+    elif isinstance(error, RoutesError | PlansError | AuditError | SignInError | engine.errors.RoutingError):
         code, http_status, detail = error.code, status_of(error) or 422, str(error)
         if isinstance(error, InvalidOrganization):
             errors = list(_flatten(error.messages, ""))

@@ -4,11 +4,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib.admin import AdminSite
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import URLPattern, include, path
+from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 
 from routes.errors import NotFound
@@ -42,11 +46,14 @@ class Site(AdminSite):
         from routes.orgs.admin import PAGES as ACCESS
         from routes.rules.admin import PAGES as RULES
         from routing_admin.home import PAGES as HOME
+        from routing_admin.signin.security import PAGES as SECURITY
+        from routing_admin.signin.views import OPEN_PAGES
 
         pages = [*HOME, *RULES, *RUNS, *AUDIT, *LOGS, *CATALOG, *ACCESS]
         return [
             path("o/<slug:org>/", include([self._guarded(pattern) for pattern in pages])),
-            *(self._guarded(pattern) for pattern in INSTALLATION_PAGES),
+            *(self._guarded(pattern) for pattern in (*INSTALLATION_PAGES, *SECURITY)),
+            *OPEN_PAGES,
             *super().get_urls(),
         ]
 
@@ -73,6 +80,32 @@ class Site(AdminSite):
             return page(request, **kwargs)
 
         return guarded
+
+    @method_decorator(never_cache)
+    @login_not_required
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The stock page, whose form may lead to the page for the code, with the way to the OpenID provider."""
+        from django.contrib.admin.forms import AdminAuthenticationForm
+
+        from routing_admin.signin.views import SignIn, checked_next
+
+        then = checked_next(request)
+        if request.method == "GET" and self.has_permission(request):
+            return redirect(then)
+        request.current_app = self.name
+        context = {
+            **self.each_context(request),
+            "title": "Log in",
+            "app_path": request.get_full_path(),
+            "username": request.user.get_username(),
+            "provider_name": settings.OIDC_NAME,
+            REDIRECT_FIELD_NAME: then,
+            **(extra_context or {}),
+        }
+        page = SignIn.as_view(
+            extra_context=context, authentication_form=AdminAuthenticationForm, template_name="admin/login.html"
+        )
+        return page(request)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The organisations one belongs to; straight to the only one where there is no choice."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.test import Client
-from django.urls import reverse
+from django.urls import get_resolver, reverse
 
 from routes.orgs.models import ApiKey, Organization
 from routes.rules.models import Route
@@ -138,3 +138,34 @@ def test_installation_staff_make_and_revoke_keys_of_gateways_for_all_organisatio
     assert reverse("admin:installation_keys") not in admin_of_one.get("/admin/").content.decode()
     # A key of an organisation is not to be revoked there.
     assert admin_of_one.post(reverse("admin:installation_key_revoke", args=[key.pk])).status_code == 403
+
+
+#: Of the admin, what anybody may ask for without being signed in.
+OPEN = {"login", "login_code", "provider_start", "provider_callback", "jsi18n"}
+
+
+def test_every_url_of_the_admin_is_closed_but_those_for_signing_in(org: Organization) -> None:
+    found = set()
+    for pattern in admin.site.get_urls():
+        if hasattr(pattern, "url_patterns"):
+            continue  # pages of organisations, and the stock ones of registered models
+        arguments = dict.fromkeys(pattern.pattern.converters or pattern.pattern.regex.groupindex, "x")
+        if pattern.name in (None, "view_on_site") or "app_label" in arguments:
+            continue
+        found.add(pattern.name)
+        url = reverse(f"admin:{pattern.name}", kwargs=arguments)
+        for send in (Client().get, Client().post):
+            answer = send(url)
+            to_login = answer.status_code == 302 and answer["Location"].startswith("/admin/login/")
+            is_open = not to_login and answer.status_code in (200, 302, 403)
+            assert is_open <= (pattern.name in OPEN | {"logout"}), (url, answer.status_code)
+    assert found >= {"security", "factor_set_up", "recovery_codes_renew", "provider_connect", *OPEN}
+
+
+def test_no_library_brings_pages_for_accounts_of_its_own() -> None:
+    resolver = get_resolver()
+    assert set(resolver.namespace_dict) == {"admin", "api"}
+    names = {name for name in resolver.reverse_dict if isinstance(name, str)}
+    assert names == {"root", "api_schema", "api_docs", "api_explorer"}
+    assert Client().get("/accounts/signup/").status_code == 404
+    assert Client().get("/admin/password_reset/").status_code == 302  # no such page: whoever signs in learns that

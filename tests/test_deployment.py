@@ -39,3 +39,29 @@ def test_the_development_server_refuses_to_run_in_production() -> None:
     done = manage("serve")
     assert done.returncode != 0
     assert "DEBUG=true" in done.stderr
+
+
+OIDC = {
+    "OIDC_ISSUER": "https://id.example",
+    "OIDC_CLIENT_ID": "routing",
+    "OIDC_CLIENT_SECRET": "secret",
+    "OIDC_NAME": "Example",
+}
+
+
+def test_a_provider_is_configured_whole_or_not_at_all() -> None:
+    # `diffsettings` reads the settings and imports nothing else, which is quicker than a check.
+    assert manage("diffsettings", **OIDC).returncode == 0
+    for name in OIDC:
+        done = manage("diffsettings", **{**OIDC, name: None})
+        assert done.returncode != 0
+        assert f"set {name} too" in done.stderr
+    done = manage("diffsettings", OIDC_NAME="Example")
+    assert "set OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET too" in done.stderr
+    done = manage("diffsettings", **{**OIDC, "OIDC_ISSUER": "http://id.example"})
+    assert "OIDC_ISSUER must begin with https://" in done.stderr
+
+
+def test_the_deployment_check_is_clean_with_a_provider_and_a_required_factor() -> None:
+    done = manage("check", "--deploy", "--fail-level", "WARNING", **OIDC, REQUIRE_SECOND_FACTOR="true")
+    assert done.returncode == 0, done.stderr

@@ -19,9 +19,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "audit": DJANGO,
     "routes": DJANGO | {"audit"},
     "plans": DJANGO | {"numpy", "routes", "audit"},
-    # Logs, metrics and the schema are composed here; the rooms log by the standard library and count nothing.
+    # Logs, metrics, the schema and what signs people in are composed here; the rooms log by the standard library and count
+    # nothing.
     "routing_admin": DJANGO
-    | {"environ", "drf_spectacular", "prometheus_client", "structlog", "audit", "routes", "plans"},
+    | {"environ", "axes", "django_otp", "drf_spectacular", "prometheus_client", "segno", "structlog"}
+    | {"audit", "routes", "plans"},
 }
 #: Modules that may import more, and only inside functions.
 LAZY: dict[str, set[str]] = {
@@ -33,6 +35,8 @@ LAZY: dict[str, set[str]] = {
     "plans/replay/columns/arrow.py": {"pyarrow"},
     "plans/replay/columns/parquet.py": {"pyarrow"},
     "plans/replay/columns/dataset.py": {"pyarrow"},
+    # Half a second of imports, which only an installation with an OpenID provider needs.
+    "routing_admin/signin/provider.py": {"authlib", "joserfc", "requests"},
 }
 #: From other applications only their public modules.
 PUBLIC = {

@@ -7,6 +7,7 @@ from rest_framework.request import Request
 
 from routes.orgs.keys import authenticate, note_use
 from routes.orgs.models import ApiKey
+from routing_admin.signin.sessions import require_whole
 
 
 class ApiKeyAuthentication(authentication.BaseAuthentication):
@@ -27,4 +28,10 @@ class ApiKeyAuthentication(authentication.BaseAuthentication):
 
 
 class SessionAuthentication(authentication.SessionAuthentication):
-    """The admin's session; unsafe methods need the CSRF token."""
+    """The admin's session; unsafe methods need the CSRF token, and all of them the second factor where one is asked for."""
+
+    def authenticate(self, request: Request) -> tuple[Any, None] | None:
+        found: tuple[Any, None] | None = super().authenticate(request)
+        if found is not None:
+            require_whole(request._request)
+        return found

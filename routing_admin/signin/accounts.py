@@ -1,0 +1,117 @@
+"""Who an account at the provider is. Only writer of `ProviderAccount`.
+
+Known is who was connected, by issuer and subject, never by e-mail. What happens to others, the settings say: nothing,
+unless the installation trusts the provider with it. Nobody gets rights this way: a new person belongs to no organisation.
+"""
+
+import re
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, transaction
+
+from audit.actors import system
+from audit.services import record
+from routing_admin.signin.errors import AccountTaken, NobodyKnown
+from routing_admin.signin.models import ProviderAccount
+from routing_admin.signin.provider import Account
+
+_NOBODY = (
+    "No active person here belongs to this account. If you have a password here, sign in with it and connect the"
+    " account under Security; else ask the staff of this installation."
+)
+BY = system("oidc")
+
+
+def person_of(account: Account) -> Any:
+    """The active person whom this account signs in, connected or made just now where the settings allow it. Raises
+    `NobodyKnown`."""
+    person = _connected(account)
+    if person is None:
+        try:
+            person = _newly_connected(account)
+        except IntegrityError:
+            # The same account came twice at once, and the other one was first; or the person has another account there:
+            # providers give the address of somebody who left to somebody new.
+            person = _connected(account)
+    if person is None or not person.is_active or not person.is_staff:
+        raise NobodyKnown(_NOBODY)
+    return person
+
+
+def connect(account: Account, person: Any) -> None:
+    """Let this account sign the person in, who asked for it. Raises `AccountTaken`."""
+    try:
+        with transaction.atomic():
+            ProviderAccount.objects.create(issuer=account.issuer, subject=account.subject, person_id=person.pk)
+            _record(person, account.issuer, by=person, action="provider_account.connected")
+    except IntegrityError as error:
+        raise AccountTaken(
+            "This account is connected to somebody already, or you have another one. Nothing changed."
+        ) from error
+
+
+def disconnect(person: Any) -> bool:
+    """Let no account at the present provider sign the person in any more, and answer whether one did."""
+    with transaction.atomic():
+        gone, _ = ProviderAccount.objects.filter(issuer=settings.OIDC_ISSUER, person_id=person.pk).delete()
+        if gone:
+            _record(person, settings.OIDC_ISSUER, by=person, action="provider_account.disconnected")
+    return bool(gone)
+
+
+def connected_account(person: Any) -> ProviderAccount | None:
+    """The person's account at the present provider."""
+    return ProviderAccount.objects.filter(issuer=settings.OIDC_ISSUER, person_id=person.pk).first()
+
+
+def _connected(account: Account) -> Any:
+    found = ProviderAccount.objects.filter(issuer=account.issuer, subject=account.subject)
+    row = found.select_related("person").first()
+    return None if row is None else row.person
+
+
+def _newly_connected(account: Account) -> Any:
+    people = get_user_model().objects.filter(email__iexact=account.email)[:2] if account.email else []
+    with transaction.atomic():
+        if not people and settings.OIDC_CREATE_PEOPLE:
+            return _made(account)
+        if len(people) != 1 or not settings.OIDC_CONNECT_BY_EMAIL or not _may_be_connected(people[0], account):
+            return None
+        ProviderAccount.objects.create(issuer=account.issuer, subject=account.subject, person=people[0])
+        _record(people[0], account.issuer, by=BY, action="provider_account.connected")
+        return people[0]
+
+
+def _may_be_connected(person: Any, account: Account) -> bool:
+    """By e-mail alone. Not installation staff: they connect themselves."""
+    # PostgreSQL takes "ı" for "i" where it ignores case.
+    is_same = person.email.casefold() == account.email.casefold()
+    return account.is_email_verified and is_same and person.is_active and not person.is_superuser
+
+
+def _made(account: Account) -> Any:
+    email = account.email if account.is_email_verified and len(account.email) <= 254 else ""
+    person = get_user_model().objects.create_user(_free_name(account), email=email, password=None, is_staff=True)
+    ProviderAccount.objects.create(issuer=account.issuer, subject=account.subject, person=person)
+    _record(person, account.issuer, by=BY, action="person.created")
+    return person
+
+
+def _free_name(account: Account) -> str:
+    """What the person is called there, without a host and what no name here has; with a number where it is taken in any
+    writing."""
+    told = (account.username or account.email).partition("@")[0]
+    name = re.sub(r"[^A-Za-z0-9.+_-]", "", told).strip(".+_-")[:100] or "person"
+    number = 1
+    free = name
+    while get_user_model().objects.filter(username__iexact=free).exists():
+        number += 1
+        free = f"{name}-{number}"
+    return free
+
+
+def _record(person: Any, issuer: str, *, by: Any, action: str) -> None:
+    payload = {"username": person.get_username(), "issuer": issuer}
+    record(None, by=by, action=action, target=("user", str(person.pk)), payload=payload)

@@ -1,0 +1,16 @@
+from django.apps import AppConfig
+from django.contrib import admin
+
+
+class SignInConfig(AppConfig):
+    """How people prove who they are: password, second factor, an account at an OpenID provider."""
+
+    name = "routing_admin.signin"
+    label = "signin"
+
+    def ready(self) -> None:
+        from django_otp.plugins.otp_static.models import StaticDevice
+        from django_otp.plugins.otp_totp.models import TOTPDevice
+
+        # The library's own pages would show secrets to installation staff and change factors without an audit entry.
+        admin.site.unregister([StaticDevice, TOTPDevice])

@@ -1,0 +1,43 @@
+from typing import Any
+
+from django import forms
+
+
+class CodeForm(forms.Form):
+    """A code of the app, or a recovery code."""
+
+    code = forms.CharField(
+        max_length=40,
+        help_text="The six digits that your app shows, or a recovery code.",
+        widget=forms.TextInput(
+            attrs={"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+    )
+
+
+class PasswordForm(forms.Form):
+    """The password once more, because a session alone may be somebody else's."""
+
+    password = forms.CharField(
+        label="Your password",
+        max_length=4_096,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+
+class SetUpForm(PasswordForm):
+    code = forms.CharField(
+        max_length=40,
+        help_text="The six digits that your app shows now.",
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "spellcheck": "false"}),
+    )
+
+
+class ConnectForm(PasswordForm):
+    """`with_code`: for a person who has a second factor."""
+
+    def __init__(self, *args: Any, with_code: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if with_code:
+            self.fields["code"] = CodeForm.base_fields["code"]

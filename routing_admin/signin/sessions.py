@@ -1,0 +1,103 @@
+"""What a session says of how its person signed in, and the one function that signs people in.
+
+A session is authenticated only when all that is asked for was given. Between password and code it holds who is expected,
+and authenticates nobody.
+"""
+
+import time
+from enum import Enum
+from typing import Any, Final
+
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY, get_user_model, login
+from django.http import HttpRequest
+from django.utils.crypto import constant_time_compare
+
+from routing_admin.signin.errors import SecondFactorRequired
+from routing_admin.signin.factors import factor_id
+
+#: By what the second factor was proved: the id of the person's own, or `PROVIDER`.
+_PROOF: Final = "signin_proof"
+_EXPECTED: Final = "signin_expected"
+_BACKEND: Final = "routing_admin.signin.backend.PasswordBackend"
+#: The provider asked for whatever it asks for.
+PROVIDER: Final = "provider"
+#: So long a code may be waited for.
+EXPECTED_SECONDS: Final = 300
+
+
+class Standing(Enum):
+    """What a session of somebody signed in lacks."""
+
+    WHOLE = "nothing"
+    #: There is no second factor, and the installation asks for one.
+    UNPROTECTED = "a second factor to be set up"
+    #: The person's second factor came, changed or went after this session began.
+    STALE = "another sign-in"
+
+
+def standing(request: HttpRequest) -> Standing:
+    """Of a session that is authenticated. No query."""
+    proof = request.session.get(_PROOF)
+    if proof == PROVIDER:
+        return Standing.WHOLE
+    factor = factor_id(request.user)
+    if proof != factor:
+        return Standing.STALE
+    return Standing.UNPROTECTED if factor is None and settings.REQUIRE_SECOND_FACTOR else Standing.WHOLE
+
+
+def require_whole(request: HttpRequest) -> None:
+    """Raises `SecondFactorRequired` for a session that lacks something."""
+    found = standing(request)
+    if found is not Standing.WHOLE:
+        raise SecondFactorRequired(
+            "Your account needs a second factor. Sign in to the admin, set it up, and call again."
+            if found is Standing.UNPROTECTED
+            else "Your second factor changed since this session began. Sign in again."
+        )
+
+
+def sign_in(request: HttpRequest, person: Any, *, proof: int | str | None) -> None:
+    """Authenticate the session, under a new key. `proof`: the id of the second factor that was used, `PROVIDER`, or None
+    for a person who has none."""
+    if SESSION_KEY in request.session:
+        request.session.flush()  # of whoever it was, nothing is carried over
+    request.session.pop(_EXPECTED, None)
+    login(request, person, backend=_BACKEND)
+    prove(request, proof)
+
+
+def prove(request: HttpRequest, proof: int | str | None) -> None:
+    """Note with what the second factor is proved from now on."""
+    request.session.pop(_PROOF, None)
+    if proof is not None:
+        request.session[_PROOF] = proof
+    request.session.cycle_key()
+
+
+def is_by_provider(request: HttpRequest) -> bool:
+    return bool(request.session.get(_PROOF) == PROVIDER)
+
+
+def expect_code(request: HttpRequest, person: Any, *, then: str) -> None:
+    """Note whose password was right; `then` is the checked URL to go to after the code. Authenticates nobody."""
+    if SESSION_KEY in request.session:
+        request.session.flush()
+    until = time.time() + EXPECTED_SECONDS
+    expected = {"person": person.pk, "hash": person.get_session_auth_hash(), "until": until, "then": then}
+    request.session[_EXPECTED] = expected
+    # Whoever planted the session must not be the one who guesses codes in it.
+    request.session.cycle_key()
+
+
+def expected_person(request: HttpRequest) -> tuple[Any, str] | None:
+    """Who gave a right password within five minutes and owes a code, and where to go then. None once the person is
+    deactivated, has another password, or the time is over."""
+    expected = request.session.get(_EXPECTED)
+    if expected is None or time.time() > expected["until"]:
+        return None
+    person = get_user_model().objects.filter(pk=expected["person"], is_active=True, is_staff=True).first()
+    if person is None or not constant_time_compare(expected["hash"], person.get_session_auth_hash()):
+        return None
+    return person, expected["then"]

@@ -1,0 +1,42 @@
+"""Codes in the same moment: each is used once, and guesses do not overtake each other."""
+
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from audit.models import AuditEntry
+from routing_admin.signin import factors
+from routing_admin.signin.errors import SignInError
+from tests.api.test_at_once import CALLERS, at_once
+from tests.signin.people import code_at, person_with_password, with_factor, wrong_code
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_a_code_sent_many_times_at_once_works_once_and_one_guess_is_looked_at() -> None:
+    ada = person_with_password("ada")
+    key = factors.new_key()
+    code = code_at(key, time.time())
+
+    def outcome(act: Any) -> str:
+        try:
+            return str(act())
+        except SignInError as error:
+            return error.code
+
+    made = Counter(at_once(lambda: outcome(lambda: factors.set_up(ada, key=key, code=code) and "set up")))
+    assert made == {"set up": 1, "second_factor_exists": CALLERS - 1}
+    assert AuditEntry.objects.count() == 1
+    factors.remove(ada, by=ada)
+    key, codes = with_factor(ada)
+    right = code_at(key, time.time())
+    for used, name in ((right, "app"), (codes[0], "recovery")):
+        said = Counter(at_once(lambda used=used: outcome(lambda: factors.use_code(ada, used))))
+        assert (said[name], said["wrong_code"] + said["too_many_wrong_codes"]) == (1, CALLERS - 1)
+    TOTPDevice.objects.update(throttling_failure_count=0)
+    wrong = wrong_code(key)
+    said = Counter(at_once(lambda: outcome(lambda: factors.use_code(ada, wrong))))
+    assert said == {"wrong_code": 1, "too_many_wrong_codes": CALLERS - 1}
