@@ -19,7 +19,7 @@ help:
 	.tools/bin/pip install -q --disable-pip-version-check uv==0.13.8
 
 .venv/synced: pyproject.toml uv.lock .python-version | $(UV)
-	$(UV) sync -q --locked
+	$(UV) sync -q --locked --compile-bytecode
 	@touch $@
 
 .env:
@@ -54,7 +54,7 @@ test-rest: .venv/synced
 
 test-browser: .venv/synced
 	@echo "== Browser"
-	@TEST_DATABASE=browser $(PY) -m pytest -q $(ARGS)
+	@TEST_DATABASE=browser $(PY) -m pytest -q tests/browser $(ARGS)
 
 test-sqlite: .venv/synced
 	@echo "== SQLite"

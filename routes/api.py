@@ -94,19 +94,17 @@ class View(APIView):
         return response
 
     def _write(self, handler: Callable[..., Any], request: Request, **kwargs: Any) -> Any:
+        key = request.headers.get("Idempotency-Key") if request.method == "POST" and self.keeps_answers else None
+        if key is not None and not _KEY.fullmatch(key):
+            raise exceptions.ParseError(
+                "An Idempotency-Key is 1 to 255 visible ASCII characters.", "bad_idempotency_key"
+            )
         if _flag(request, "dry_run"):
             with transaction.atomic():
                 response = handler(request, **kwargs)
                 transaction.set_rollback(True)
             return self._told_dry(response)
-        key = request.headers.get("Idempotency-Key")
-        if request.method != "POST" or key is None or not self.keeps_answers:
-            return handler(request, **kwargs)
-        if not _KEY.fullmatch(key):
-            raise exceptions.ParseError(
-                "An Idempotency-Key is 1 to 255 visible ASCII characters.", "bad_idempotency_key"
-            )
-        return self._once(handler, request, key, **kwargs)
+        return handler(request, **kwargs) if key is None else self._once(handler, request, key, **kwargs)
 
     @staticmethod
     def _told_dry(response: Response) -> Response:

@@ -1,7 +1,10 @@
 """Fixtures for all tests. The database comes from `tests.databases`, before settings load."""
 
 import gc
+import logging
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +36,18 @@ TransactionTestCase._fixture_teardown = _teardown_without_triggers
 def pytest_configure() -> None:
     # Files are looked for when they are asked for. Else every client of a test looks through all of them first.
     django_settings.WHITENOISE_AUTOREFRESH = True
+    # A line for each of many thousand requests takes as long as some of them; the tests of these lines ask for them.
+    logging.getLogger("routing_admin.requests").setLevel(logging.WARNING)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Files of which no test is in the share are not even imported: that is a tenth of the whole suite."""
+    if SHARE in (None, "browser") or not collection_path.name.startswith("test_"):
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    if SHARE == "none":
+        return True if re.search(r"^pytestmark = \[?pytest\.mark\.django_db", text, re.MULTILINE) else None
+    return None if "django_db" in text or "both_databases" in text else True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ from plans.runs.models import PlanRun
 from routes.orgs.models import Organization
 from tests.api.conftest import Caller
 from tests.api.test_plans import PLAN
+from tests.databases import ON_POSTGRES
 from tests.paths import shared
 
 pytestmark = pytest.mark.django_db
@@ -77,7 +78,8 @@ def test_hostile_strings_are_stored_as_they_are_or_refused_and_every_list_still_
 ) -> None:
     stored = 0
     strings = json.loads(shared("vectors/naughty-strings.json").read_text(encoding="utf-8"))
-    for text in strings[::5]:
+    some = strings[:: 15 if ON_POSTGRES else 5]
+    for text in some:
         body = {
             "name": text,
             "when": {"model_in": [text], "tag_equals": text, "prompt_contains_any_of": [text]},
@@ -88,7 +90,7 @@ def test_hostile_strings_are_stored_as_they_are_or_refused_and_every_list_still_
         if response.status_code == 201:
             assert response.json()["route"]["then"]["target_model"] == text
             stored += 1
-    assert stored > 60
+    assert stored > len(some) // 2
     assert editor("get", "routes/?limit=500").status_code == 200
     assert editor("get", "snapshot/").json()["version"] == stored
     assert editor("get", "audit/?limit=500").status_code == 200

@@ -32,7 +32,7 @@ def program(org: Organization) -> Client:
 
 
 @pytest.fixture
-def browser(org: Organization) -> Client:
+def signed_in(org: Organization) -> Client:
     client = Client()
     client.force_login(a_person("arno", org, "viewer"))
     return client
@@ -150,15 +150,15 @@ def test_a_filter_that_cannot_be_read_is_named(
     assert [(one["pointer"], one["code"]) for one in answer.json()["errors"]] == [(f"/{field}", code)]
 
 
-def test_nobody_reads_the_log_of_another_organisation(program: Client, org: Organization, browser: Client) -> None:
+def test_nobody_reads_the_log_of_another_organisation(program: Client, org: Organization, signed_in: Client) -> None:
     other = an_org("other")
     happened(other, action="secret.act")
     happened(org)
     assert program.get(f"/api/v1/orgs/{other.slug}/audit/").status_code == 404
-    assert browser.get(f"/admin/o/{other.slug}/audit/").status_code == 404
-    assert browser.post(f"/admin/o/{other.slug}/audit/verify/").status_code == 404
+    assert signed_in.get(f"/admin/o/{other.slug}/audit/").status_code == 404
+    assert signed_in.post(f"/admin/o/{other.slug}/audit/verify/").status_code == 404
     assert "secret.act" not in {item["action"] for item in listed(program, org)}
-    assert "secret.act" not in browser.get(f"/admin/o/{org.slug}/audit/").text
+    assert "secret.act" not in signed_in.get(f"/admin/o/{org.slug}/audit/").text
     assert Client().get(f"/api/v1/orgs/{org.slug}/audit/").status_code == 401
 
 
@@ -174,65 +174,65 @@ def numbers(page: str) -> list[int]:
     return [int(seq) for seq in re.findall(r'<td class="num">(\d+)</td>', page)]
 
 
-def test_the_page_shows_fifty_and_leads_to_older_ones(browser: Client, org: Organization) -> None:
+def test_the_page_shows_fifty_and_leads_to_older_ones(signed_in: Client, org: Organization) -> None:
     happened(org, 60)
     size = AuditHead.objects.get(org_id=org.pk).size
     url = f"/admin/o/{org.slug}/audit/"
-    first = browser.get(url).text
+    first = signed_in.get(url).text
     assert numbers(first) == list(range(size - 1, size - 51, -1))
     older = re.search(r'href="(\?[^"]*before=\d+)"', first)
     assert older is not None
-    second = browser.get(url + older[1]).text
+    second = signed_in.get(url + older[1]).text
     assert numbers(second) == list(range(size - 51, -1, -1))
     assert "before=" not in second
 
 
-def test_a_filter_of_the_page_stays_on_older_pages(browser: Client, org: Organization) -> None:
+def test_a_filter_of_the_page_stays_on_older_pages(signed_in: Client, org: Organization) -> None:
     happened(org, 55, action="a.a")
     happened(org, 3, action="a.b")
-    first = browser.get(f"/admin/o/{org.slug}/audit/?action=a.a").text
+    first = signed_in.get(f"/admin/o/{org.slug}/audit/?action=a.a").text
     assert len(numbers(first)) == 50
     assert "?action=a.a&amp;before=" in first
-    assert numbers(browser.get(f"/admin/o/{org.slug}/audit/?action=a.b&actor=test").text)[0] > numbers(first)[0]
+    assert numbers(signed_in.get(f"/admin/o/{org.slug}/audit/?action=a.b&actor=test").text)[0] > numbers(first)[0]
 
 
-def test_a_payload_is_shown_as_text(browser: Client, org: Organization) -> None:
+def test_a_payload_is_shown_as_text(signed_in: Client, org: Organization) -> None:
     happened(org, payload={"note": "<script>alert(1)</script>"})
-    page = browser.get(f"/admin/o/{org.slug}/audit/").text
+    page = signed_in.get(f"/admin/o/{org.slug}/audit/").text
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert" not in page
     assert not re.search(r"<[^>]+\s(style|on\w+)=", page), "the strict policy blocks inline styles and handlers"
 
 
 @pytest.mark.parametrize("query", ["?since=yesterday", "?action=%00", "?until=9999-12-31T23:59:59-14:00"])
-def test_a_filter_that_cannot_be_read_is_said_on_the_page(browser: Client, org: Organization, query: str) -> None:
-    answer = browser.get(f"/admin/o/{org.slug}/audit/{query}")
+def test_a_filter_that_cannot_be_read_is_said_on_the_page(signed_in: Client, org: Organization, query: str) -> None:
+    answer = signed_in.get(f"/admin/o/{org.slug}/audit/{query}")
     assert answer.status_code == 200
     assert 'class="notice notice-bad" role="alert"' in answer.text
 
 
 @pytest.mark.parametrize("before", ["x", "-1", "²", "9" * 30, ""])
-def test_a_place_that_is_none_is_ignored(browser: Client, org: Organization, before: str) -> None:
-    assert numbers(browser.get(f"/admin/o/{org.slug}/audit/", {"before": before}).text)
+def test_a_place_that_is_none_is_ignored(signed_in: Client, org: Organization, before: str) -> None:
+    assert numbers(signed_in.get(f"/admin/o/{org.slug}/audit/", {"before": before}).text)
 
 
-def test_verify_now_says_what_it_found(browser: Client, org: Organization) -> None:
+def test_verify_now_says_what_it_found(signed_in: Client, org: Organization) -> None:
     happened(org, 4)
     url = f"/admin/o/{org.slug}/audit/verify/"
     size = AuditHead.objects.get(org_id=org.pk).size
-    good = browser.post(url).text
+    good = signed_in.post(url).text
     assert f"<strong>Verified:</strong> {size} entries" in good
     with without_triggers():
         sql(f"UPDATE {TABLE} SET action = 'forged' WHERE seq = 2")
-    bad = browser.post(url).text
+    bad = signed_in.post(url).text
     assert "<strong>Tampered at entry 2.</strong>" in bad
     assert "wrong_column" in bad
     assert "Verified:" not in bad
 
 
-def test_verify_now_is_asked_for_and_not_followed_from_a_link(browser: Client, org: Organization) -> None:
+def test_verify_now_is_asked_for_and_not_followed_from_a_link(signed_in: Client, org: Organization) -> None:
     url = f"/admin/o/{org.slug}/audit/verify/"
-    assert browser.get(url).status_code == 405
+    assert signed_in.get(url).status_code == 405
     strict = Client(enforce_csrf_checks=True)
-    strict.cookies = browser.cookies
+    strict.cookies = signed_in.cookies
     assert strict.post(url).status_code == 403

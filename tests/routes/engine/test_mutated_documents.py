@@ -17,7 +17,7 @@ from tests.paths import shared
 from tests.routes.engine.build import ORG, document, raw_route
 from tests.routes.engine.hostile import KINDS, TIMES_BEYOND, Raw, signed, vectors
 
-PARTS, DOCUMENTS = 2, 1_000
+PARTS, DOCUMENTS = 2, 700
 
 
 @cache
