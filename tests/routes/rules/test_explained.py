@@ -72,7 +72,7 @@ def test_a_default_that_takes_only_a_share_is_not_told_as_a_route() -> None:
     )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(NEW_ROUTES)
 def test_every_condition_stands_in_the_list_once(new: dict[str, Any]) -> None:
     route = NewRoute.from_dict(new).with_id(uuid7())

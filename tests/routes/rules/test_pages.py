@@ -155,7 +155,7 @@ def test_nothing_that_is_sent_breaks_the_forms(client: Client, org: Organization
         for path in ("routes/new/", f"routes/{row.uid}/", "routes/default/", "try/"):
             assert client.post(url(org, path), sent).status_code in (200, 302, 422), (path, text[:50])
     for text in [] if ON_POSTGRES else nasty:  # one by one; no database is asked
-        for field in ("chat", "metadata", "headers", "numbers", "at", "prompt"):
+        for field in ("chat", "metadata", "at"):
             assert client.post(url(org, "try/"), {field: text}).status_code in (200, 422), (field, text[:50])
 
 

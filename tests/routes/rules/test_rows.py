@@ -22,7 +22,7 @@ from tests.routes.rules.generate import CANONICAL_ACTIONS, NEW_ROUTES
 
 pytestmark = pytest.mark.django_db
 REUSED = settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
