@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from audit.services import Receipt, record
 from routes.errors import NotFound, RoutesError
@@ -53,7 +53,12 @@ def create_organization(
             org.full_clean()
         except ValidationError as error:
             raise InvalidOrganization(error) from error
-        org.save(force_insert=True)
+        try:
+            with transaction.atomic():
+                org.save(force_insert=True)
+        except IntegrityError as error:  # somebody was faster by less than the time between looking and writing
+            taken = {"slug": "Organization with this Slug already exists."}
+            raise InvalidOrganization(ValidationError(taken)) from error
         record(
             org.pk,
             by=by,

@@ -112,3 +112,15 @@ def test_a_key_that_was_revoked_fails_at_its_next_request_elsewhere(org: Organiz
     revoked.set()
     thread.join()
     assert answers == [200, 401]
+
+
+def test_of_two_organisations_with_one_slug_there_is_one(org: Organization) -> None:
+    staff = a_person("staff", is_superuser=True)
+
+    def post() -> Any:
+        client = Client()
+        client.force_login(staff)
+        return client.post("/api/v1/orgs/", {"slug": "same", "name": "Same"}, content_type="application/json")
+
+    assert Counter(answer.status_code for answer in at_once(post)) == {201: 1, 422: CALLERS - 1}
+    assert Organization.objects.filter(slug="same").count() == 1

@@ -10,13 +10,15 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from plans.runs.models import PlanRun
+from routes.fleet.services import report
 from routes.orgs.keys import create_key, revoke_key
 from routes.orgs.models import Organization
 from routes.rules.models import Route
 from tests.api.conftest import Caller
-from tests.build import a_person, a_plan, a_route, an_org
+from tests.build import a_person, a_plan, a_route, an_org, traffic
 from tests.databases import ON_POSTGRES
 from tests.paths import ROOT
+from tests.routes.catalog.build import do, own, own_list
 
 pytestmark = pytest.mark.django_db
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -101,7 +103,8 @@ def callers(org: Organization, other: Organization) -> dict[str, Asking]:
     gateways = {"gateway": org, "gateway of all": None, "gateway elsewhere": other}
     for name, of in gateways.items():
         made = create_key(of, name=name, kind="gateway", by=staff)
-        found[name] = Asking(with_key(made.text), frozenset({"gateway"}), sees=of != other)
+        has = frozenset({"gateway", "all"} if of is None else {"gateway"})
+        found[name] = Asking(with_key(made.text), has, sees=of != other)
     traffic = create_key(org, name="t", kind="traffic", by=staff)
     found["key for traffic"] = Asking(with_key(traffic.text), None)
     revoked = create_key(org, name="gone", kind="gateway", by=staff)
@@ -128,6 +131,17 @@ def filled(path: str, org: Organization) -> str:
     return f"/api/v1/{path}"
 
 
+def planted(org: Organization, word: str) -> None:
+    """Fills the organisation with rows that hold this word wherever text is kept."""
+    a_route(org, f"{word} route", when={"tag_equals": word}, then={"target_model": word})
+    a_plan(org, name=f"{word} plan", note=word)
+    person = a_person(f"{word}-person", org, "admin")
+    create_key(org, name=f"{word} key", kind="gateway", by=person)
+    report(org, f"{word}-edge", running=1, rejected=None, schema_max=1, engine=word, extras=[])
+    traffic(org, 2, tag=word, cluster_key=word, model=word)
+    do(own_list(own(f"{word}-model")), org=org)
+
+
 def some(rules: list[Rule]) -> list[Rule]:
     """All; a tenth on PostgreSQL, which decides nothing of this by itself."""
     return Random(5).sample(rules, len(rules) // 10) if ON_POSTGRES else rules
@@ -145,8 +159,11 @@ def expected(rule: Rule, who: Asking) -> int | None:
 
 
 def test_everybody_may_what_the_table_says_and_nothing_else(org: Organization) -> None:
-    other = an_org("other")
+    """And nobody reads a word of an organisation that is not theirs, of three that there are."""
+    other, third = an_org("other"), an_org("third")
     everybody = callers(org, other)
+    for theirs in (other, third):
+        planted(theirs, f"canary-of-{theirs.slug}")
     a_route(org)
     a_plan(org)
     asked = 0
@@ -156,6 +173,9 @@ def test_everybody_may_what_the_table_says_and_nothing_else(org: Organization) -
             # Dry, so that everything is still there for the next one.
             response = who.client.generic(rule.method, f"{url}?dry_run=1" if rule.method != "GET" else url)
             status = expected(rule, who)
+            if not who.has or not who.has & {"installation", "all"}:
+                assert b"canary-of-third" not in response.content, (rule, name)
+                assert who.sees is False or b"canary" not in response.content, (rule, name)
             if status is None:
                 assert response.status_code < 500, (rule, name, response.content)
                 # There is no such key of the installation, as whoever may see them learns.
@@ -166,6 +186,39 @@ def test_everybody_may_what_the_table_says_and_nothing_else(org: Organization) -
                 assert response["Content-Type"] == "application/problem+json"
             asked += 1
     assert asked > (100 if ON_POSTGRES else 1_000)
+
+
+def test_no_search_and_no_filter_reaches_a_foreign_row(org: Organization) -> None:
+    other = an_org("other")
+    planted(other, "canary")
+    a_route(org)
+    a_plan(org)
+    everybody = callers(org, other)
+    asked = 0
+    for path, view in served():
+        if "<org>" not in path or not hasattr(view.cls, "orderings"):
+            continue
+        url = filled(path, org) if "<id>" not in path else ""
+        filters = getattr(view.cls, "filterset_class", None)
+        names = [*(filters.base_filters if filters else ()), "search", *getattr(view.cls, "filters", ())]
+        for name in names:
+            for value in (
+                "canary",
+                "canary-person",
+                str(other.pk),
+                "true",
+                "gateway",
+                "editor",
+                "2026-01-01T00:00:00Z",
+            ):
+                for who in ("admin", "key of a admin"):
+                    answer = everybody[who].client.get(url, {name: value, "limit": 500})
+                    assert answer.status_code in (200, 422), (path, name)
+                    # A refusal repeats what was asked for.
+                    found = answer.json().get("results", [])
+                    assert "canary" not in str(found), (path, name)
+                    asked += 1
+    assert asked > 300
 
 
 def test_what_is_foreign_is_told_in_the_very_words_of_what_is_not_there(org: Organization) -> None:
