@@ -130,8 +130,9 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
     elif isinstance(error, engine.errors.InvalidRoute | InvalidPlan | InvalidRequest):
         code, http_status = error.code, status_of(error) or 422
         detail = "Some fields are not acceptable; see errors."
+        sent = getattr(request, "_full_data", None)  # what was read of it; to ask for `data` might refuse it again
         errors = [
-            {"pointer": pointer(issue["path"]), "code": issue["code"], "detail": issue["message"]}
+            {"pointer": pointer(issue["path"], sent), "code": issue["code"], "detail": issue["message"]}
             for issue in error.issues
         ]
     elif isinstance(error, RoutesError | PlansError | AuditError | SignInError | engine.errors.RoutingError):
@@ -194,10 +195,30 @@ def _of_what_is_stale(error: Exception, headers: dict[str, str]) -> dict[str, An
     return {}
 
 
-def pointer(path: str) -> str:
-    """`when.model_in[1]` as a JSON pointer (RFC 6901): `/when/model_in/1`."""
-    parts = [part for part in re.split(r"\.|\[(\d+)\]\.?", path) if part]
+def pointer(path: str, body: Any = None) -> str:
+    """`when.model_in[1]` as a JSON pointer (RFC 6901): `/when/model_in/1`. Names may have dots and brackets themselves: the
+    `body` that the path leads into tells which are one."""
+    parts: list[str] = []
+    rest, value = path, body
+    while rest:
+        names = [name for name in value if name and _begins(rest, name)] if isinstance(value, dict) else []
+        if names:
+            part = max(names, key=len)
+            value, rest = value[part], rest[len(part) :]
+        elif found := re.match(r"\[(\d+)\]", rest):
+            part, rest = found[1], rest[found.end() :]
+            value = value[int(part)] if isinstance(value, list) and int(part) < len(value) else None
+        else:
+            part = re.match(r"[^.]*?(?=\.|\[\d+\]|\Z)", rest, re.DOTALL)[0]
+            value, rest = None, rest[len(part) :]
+        rest = rest.removeprefix(".")
+        if part:
+            parts.append(part)
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _begins(rest: str, name: str) -> bool:
+    return rest.startswith(name) and rest[len(name) : len(name) + 1] in ("", ".", "[")
 
 
 def _flatten(detail: Any, at: str) -> Any:

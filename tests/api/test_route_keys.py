@@ -306,3 +306,19 @@ def test_everything_that_is_wrong_with_a_request_is_named_at_once(viewer: Caller
 def test_an_odd_fact_is_refused_with_its_pointer(viewer: Caller, context: dict[str, Any]) -> None:
     found = problem(viewer("post", "decide/", {"context": context}), 422, "invalid_request")
     assert [error["pointer"] for error in found["errors"]] == [f"/context/{next(iter(context))}"]
+
+
+@pytest.mark.parametrize(
+    ("when", "at"),
+    [
+        ({"metadata": {"a.b[0].c": [""]}}, "/when/metadata/a.b[0].c/0"),
+        ({"metadata": {"a": ["x"], "a.b": [""]}}, "/when/metadata/a.b/0"),
+        ({"metadata": {"x/y~z.": [""]}}, "/when/metadata/x~1y~0z./0"),
+        ({"any_of": [{"metadata": {"[1]": [""]}}]}, "/when/any_of/0/metadata/[1]/0"),
+        ({"numbers": {"share.of.budget": {"gt": "x"}}}, "/when/numbers/share.of.budget/gt"),
+        ({"model_in": ["a", ""]}, "/when/model_in/1"),
+    ],
+)
+def test_a_pointer_leads_to_names_with_dots_and_brackets(editor: Caller, when: dict[str, Any], at: str) -> None:
+    answer = editor("post", "routes/", {"name": "r", "when": when, "then": {"target_model": "m"}})
+    assert [error["pointer"] for error in answer.json()["errors"]] == [at]
