@@ -18,6 +18,8 @@ from routing_admin.errors import problem_body
 
 WINDOW_SECONDS: Final = 60
 _AT: Final = "/api/"
+#: Who begins a sign-in at the OpenID provider, or comes back, needs no account, and each time a session is stored.
+_SIGN_IN: Final = "/admin/login/provider/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,16 @@ class _Count:
 
 
 def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Refuses calls of the API beyond the rates with 429, and tells all others how many are left."""
+    """Refuses calls of the API beyond the rates with 429, and tells all others how many are left; of sign-ins at the
+    provider it refuses too many from one address."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
+        address = _address(request)
+        if request.path_info.startswith(_SIGN_IN):
+            begun = _counted("sign-ins", address, settings.SIGN_IN_RATE)
+            return _refused_in_words(begun) if begun.is_over else get_response(request)
         if not request.path_info.startswith(_AT):
             return get_response(request)
-        address = _address(request)
         guesses = _counted("guesses", address, settings.API_RATE_GUESSES, by=0)
         if guesses.calls >= guesses.most:
             return _refused(request, guesses, "Too many calls with keys that are none came from here.")
@@ -86,6 +92,12 @@ def _refused(request: HttpRequest, count: _Count, why: str) -> HttpResponse:
     body = problem_body(request, 429, "throttled", detail)
     headers = {"Retry-After": str(count.seconds_left), **count.headers()}
     return JsonResponse(body, status=429, headers=headers, content_type="application/problem+json")
+
+
+def _refused_in_words(count: _Count) -> HttpResponse:
+    text = f"Too many sign-ins were begun from here. Try again in {count.seconds_left} s."
+    headers = {"Retry-After": str(count.seconds_left)}
+    return HttpResponse(text, status=429, headers=headers, content_type="text/plain; charset=utf-8")
 
 
 def _address(request: HttpRequest) -> str:

@@ -30,6 +30,7 @@ os.environ |= {
     "API_RATE_CREDENTIAL": "1000000",
     "API_RATE_ADDRESS": "1000000",
     "API_RATE_GUESSES": "1000000",
+    "SIGN_IN_RATE": "1000000",
 }
 
 if ON_POSTGRES:

@@ -88,3 +88,13 @@ def test_the_address_is_what_one_s_own_proxies_saw(
 
 def test_the_admin_s_pages_are_not_counted(client: Client) -> None:
     assert [client.get("/admin/login/").status_code for _ in range(9)] == [200] * 9
+
+
+def test_whoever_begins_too_many_sign_ins_at_the_provider_waits(settings: Any) -> None:
+    settings.SIGN_IN_RATE = 3
+    answers = [Client().get("/admin/login/provider/") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [404, 404, 404, 429]  # no provider is configured
+    assert 0 < int(answers[3]["Retry-After"]) <= 60
+    assert "Try again in" in answers[3].text
+    assert Client().get("/admin/login/").status_code == 200
+    assert Client(REMOTE_ADDR="203.0.113.9").get("/admin/login/provider/").status_code == 404
