@@ -104,7 +104,7 @@ def test_a_store_that_hangs_is_waited_for_once(store: Watched, monkeypatch: pyte
         began = time.monotonic()
         for _ in range(20):
             assert cache.engine_for(ORG) is engine
-        assert time.monotonic() - began < 0.3
+        assert time.monotonic() - began < 4  # and not 0.4 s each
         assert status(cache)["marked"]
         assert cache.status()["poller"]["busy_seconds"] > 0.3
         store.gate.set()

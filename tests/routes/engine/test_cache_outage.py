@@ -86,7 +86,7 @@ def test_a_store_that_hangs_is_as_good_as_down(store: Watched, monkeypatch: pyte
         for _ in range(50):  # from now on it is known to hang, and nobody waits for it
             with pytest.raises(StoreUnavailable):
                 cache.engine_for(uuid7())
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < 5  # and not 0.3 s each
         assert len(cache._poller._queue) == 0
         assert cache.engine_for(ORG) is engine
         cache.invalidate(ORG)
@@ -196,7 +196,7 @@ def test_a_store_known_to_be_down_is_not_waited_for_long(store: Watched) -> None
     with EngineCache(store, poll_seconds=NEVER) as cache:
         first = threading.Thread(target=lambda: in_threads(1, lambda: cache.engine_for(ORG)))
         first.start()
-        time.sleep(0.35)
+        assert eventually(lambda: (cache._poller.busy_seconds() or 0) > 0.3)
         store.error = OSError("timed out")
         store.gate.set()
         first.join()
@@ -205,7 +205,7 @@ def test_a_store_known_to_be_down_is_not_waited_for_long(store: Watched) -> None
         began = time.monotonic()
         with pytest.raises(StoreUnavailable):
             cache.engine_for(OTHER_ORG)
-        assert time.monotonic() - began < 1  # and not two seconds
+        assert time.monotonic() - began < 1.8  # and not two seconds
         store.error = None
         store.gate.set()
         assert eventually(lambda: not cache._poller.is_down)
