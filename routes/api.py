@@ -20,7 +20,7 @@ from routes.idempotency.services import Answer, once
 from routes.orgs.models import ApiKey
 from routes.publish import Change
 
-_FLAGS = {"1": True, "true": True, "0": False, "false": False, "": False}
+_FLAGS = {"1": True, "true": True, "0": False, "false": False}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
@@ -112,8 +112,9 @@ class View(APIView):
         for key in ("receipt", "key"):
             if key in response.data:
                 response.data[key] = None  # there is no such entry, and nothing to open
-        if response.status_code == status.HTTP_201_CREATED:
-            response.headers.pop("Location", None)
+        # Neither the object nor its state is there: another write may come to have this very ETag.
+        for name in ("Location", "ETag"):
+            response.headers.pop(name, None)
         return response
 
     def _once(self, handler: Callable[..., Any], request: Request, key: str, **kwargs: Any) -> HttpResponse:
@@ -167,10 +168,12 @@ def _tags(given: str, etag: str) -> list[tuple[bool, str]]:
 
 
 def _flag(request: Request, name: str) -> bool:
-    given = request.query_params.get(name, "")
-    if given not in _FLAGS:
-        raise exceptions.ParseError(f"{name} is 1 or 0.", "bad_parameter")
-    return _FLAGS[given]
+    given = request.query_params.getlist(name)
+    if not given:
+        return False
+    if len(given) > 1 or given[0] not in _FLAGS:
+        raise exceptions.ParseError(f"{name} is 1 or 0, once.", "bad_parameter")
+    return _FLAGS[given[0]]
 
 
 class StrictSerializer(serializers.Serializer[Any]):

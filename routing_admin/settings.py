@@ -138,6 +138,11 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 1  # hour
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_ENABLED = env.bool("AXES_ENABLED", default=True)
+#: Behind a proxy everybody would have its address, and whoever guesses at a name would lock its owner out.
+AXES_CLIENT_IP_CALLABLE = "routing_admin.addresses.client_address"
+#: Else each attempt during the lock, also with the right password, would begin it anew.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_TEMPLATE = "signin/locked.html"
 #: Not kept of a failed attempt, beside the password.
 AXES_SENSITIVE_PARAMETERS = [

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from routing_admin.addresses import client_address
 from routing_admin.errors import problem_body
 
 WINDOW_SECONDS: Final = 60
@@ -49,7 +50,7 @@ def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
     provider it refuses too many from one address."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        address = _address(request)
+        address = client_address(request) or ""
         if request.path_info.startswith(_SIGN_IN):
             begun = _counted("sign-ins", address, settings.SIGN_IN_RATE)
             return _refused_in_words(begun) if begun.is_over else get_response(request)
@@ -98,12 +99,3 @@ def _refused_in_words(count: _Count) -> HttpResponse:
     text = f"Too many sign-ins were begun from here. Try again in {count.seconds_left} s."
     headers = {"Retry-After": str(count.seconds_left)}
     return HttpResponse(text, status=429, headers=headers, content_type="text/plain; charset=utf-8")
-
-
-def _address(request: HttpRequest) -> str:
-    """Of the client: the one that connected or, behind so many proxies of one's own, the one that the first of them saw."""
-    proxies: int = settings.NUM_PROXIES
-    told = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
-    if proxies and len(told) >= proxies:
-        return told[-proxies]
-    return str(request.META.get("REMOTE_ADDR", ""))

@@ -8,6 +8,7 @@ from django.core.cache import cache
 from django.test import Client
 
 from routes.orgs.models import Organization
+from routing_admin.addresses import client_address
 from tests.api.conftest import Caller
 
 pytestmark = pytest.mark.django_db
@@ -75,15 +76,18 @@ def test_who_guesses_keys_is_stopped_and_others_with_a_wrong_key_are_told_so(cal
         (2, "forged, 9.9.9.9, 10.0.0.1", "9.9.9.9"),
         (2, "9.9.9.9", "127.0.0.1"),
         (1, "", "127.0.0.1"),
+        (1, "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        (1, "::ffff:9.9.9.9", "9.9.9.9"),
+        (1, "fe80::1%eth0", "fe80::"),
+        (1, "1.2.3.4:5678", None),
+        (1, "unknown", None),
     ],
 )
 def test_the_address_is_what_one_s_own_proxies_saw(
-    rf: Any, settings: Any, proxies: int, told: str, address: str
+    rf: Any, settings: Any, proxies: int, told: str, address: str | None
 ) -> None:
-    from routing_admin.throttle import _address
-
     settings.NUM_PROXIES = proxies
-    assert _address(rf.get(URL, headers={"X-Forwarded-For": told} if told else {})) == address
+    assert client_address(rf.get(URL, headers={"X-Forwarded-For": told} if told else {})) == address
 
 
 def test_the_admin_s_pages_are_not_counted(client: Client) -> None:

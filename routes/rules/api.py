@@ -82,9 +82,12 @@ class RouteList(ListView):
     def get(self, request: Request, **_: Any) -> HttpResponse:
         """All routes in the order in which they are asked. The ETag is the version of what is live."""
         etag = f'"{request.org.version}"'
-        if not_modified(request, etag):
-            return HttpResponse(status=304, headers={"ETag": etag})
         if request.query_params.keys() <= {"limit", "ordering"}:
+            assert self.paginator is not None
+            self.paginator.get_page_size(request)  # refuses what is none, also to who has the list
+            self.paginator.get_ordering(request, None, self)
+            if not_modified(request, etag):
+                return HttpResponse(status=304, headers={"ETag": etag})
             page = self.paginate_queryset(AllListed(request.org))
         else:
             page = self.paginate_queryset(self.filter_queryset(listed(Route.objects.of(request.org))))

@@ -24,18 +24,19 @@ class Pages(CursorPagination):
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> Any:
         try:
             return super().paginate_queryset(queryset, request, view)
-        except (ValueError, ValidationError, DataError) as error:
-            # A cursor that can be decoded, but whose position is of another type than the column.
+        except (ValueError, OverflowError, ValidationError, DataError) as error:
+            # A cursor that can be decoded, but whose position is of another type than the column, or beyond it.
             raise NotFound(self.invalid_cursor_message) from error
 
     def get_page_size(self, request: Any) -> int:
         asked = request.query_params.get(self.page_size_query_param)
         if asked is None:
             return self.page_size
-        if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked[:9]) <= self.max_page_size:
+        size = int(asked) if asked.isascii() and asked.isdigit() and len(asked) <= 9 else 0
+        if not 1 <= size <= self.max_page_size:
             message = f"A page has 1 to {self.max_page_size} objects."
             raise Refused({"limit": ErrorDetail(message, "out_of_range")})
-        return int(asked)
+        return size
 
     def get_ordering(self, request: Any, queryset: Any, view: Any) -> tuple[str, ...]:
         orderings: dict[str, tuple[str, ...]] = view.orderings

@@ -130,7 +130,7 @@ class Operations(AutoSchema):
                 found.append(_parameter("If-None-Match", "header", described(TEXT, told)))
             return found
         if getattr(self.view, "writes", False):
-            asked = {"type": "string", "enum": ["1", "0", "true", "false", ""]}
+            asked = {"type": "string", "enum": ["1", "0", "true", "false"]}
             found.append(_parameter("dry_run", "query", described(asked, "1: goes the same way, and is rolled back.")))
             found += [_parameter(name, "query", shape) for name, shape in self.view.parameters.items()]
             if self.method == "POST" and self.view.keeps_answers:

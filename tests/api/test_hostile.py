@@ -1,7 +1,9 @@
 """Nothing that a client sends makes a 5xx, on either database."""
 
 import json
+from base64 import b64encode
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -105,3 +107,20 @@ def test_a_body_that_is_too_large_is_a_problem_like_any_other(editor: Caller, se
     assert (answer.status_code, answer["Content-Type"]) == (413, "application/problem+json")
     assert (answer.json()["code"], answer.json()["detail"]) == ("payload_too_large", "A body may have 100,000 bytes.")
     assert editor("post", path, json.dumps({"name": "x" * 90_000})).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "limit", ["0000005009999", "000000501", "1" + "0" * 40, "000000001" + "9" * 30, "٣", "-1", "", "1.0"]
+)
+def test_a_page_has_as_many_objects_as_it_may(editor: Caller, limit: str) -> None:
+    for name in ("routes/", "audit/", "request-logs/"):
+        assert editor("get", f"{name}?limit={limit}").status_code == 422, (name, limit)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+@pytest.mark.parametrize(
+    "path", ["request-logs/?", "plans/?", "routes/?ordering=-updated_at&", "gateways/?ordering=reported_at&"]
+)
+def test_a_cursor_beyond_the_calendar_is_none(editor: Caller, moment: str, path: str) -> None:
+    cursor = b64encode(urlencode({"p": moment, "o": 1}).encode()).decode()
+    assert editor("get", f"{path}{urlencode({'cursor': cursor})}").status_code == 404

@@ -174,3 +174,16 @@ def test_an_answer_is_kept_for_a_day(editor: Caller, monkeypatch: Any) -> None:
     problem(editor("post", "routes/", NEW, headers=key), 422, "name_taken")
     assert editor("post", "routes/", {**NEW, "name": "x"}, headers={"Idempotency-Key": "other"}).status_code == 201
     assert IdempotencyKey.objects.count() == 1, "the expired one is gone"
+
+
+def test_the_etag_of_a_dry_run_is_none_that_another_s_write_may_have(editor: Caller, org: Organization) -> None:
+    row = a_route(org)
+    dry = editor("patch", f"routes/{row.uid}/?dry_run=1", {"priority": 7})
+    assert (dry.status_code, "ETag" in dry) == (200, False)
+    assert "ETag" not in editor("post", "routes/?dry_run=1", {"name": "new", "then": {"target_model": "m"}})
+
+
+@pytest.mark.parametrize("query", ["dry_run", "dry_run=", "dry_run=2", "dry_run=1&dry_run=0"])
+def test_what_may_be_meant_as_a_dry_run_does_not_write(editor: Caller, org: Organization, query: str) -> None:
+    answer = editor("post", f"routes/?{query}", {"name": "new", "then": {"target_model": "m"}})
+    assert (answer.status_code, answer.json()["code"], org.routes.count()) == (400, "bad_parameter", 0)

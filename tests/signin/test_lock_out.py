@@ -1,0 +1,53 @@
+"""Who guesses locks out themselves, and nobody for longer than is said."""
+
+from typing import Any
+
+import pytest
+from axes.models import AccessAttempt
+from django.test import Client
+
+from tests.signin.people import give_password
+
+pytestmark = pytest.mark.django_db
+
+
+def guess(client: Client, times: int) -> list[int]:
+    return [give_password(client, password=f"wrong {number}").status_code for number in range(times)]
+
+
+def test_behind_a_proxy_an_address_locks_only_itself_out(ada: Any, locks: None, settings: Any) -> None:
+    settings.NUM_PROXIES = 1
+    attacker, owner = (Client(headers={"X-Forwarded-For": address}) for address in ("6.6.6.6", "9.9.9.9"))
+    assert guess(attacker, 5) == [200, 200, 200, 200, 429]
+    assert give_password(attacker).status_code == 429
+    assert give_password(owner).status_code == 302
+
+
+def test_an_attempt_during_the_lock_does_not_begin_it_anew(ada: Any, locks: None) -> None:
+    client = Client()
+    guess(client, 5)
+    began = AccessAttempt.objects.get().attempt_time
+    assert give_password(client).status_code == 429
+    assert guess(client, 1) == [429]
+    assert AccessAttempt.objects.get().attempt_time == began
+
+
+def test_whoever_signs_in_has_all_attempts_again(ada: Any, locks: None) -> None:
+    for _ in range(3):
+        assert guess(Client(), 4) == [200] * 4
+        assert give_password(Client()).status_code == 302
+
+
+@pytest.mark.parametrize("address", ["", "unix:", "[::1]", "1.2.3.4:5678", "unknown"])
+def test_what_is_no_address_breaks_nothing(ada: Any, locks: None, address: str) -> None:
+    assert guess(Client(REMOTE_ADDR=address), 1) == [200]
+    assert give_password(Client(REMOTE_ADDR=address)).status_code == 302
+
+
+def test_whoever_is_staff_no_more_has_no_session_left_at_the_api_either(ada: Any) -> None:
+    client = Client()
+    give_password(client)
+    assert client.get("/api/v1/orgs/").status_code == 200
+    type(ada).objects.update(is_staff=False)
+    assert client.get("/api/v1/orgs/").status_code == 401
+    assert client.get("/admin/").status_code == 302
