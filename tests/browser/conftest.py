@@ -29,6 +29,13 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+def says(page: Any, text: Any) -> None:
+    """The page says so, now or as soon as it is there: `text` is a string or a pattern."""
+    from playwright.sync_api import expect
+
+    expect(page.locator("main")).to_contain_text(text, use_inner_text=True, timeout=30_000)
+
+
 class Visitor:
     """A signed-in person with a browser. Remembers what the console and the content policy complained about."""
 
@@ -51,6 +58,8 @@ class Visitor:
 
     def check(self) -> None:
         """No error, no report, nothing wider than the window."""
+        # After a click the next page has begun, and may be empty still.
+        self.page.wait_for_load_state()
         expected = [f"the server responded with a status of {status} " for status in self.expected]
         assert [text for text in self.complaints if not any(known in text for known in expected)] == []
         assert self.page.evaluate("window.cspReports") == []

@@ -10,7 +10,7 @@ from django.test import Client
 from audit.models import AuditEntry
 from plans.logs.models import RequestLog
 from routes.orgs.models import Organization
-from tests.browser.conftest import Visitor
+from tests.browser.conftest import Visitor, says
 from tests.browser.test_pages import accessible, shot
 from tests.build import a_person, an_org, usual_prices
 
@@ -162,14 +162,14 @@ def test_without_scripts_the_file_is_chosen_for_each_step(
     file = foreign(tmp_path / "theirs.csv", 30, bad=(3,))
     page.get_by_label("File (required)").set_input_files(str(file))
     page.get_by_role("button", name="Preview").click()
-    assert "choose it again above" in page.inner_text("main")
+    says(page, "choose it again above")
     page.get_by_label("note").select_option("tag")
     page.get_by_label("If a row is refused").select_option("skip")
     shot(page, "import-without-scripts")
     page.get_by_label("File (required)").set_input_files(str(file))
     page.get_by_role("button", name="Import theirs.csv").click()
-    assert "29 rows imported, 0 repeated, 1 refused." in page.inner_text("main")
-    assert "line 4: prompt_tokens" in page.inner_text("main")
+    says(page, "29 rows imported, 0 repeated, 1 refused.")
+    says(page, "line 4: prompt_tokens")
     assert RequestLog.objects.of(org).filter(tag="a, b").count() == 29
     context.close()
 

@@ -9,7 +9,7 @@ import pytest
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from tests.browser.conftest import Visitor
+from tests.browser.conftest import Visitor, says
 from tests.browser.test_pages import accessible, shot
 from tests.signin.conftest import openid, openid_server, quick_passwords  # noqa: F401  fixtures of those tests
 from tests.signin.people import PASSWORD, code_at, person_with_password
@@ -82,6 +82,7 @@ def test_a_second_factor_from_the_first_scan_to_the_lost_phone(stranger: Callabl
     assert download.value.path().read_text().split() == codes
     page.get_by_role("link", name="I have kept them").click()
     page.get_by_role("link", name="Security").click()
+    page.get_by_role("button", name="Remove the second factor").wait_for()
     looks_good(ada, "security")
     page.get_by_role("button", name="Log out").click()
 
@@ -130,9 +131,11 @@ def test_an_account_at_a_provider_is_connected_and_signs_in(
     looks_good(ada, "refused")
     give_password(ada)
     page.get_by_role("link", name="Security").click()
+    page.get_by_role("button", name="Connect an account").wait_for()
     looks_good(ada, "security-off", is_variant=True)
     page.get_by_label("Your password").fill(PASSWORD)
     page.get_by_role("button", name="Connect an account").click()
+    says(page, "Continue to Example ID")
     looks_good(ada, "connect", is_variant=True)
     page.get_by_role("link", name="Continue to Example ID").click()
     page.get_by_text("from now on this account signs you in").wait_for()
