@@ -126,7 +126,8 @@ class View(APIView):
             return Answer(response.status_code, JSONRenderer().render(response.data), headers, self.answers_secret)
 
         caller = f"key:{request.auth.pk}" if isinstance(request.auth, ApiKey) else f"user:{request.user.pk}"
-        answer = once(caller=caller, method="POST", path=request.path, key=key, body=body, act=act)
+        query = request.META.get("QUERY_STRING", "")
+        answer = once(caller=caller, method="POST", path=request.path, query=query, key=key, body=body, act=act)
         headers = {**answer.headers, **({"Idempotency-Replayed": "true"} if answer.is_repeated else {})}
         return HttpResponse(answer.body, status=answer.status, headers=headers, content_type="application/json")
 

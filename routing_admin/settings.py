@@ -276,7 +276,7 @@ SIGN_IN_RATE = env.int("SIGN_IN_RATE", default=60)
 #: How many proxies of one's own stand in front, each of which appends to X-Forwarded-For.
 NUM_PROXIES = env.int("NUM_PROXIES", default=0)
 #: Where calls are counted. Without it each process counts for itself.
-CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://?max_entries=100000")}
 
 # --- What operators see ---------------------------------------------------------------------------------------------
 
@@ -306,8 +306,9 @@ LOGGING = {
         "axes": {"level": "WARNING"},
         # Below that Django tells every statement, with its values.
         "django": {"handlers": [], "propagate": True, "level": "INFO" if LOG_LEVEL == "DEBUG" else LOG_LEVEL},
-        # `routing_admin.observed` has a line for each request.
+        # `routing_admin.observed` has a line for each request, without what the caller wrote into path and host.
         "django.request": _NOWHERE,
+        "django.security": _NOWHERE,
         "django.server": _NOWHERE,
         # The server gives its loggers a form of its own before it loads the application.
         "_granian": {"handlers": [], "propagate": True},

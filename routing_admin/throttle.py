@@ -18,6 +18,8 @@ from routing_admin.addresses import client_address
 from routing_admin.errors import problem_body
 
 WINDOW_SECONDS: Final = 60
+#: So long a key is remembered that was one.
+_KNOWN_SECONDS: Final = 600
 _AT: Final = "/api/"
 #: Who begins a sign-in at the OpenID provider, or comes back, needs no account, and each time a session is stored.
 _SIGN_IN: Final = "/admin/login/provider/"
@@ -56,24 +58,33 @@ def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
             return _refused_in_words(begun) if begun.is_over else get_response(request)
         if not request.path_info.startswith(_AT):
             return get_response(request)
+        given = request.headers.get("Authorization")
         guesses = _counted("guesses", address, settings.API_RATE_GUESSES, by=0)
-        if guesses.calls >= guesses.most:
+        if given and guesses.calls >= guesses.most and not cache.get(_known(given)):
             return _refused(request, guesses, "Too many calls with keys that are none came from here.")
         counts = [_counted("address", address, settings.API_RATE_ADDRESS)]
-        credential = request.headers.get("Authorization") or request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+        credential = given or request.COOKIES.get(settings.SESSION_COOKIE_NAME)
         if credential:
             counts.append(_counted("credential", credential, settings.API_RATE_CREDENTIAL))
         tightest = min(counts, key=lambda count: count.most - count.calls)
         if tightest.is_over:
             return _refused(request, tightest, "Too many calls.")
         response = get_response(request)
-        if response.status_code == 401 and "Authorization" in request.headers:
+        if given and response.status_code == 401:
             _counted("guesses", address, settings.API_RATE_GUESSES)
+        elif given and getattr(request, "auth", None) is not None:
+            cache.add(_known(given), True, timeout=_KNOWN_SECONDS)
         for name, value in tightest.headers().items():
             response[name] = value
         return response
 
     return middleware
+
+
+def _known(credential: str) -> str:
+    """Where it is noted that this was a key, so that who shares an address with a guesser goes on. Whether it still is
+    one, is asked at every call."""
+    return f"throttle:known:{sha256(credential.encode('utf-8', 'replace')).hexdigest()[:32]}"
 
 
 def _counted(policy: str, who: str, most: int, *, by: int = 1) -> _Count:

@@ -200,3 +200,10 @@ def test_on_a_terminal_keys_are_no_more_to_be_read(shown: Any) -> None:
     text = shown()
     assert text.count("rk_management_k3yid0000001_[redacted]") == 2
     assert "5ec2e7" not in text
+
+
+def test_what_a_caller_invents_as_a_host_is_in_no_line(written: Any) -> None:
+    assert Client().get("/admin/", HTTP_HOST="invented.example").status_code == 400
+    lines = written()
+    assert [(line["event"], line["status"]) for line in lines] == [("request", 400)]
+    assert "invented" not in json.dumps(lines)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 
-from routes.orgs.models import Organization
+from routes.orgs.models import ApiKey, Organization
 from routing_admin.addresses import client_address
 from tests.api.conftest import Caller
 
@@ -65,6 +66,16 @@ def test_who_guesses_keys_is_stopped_and_others_with_a_wrong_key_are_told_so(cal
     assert [client.get(URL).status_code for client in wrong] == [401, 401, 429]
     assert callers[0].client.get(URL).status_code == 429, "from the same address"
     assert callers[0].client.get(URL, REMOTE_ADDR="10.0.0.9").status_code == 200
+
+
+def test_a_good_key_goes_on_beside_somebody_who_guesses(callers: list[Caller], at_noon: list[float]) -> None:
+    good, guess = callers[0].client, Client(headers={"Authorization": "Bearer rk_management_1_x"})
+    assert good.get(URL).status_code == 200
+    assert guess.get("/api/v1/nothing/").status_code in (401, 404), "what answers before it asks for the key"
+    assert [guess.get(URL).status_code for _ in range(3)][-1] == 429
+    assert good.get(URL).status_code == 200
+    ApiKey.objects.update(revoked_at=timezone.now())
+    assert good.get(URL).status_code == 401, "it is asked at every call whether it is still good"
 
 
 @pytest.mark.parametrize(

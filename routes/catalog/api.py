@@ -222,8 +222,6 @@ class PriceImport(View):
         "provider": described(listed(TEXT, maxItems=100), "Only these; without it, all."),
         "expected": described(DIGEST, "The `digest` of a dry run: nothing else is done than what was seen."),
     }
-    #: The same file again is no change.
-    keeps_answers = False
 
     def post(self, request: Request, **_: Any) -> Response:
         given = {name: request.query_params[name] for name in ("since", "expected") if name in request.query_params}

@@ -25,7 +25,7 @@ class InProgress(RoutesError):
 
 
 class OtherBody(RoutesError):
-    """The key was used for a request with another body."""
+    """The key was used for a request with another body or other parameters."""
 
     code = "idempotency_key_reused"
 
@@ -45,7 +45,9 @@ class Answer:
     is_repeated: bool = False
 
 
-def once(*, caller: str, method: str, path: str, key: str, body: bytes, act: Callable[[], Answer]) -> Answer:
+def once(
+    *, caller: str, method: str, path: str, key: str, body: bytes, act: Callable[[], Answer], query: str = ""
+) -> Answer:
     """What `act` answers, or what it answered when the same caller sent this key to the same place in the last 24 hours.
 
     `act` runs in the transaction that keeps its answer. What it raises keeps nothing, so that a request that was refused
@@ -54,12 +56,16 @@ def once(*, caller: str, method: str, path: str, key: str, body: bytes, act: Cal
     """
     digest = sha256(canonical_bytes([caller, method, path, key])).hexdigest()
     body_sha256 = sha256(body).hexdigest()
+    if query:
+        body_sha256 = sha256(canonical_bytes([query, body_sha256])).hexdigest()
     with transaction.atomic():
         _lock(digest)
         known = IdempotencyKey.objects.filter(pk=digest).first()
         if known is not None and timezone.now() - known.created_at < KEPT:
             if known.body_sha256 != body_sha256:
-                raise OtherBody("This Idempotency-Key was used for a request with another body. Choose a new one.")
+                raise OtherBody(
+                    "This Idempotency-Key was used for a request with another body or other parameters. Choose a new one."
+                )
             if known.answer is None:
                 raise AlreadyCreated("This was done already. Its answer held a secret, which is shown only once.")
             return Answer(known.status, bytes(known.answer), known.headers, is_repeated=True)

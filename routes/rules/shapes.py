@@ -102,22 +102,6 @@ _NAME = text(least=1, longest=200)
 _PRIORITY = described(whole(0, 2**31 - 1), "Higher ones are asked first.")
 _SAVED: dict[str, Shape] = {"revision": COUNT, "created_at": TIME, "updated_at": TIME}
 
-ROUTE = thing(
-    "Route",
-    {
-        "id": UUID,
-        "name": _NAME,
-        "priority": _PRIORITY,
-        "enabled": FLAG,
-        "paused": FLAG,
-        "active_from": or_null(TIME),
-        "active_until": or_null(TIME),
-        "when": CONDITIONS,
-        "then": ACTION,
-        "meta": META,
-        **_SAVED,
-    },
-)
 _ROUTE_KEYS: dict[str, Shape] = {
     "id": described(TEXT, "As in the URL, or left out."),
     "name": _NAME,
@@ -130,6 +114,7 @@ _ROUTE_KEYS: dict[str, Shape] = {
     "then": ACTION,
     "meta": META,
 }
+ROUTE = thing("Route", {**_ROUTE_KEYS, "id": UUID, **_SAVED})
 _IGNORED: dict[str, Shape] = {name: described({}, "Not looked at.") for name in _SAVED}
 #: As versions and plans hold it: defaults are left out.
 DOCUMENT_ROUTE = given("DocumentRoute", _ROUTE_KEYS, required=("id", "name", "priority", "enabled", "when", "then"))

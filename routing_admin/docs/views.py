@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.html import format_html, format_html_join
@@ -27,7 +28,12 @@ def schema(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
-    context = {"title": "API", "resources": resources(), "example": EXAMPLE.read_text(encoding="utf-8")}
+    context = {
+        **admin.site.each_context(request),
+        "title": "API",
+        "resources": resources(),
+        "example": EXAMPLE.read_text(encoding="utf-8"),
+    }
     return render(request, "docs/api.html", context)
 
 

@@ -201,15 +201,15 @@ class Operations(AutoSchema):
 
     # --- Shapes -----------------------------------------------------------------------------------------------------
 
-    def _named(self, shape: Any) -> Shape:
+    def _named(self, shape: Any) -> Any:
         """The shape with its titled parts in the registry, and references in their place."""
         if isinstance(shape, type) and issubclass(shape, serializers.Serializer):
             found: Shape = self.resolve_serializer(shape, "request").ref
             return found
         if isinstance(shape, list):
-            return [self._named(part) for part in shape]  # type: ignore[return-value]
+            return [self._named(part) for part in shape]
         if not isinstance(shape, dict):
-            return shape  # type: ignore[no-any-return]
+            return shape
         written = {key: self._named(part) for key, part in shape.items()}
         title = written.get("title")
         if not isinstance(title, str) or shape.get("type") != "object":

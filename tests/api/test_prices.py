@@ -185,6 +185,21 @@ def test_an_import_is_looked_at_and_then_done(staff: Client) -> None:
     assert dearer.json()["import"]["unlisted"] == [{"provider": "openai", "model": "gpt-4o-mini"}]
 
 
+def test_an_import_that_is_repeated_does_not_undo_what_came_after_it(staff: Client) -> None:
+    def importing(file: bytes, key: str, query: str = "") -> Any:
+        url = f"/api/v1/prices/import/{query}"
+        return staff.post(url, file, content_type="application/json", headers={"Idempotency-Key": key})
+
+    first, second = table(**{"gpt-4o": entry("2e-06")}), table(**{"gpt-4o": entry("3e-06")})
+    done = importing(first, "one")
+    later = importing(second, "two", "?since=2026-06-01T00:00:00Z")
+    assert (done.status_code, later.status_code) == (200, 200)
+    again = importing(first, "one")
+    assert (again.content, again["Idempotency-Replayed"]) == (done.content, "true")
+    assert importing(first, "one", "?since=2026-06-01T00:00:00Z").json()["code"] == "idempotency_key_reused"
+    assert {row.since and row.input_usd_per_million for row in ModelPrice.objects.all()} == {None, 3}
+
+
 def test_an_import_of_something_else_than_was_seen_is_refused_and_shown(staff: Client) -> None:
     file = json.dumps([own(input=3)]).encode()
     seen = sent(staff, "/api/v1/prices/import/?dry_run=1", file).json()["import"]["digest"]
