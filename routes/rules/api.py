@@ -71,7 +71,7 @@ class RouteList(ListView):
     examples = {"POST": _EXAMPLE}
     answers_etag = True
     orderings = {
-        "": ("-priority", "position"),
+        "": ("-priority", "position", "id"),
         "name": ("name",),
         "-name": ("-name",),
         "-updated_at": ("-updated_at", "-id"),
@@ -85,7 +85,7 @@ class RouteList(ListView):
         if request.query_params.keys() <= {"limit", "ordering"}:
             assert self.paginator is not None
             self.paginator.get_page_size(request)  # refuses what is none, also to who has the list
-            self.paginator.get_ordering(request, None, self)
+            self.paginator.get_ordering(request, self)
             if not_modified(request, etag):
                 return HttpResponse(status=304, headers={"ETag": etag})
             page = self.paginate_queryset(AllListed(request.org))

@@ -46,8 +46,10 @@ class Listed:
     """A route in a list: its JSON, and the columns by which lists are ordered."""
 
     json: bytes
+    id: int
     name: str
     priority: int
+    position: int
     updated_at: datetime
 
 
@@ -105,7 +107,8 @@ def _keep(row: tuple[Any, ...], converted: Callable[[list[tuple[Any, ...]]], Ite
     global _kept_bytes
     (values,) = converted([row])
     route = Route.from_db(connection.alias, [field.attname for field in Route._meta.concrete_fields], values)
-    made = Listed(JSONRenderer().render(route_json(route)), route.name, route.priority, route.updated_at)
+    columns = (route.pk, route.name, route.priority, route.position, route.updated_at)
+    made = Listed(JSONRenderer().render(route_json(route)), *columns)
     with _lock:
         _kept_bytes += len(made.json)
         if _kept_bytes > MAX_KEPT_BYTES:
