@@ -59,9 +59,10 @@ def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
         if not request.path_info.startswith(_AT):
             return get_response(request)
         given = request.headers.get("Authorization")
-        guesses = _counted("guesses", address, settings.API_RATE_GUESSES, by=0)
-        if given and guesses.calls >= guesses.most and not cache.get(_known(given)):
-            return _refused(request, guesses, "Too many calls with keys that are none came from here.")
+        if given:
+            guesses = _seen("guesses", address, settings.API_RATE_GUESSES)
+            if guesses.calls >= guesses.most and not cache.get(_known(given)):
+                return _refused(request, guesses, "Too many calls with keys that are none came from here.")
         counts = [_counted("address", address, settings.API_RATE_ADDRESS)]
         credential = given or request.COOKIES.get(settings.SESSION_COOKIE_NAME)
         if credential:
@@ -87,16 +88,31 @@ def _known(credential: str) -> str:
     return f"throttle:known:{sha256(credential.encode('utf-8', 'replace')).hexdigest()[:32]}"
 
 
-def _counted(policy: str, who: str, most: int, *, by: int = 1) -> _Count:
-    number, spent = divmod(int(time.time()), WINDOW_SECONDS)
-    # The cache need not know anybody's key.
-    key = f"throttle:{policy}:{sha256(who.encode('utf-8', 'replace')).hexdigest()[:32]}:{number}"
-    cache.add(key, 0, timeout=2 * WINDOW_SECONDS)
+def _seen(policy: str, who: str, most: int) -> _Count:
+    """What was counted so far."""
+    key, seconds_left = _counter(policy, who)
+    return _Count(policy, most, cache.get(key, 0), seconds_left)
+
+
+def _counted(policy: str, who: str, most: int) -> _Count:
+    """The same, and one more."""
+    key, seconds_left = _counter(policy, who)
     try:
-        calls = cache.incr(key, by)
-    except ValueError:  # it was thrown out in between: a full cache lets people pass
-        calls = by
-    return _Count(policy, most, calls, WINDOW_SECONDS - spent)
+        calls = cache.incr(key)
+    except ValueError:  # the first one
+        cache.add(key, 0, timeout=2 * WINDOW_SECONDS)
+        try:
+            calls = cache.incr(key)
+        except ValueError:  # it was thrown out in between: a full cache lets people pass
+            calls = 1
+    return _Count(policy, most, calls, seconds_left)
+
+
+def _counter(policy: str, who: str) -> tuple[str, int]:
+    """Its name in the cache, which need not know anybody's key, and for how many seconds it counts yet."""
+    number, spent = divmod(int(time.time()), WINDOW_SECONDS)
+    name = sha256(who.encode("utf-8", "replace")).hexdigest()[:32]
+    return f"throttle:{policy}:{name}:{number}", WINDOW_SECONDS - spent
 
 
 def _refused(request: HttpRequest, count: _Count, why: str) -> HttpResponse:
