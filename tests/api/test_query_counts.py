@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.build import BY, a_person, a_plan, an_org, many_routes, traffic
 from tests.routes.catalog.build import do, own, own_list
 
 pytestmark = pytest.mark.django_db
+FIRST_MOMENT = datetime(1, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
 
 
 def queries(ask: Callable[[], Any]) -> int:
@@ -179,6 +181,10 @@ def every_page(client: Client, url: str) -> list[Any]:
 
 def test_a_list_says_of_each_route_what_the_route_itself_says(viewer: Caller, org: Organization) -> None:
     many_routes(org, 23)
+    some = org.routes.order_by("pk")[:5].values_list("pk", flat=True)
+    times = [datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 5, 1, 2, 3, 4, 50, tzinfo=UTC), FIRST_MOMENT]
+    for pk, time in zip(some, times, strict=False):
+        org.routes.filter(pk=pk).update(active_from=time, created_at=time, updated_at=time)
     singly = [viewer("get", f"routes/{row.uid}/").json() for row in org.routes.in_order()]
     for _ in range(2):  # the first time nothing is at hand
         for order in ("", "&ordering=name", "&ordering=-name", "&ordering=-updated_at"):

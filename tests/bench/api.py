@@ -8,6 +8,7 @@ TEST_DATABASE, a database is measured alone.
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -50,7 +51,12 @@ def _measure(*, quick: bool) -> None:
     application()
     from django.conf import settings
 
-    settings.DEBUG = settings.WHITENOISE_AUTOREFRESH = False  # as in production
+    from routing_admin.logs.format import json_lines
+
+    # As in production: also the lines of the log.
+    settings.DEBUG = settings.WHITENOISE_AUTOREFRESH = False
+    logging.getLogger().handlers = [handler := logging.StreamHandler(io.StringIO())]
+    handler.setFormatter(json_lines())
     calls = world()
     must_say_the_same(calls)
     raced = as_raced(calls)
