@@ -49,6 +49,12 @@ class ProviderRefused(SignInError):
     code = "provider_refused"
 
 
+class AccountGone(SignInError):
+    """The account at the provider that opened the session is not connected any more."""
+
+    code = "provider_account_gone"
+
+
 class NobodyKnown(SignInError):
     """No active person belongs to the account at the provider. The same for every reason: a stranger learns nothing."""
 

@@ -8,6 +8,7 @@ import segno
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.auth import logout
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
@@ -108,8 +109,7 @@ def factor_remove(request: HttpRequest) -> HttpResponse:
     if not _is_proved(request, form):
         return _page(request, remove_form=form)
     factors.remove(request.user, by=request.user)
-    if not is_by_provider(request):
-        prove(request, None)
+    prove(request, None)
     messages.success(request, "Your second factor and its recovery codes are removed.")
     return redirect("admin:security")
 
@@ -143,6 +143,9 @@ def provider_disconnect(request: HttpRequest) -> HttpResponse:
         messages.error(request, "You have no password: without this account you could not sign in.")
     elif disconnect(request.user):
         messages.success(request, f"Your account at {settings.OIDC_NAME} does not sign you in any more.")
+        if is_by_provider(request):
+            logout(request)
+            return redirect("admin:login")
     return redirect("admin:security")
 
 
