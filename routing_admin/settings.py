@@ -157,6 +157,8 @@ AXES_SENSITIVE_PARAMETERS = [
     "remove-code",
     "connect-code",
     "connect-password",
+    "new_password1",
+    "new_password2",
 ]
 #: What an authenticator app calls this installation.
 OTP_TOTP_ISSUER = f"Routing Admin {AUDIT_ORIGIN}"

@@ -37,6 +37,12 @@ class NoFactor(SignInError):
     code = "no_second_factor"
 
 
+class NoPassword(SignInError):
+    """The person signs in by the provider alone, and what was asked for is about a password."""
+
+    code = "no_password"
+
+
 class ProviderAway(SignInError):
     """The OpenID provider cannot be reached, or what it publishes about itself is wrong."""
 
