@@ -25,7 +25,9 @@ from routing_admin.signin.guesses import is_password, use_counted_code
 from routing_admin.signin.sessions import is_by_provider, prove
 from routing_admin.signin.views import go_to_provider
 
-_NEW_KEY: Final = "signin_new_key"
+_NEW_FACTOR: Final = "signin_new_factor"
+#: So long the secret of a factor is good that is not set up yet: whoever comes to the session later does not see it.
+_NEW_FACTOR_SECONDS: Final = 600
 _MAY_CONNECT_UNTIL: Final = "signin_may_connect_until"
 _MAY_CONNECT_SECONDS: Final = 300
 
@@ -66,17 +68,21 @@ def factor_set_up(request: HttpRequest) -> HttpResponse:
         return redirect("admin:security")
     if not person.has_usable_password():
         return _without_password(request, "Set up a second factor", "so there is none to protect with a second factor.")
-    # Kept until it is used: a page that is loaded twice shows the same secret.
-    key = request.session.setdefault(_NEW_KEY, factors.new_key())
+    key, is_new = _key_to_set_up(request)
     form = SetUpForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         try:
-            if is_password(request, person, form.cleaned_data["password"]):
+            if is_new:
+                form.add_error(
+                    "code", "This page was open for more than ten minutes. Scan the other secret that it shows now."
+                )
+            elif not is_password(request, person, form.cleaned_data["password"]):
+                form.add_error("password", "This is not your password.")
+            else:
                 factor, codes = factors.set_up(person, key=key, code=form.cleaned_data["code"])
-                del request.session[_NEW_KEY]
+                del request.session[_NEW_FACTOR]
                 prove(request, factor)
                 return _codes(request, "Your second factor is set up.", codes)
-            form.add_error("password", "This is not your password.")
         except FactorExists:
             return redirect("admin:security")
         except SignInError as error:
@@ -208,6 +214,17 @@ def _codes(request: HttpRequest, done: str, codes: list[str]) -> HttpResponse:
 
 def _connect_form(person: Any, data: Any) -> ConnectForm:
     return ConnectForm(data, prefix="connect", with_code=factors.factor_id(person) is not None)
+
+
+def _key_to_set_up(request: HttpRequest) -> tuple[str, bool]:
+    """The secret that the session sets up, and whether it was made just now. A page that is loaded again, or refused, shows
+    the same one: it was scanned."""
+    kept = request.session.get(_NEW_FACTOR)
+    if kept is not None and time.time() <= kept["until"]:
+        return kept["key"], False
+    key = factors.new_key()
+    request.session[_NEW_FACTOR] = {"key": key, "until": time.time() + _NEW_FACTOR_SECONDS}
+    return key, True
 
 
 def _qr_code(url: str) -> str:

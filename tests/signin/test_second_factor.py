@@ -216,16 +216,22 @@ def test_sign_out_is_a_post(ada: Any) -> None:
     assert not is_signed_in(client)
 
 
+SET_UP = "/admin/security/second-factor/"
+
+
 def shown_key(client: Client) -> str:
-    page = client.get("/admin/security/second-factor/").content.decode()
-    secret = re.search(r'ra-secret">([A-Z2-7 ]+)<', page)
+    return secret_in(client.get(SET_UP))
+
+
+def secret_in(answer: Any) -> str:
+    secret = re.search(r'ra-secret">([A-Z2-7 ]+)<', answer.content.decode())
     assert secret is not None
     return base64.b32decode(secret[1].replace(" ", "")).hex()
 
 
 def set_up(client: Client, **changed: str) -> Any:
     sent = {"password": PASSWORD, "code": code_at(shown_key(client), time.time()), **changed}
-    return client.post("/admin/security/second-factor/", sent)
+    return client.post(SET_UP, sent)
 
 
 def test_a_factor_is_set_up_used_renewed_and_removed_with_an_entry_each(
@@ -277,6 +283,30 @@ def test_a_factor_is_set_up_used_renewed_and_removed_with_an_entry_each(
     ]
     assert [payload_of(entry) for entry in entries] == [{"actor_name": "ada", "username": "ada"}] * 3
     assert verify_org(None).ok
+
+
+def test_a_secret_is_shown_for_ten_minutes_in_one_session_and_not_once_it_is_set_up(
+    ada: Any, clock: Callable[[float], None]
+) -> None:
+    client, other = Client(), Client()
+    give_password(client)
+    give_password(other)
+    key = shown_key(client)
+    refused = client.post(SET_UP, {"password": PASSWORD, "code": wrong_code(key)})
+    assert secret_in(refused) == key, "what was scanned stays good for the next try"
+    assert shown_key(other) != key
+    clock(599)
+    assert shown_key(client) == key
+    clock(2)
+    late = client.post(SET_UP, {"password": PASSWORD, "code": code_at(key, time.time())})
+    assert late.status_code == 422
+    assert "more than ten minutes" in late.content.decode()
+    assert not TOTPDevice.objects.exists()
+    second = secret_in(late)
+    assert second != key
+    assert client.post(SET_UP, {"password": PASSWORD, "code": code_at(second, time.time())}).status_code == 200
+    assert second not in str(client.session.items())
+    assert client.get(SET_UP).status_code == 302
 
 
 def test_nothing_is_set_up_or_removed_where_it_cannot_be_recorded(ada: Any, monkeypatch: pytest.MonkeyPatch) -> None:
