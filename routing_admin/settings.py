@@ -162,6 +162,8 @@ AXES_SENSITIVE_PARAMETERS = [
 ]
 #: What an authenticator app calls this installation.
 OTP_TOTP_ISSUER = f"Routing Admin {AUDIT_ORIGIN}"
+#: Recovery codes of 79 bits need no wait after a wrong one: it would keep their owner out, whose app others guess at.
+OTP_STATIC_THROTTLE_FACTOR = 0
 #: Whoever signs in with a password must have a second factor. An OpenID provider asks for its own.
 REQUIRE_SECOND_FACTOR = env.bool("REQUIRE_SECOND_FACTOR", default=False)
 

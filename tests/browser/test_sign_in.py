@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from tests.browser.conftest import Visitor, says
@@ -103,7 +102,6 @@ def test_a_second_factor_from_the_first_scan_to_the_lost_phone(stranger: Callabl
     page.get_by_role("button", name="Log out").click()
 
     # The phone is lost: a recovery code, and away with the factor.
-    StaticDevice.objects.update(throttling_failure_timestamp=None)  # the second is over that a wrong one makes wait
     give_password(ada)
     page.get_by_label("Code").fill(codes[0])
     page.keyboard.press("Enter")

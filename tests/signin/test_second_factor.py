@@ -134,26 +134,6 @@ def test_who_is_expected_is_forgotten_after_five_minutes_a_new_password_or_a_dea
     assert changed.get("/admin/login/code/").status_code == 302
 
 
-def test_guesses_wait_twice_as_long_each_time_wherever_they_come_from(ada: Any, clock: Callable[[float], None]) -> None:
-    key, codes = with_factor(ada)
-    client = Client()
-    give_password(client)
-    wrong = wrong_code(key)
-    for wait in (1, 2, 4, 8):
-        assert "neither the code" in send_code(client, wrong).content.decode()
-        other = Client(REMOTE_ADDR=f"198.51.100.{wait}")
-        give_password(other)
-        refused = send_code(other, code_at(key, time.time()))
-        assert refused.status_code == 422, "also the right one has to wait"
-        assert f"looked at in {wait} s" in refused.content.decode()
-        clock(wait)
-        wrong = wrong_code(key)
-    assert TOTPDevice.objects.get().throttling_failure_count == 4
-    # A recovery code is not made to wait, and frees the app.
-    assert send_code(client, codes[0]).status_code == 302
-    assert TOTPDevice.objects.get().throttling_failure_count == 0
-
-
 def test_wrong_codes_lock_out_as_wrong_passwords_do(ada: Any, locks: None, clock: Callable[[float], None]) -> None:
     key, codes = with_factor(ada)
     client = Client()
@@ -234,9 +214,7 @@ def set_up(client: Client, **changed: str) -> Any:
     return client.post(SET_UP, sent)
 
 
-def test_a_factor_is_set_up_used_renewed_and_removed_with_an_entry_each(
-    ada: Any, clock: Callable[[float], None]
-) -> None:
+def test_a_factor_is_set_up_used_renewed_and_removed_with_an_entry_each(ada: Any) -> None:
     client, other = Client(), Client()
     give_password(client)
     give_password(other)
@@ -262,14 +240,11 @@ def test_a_factor_is_set_up_used_renewed_and_removed_with_an_entry_each(
         prefix = "renew" if path.startswith("rec") else "remove"
         assert client.post(f"/admin/security/{path}", {f"{prefix}-code": "abcd"}).status_code == 422
         assert client.get(f"/admin/security/{path}").status_code == 405
-        clock(2)
     shown = client.post("/admin/security/recovery-codes/", {"renew-code": codes[0]}).content.decode()
     new = re.findall(r"\b(?:[a-z2-9]{4}-){3}[a-z2-9]{4}\b", shown.partition("</pre>")[0])
     assert set(new).isdisjoint(codes)
-    clock(2)
     with pytest.raises(WrongCode):
         factors.use_code(ada, codes[1])
-    clock(2)
     assert client.post("/admin/security/second-factor/remove/", {"remove-code": new[0]}).status_code == 302
     assert not TOTPDevice.objects.exists()
     assert not StaticDevice.objects.exists()
