@@ -147,7 +147,7 @@ AXES_CLIENT_IP_CALLABLE = "routing_admin.addresses.client_address"
 #: Else each attempt during the lock, also with the right password, would begin it anew.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_TEMPLATE = "signin/locked.html"
+AXES_LOCKOUT_CALLABLE = "routing_admin.signin.views.locked"
 #: Not kept of a failed attempt, beside the password.
 AXES_SENSITIVE_PARAMETERS = [
     "username",

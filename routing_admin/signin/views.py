@@ -1,5 +1,6 @@
 """The doors for people who are not signed in: password, code, and the way to the OpenID provider and back."""
 
+import math
 from typing import Any
 
 from django.contrib import admin, messages
@@ -8,6 +9,7 @@ from django.contrib.auth.views import LoginView, RedirectURLMixin
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -17,7 +19,7 @@ from routing_admin.signin.accounts import connect, recognise
 from routing_admin.signin.errors import ProviderRefused, SignInError
 from routing_admin.signin.factors import factor_id, recovery_codes_left
 from routing_admin.signin.forms import CodeForm
-from routing_admin.signin.guesses import use_counted_code
+from routing_admin.signin.guesses import lock_ends, use_counted_code
 from routing_admin.signin.sessions import expect_code, expected_person, sign_in, sign_in_by_provider
 
 
@@ -83,6 +85,14 @@ def provider_callback(request: HttpRequest) -> HttpResponse:
         return _refused(request, error)
     sign_in_by_provider(request, account)
     return HttpResponseRedirect(answer.then)
+
+
+def locked(request: HttpRequest, _instead_of: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:
+    """What axes answers whoever is locked out with, on any page: when that ends."""
+    seconds = max(1, math.ceil((lock_ends(request, credentials) - timezone.now()).total_seconds()))
+    page = render(request, "signin/locked.html", {"minutes": math.ceil(seconds / 60)}, status=429)
+    page["Retry-After"] = str(seconds)
+    return page
 
 
 def go_to_provider(request: HttpRequest, *, then: str, connects: int | None = None) -> HttpResponse:
