@@ -44,7 +44,7 @@ class NoPassword(SignInError):
 
 
 class ProviderAway(SignInError):
-    """The OpenID provider cannot be reached, or what it publishes about itself is wrong."""
+    """The OpenID provider cannot be reached, what it publishes about itself is wrong, or its answer cannot be read."""
 
     code = "provider_away"
 

@@ -142,7 +142,7 @@ def test_an_account_at_a_provider_is_connected_and_signs_in(
     ada.visit("/admin/login/?next=/admin/security/")
     page.get_by_role("link", name="Sign in with Example ID").focus()
     page.keyboard.press("Enter")
-    page.get_by_text("It did for this session, which ends with it.").wait_for()
+    page.get_by_text("It opened this session").wait_for()
     looks_good(ada, "connected", is_variant=True)
     ada.check()
     get_user_model().objects.update(password="!")

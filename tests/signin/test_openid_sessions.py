@@ -28,7 +28,7 @@ def test_a_session_by_the_provider_ends_with_its_account_and_one_by_the_password
     for client in (by_password, by_provider, elsewhere):
         assert client.get(API).status_code == 200
     page = by_provider.get("/admin/security/").content.decode()
-    assert "It did for this session, which ends with it" in page
+    assert "It opened this session" in page
     left = by_provider.post("/admin/security/provider/disconnect/", follow=True)
     assert left.redirect_chain[-1][0].startswith("/admin/login/")
     assert "does not sign you in any more" in left.content.decode()
