@@ -311,7 +311,8 @@ LOGGING = {
     },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
-        "axes": {"level": "WARNING"},
+        # Its lines hide both name and address; `routing_admin.signin.guesses` has lines of its own.
+        "axes": {"level": "ERROR"},
         # Below that Django tells every statement, with its values.
         "django": {"handlers": [], "propagate": True, "level": "INFO" if LOG_LEVEL == "DEBUG" else LOG_LEVEL},
         # `routing_admin.observed` has a line for each request, without what the caller wrote into path and host.
