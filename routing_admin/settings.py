@@ -124,7 +124,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- People ---------------------------------------------------------------------------------------------------------
 
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "routing_admin.signin.backend.PasswordBackend"]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "routing_admin.signin.backend.PasswordBackend",
+    "routing_admin.signin.backend.ProviderBackend",
+]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -143,7 +147,7 @@ AXES_CLIENT_IP_CALLABLE = "routing_admin.addresses.client_address"
 #: Else each attempt during the lock, also with the right password, would begin it anew.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_TEMPLATE = "signin/locked.html"
+AXES_LOCKOUT_CALLABLE = "routing_admin.signin.views.locked"
 #: Not kept of a failed attempt, beside the password.
 AXES_SENSITIVE_PARAMETERS = [
     "username",
@@ -153,9 +157,13 @@ AXES_SENSITIVE_PARAMETERS = [
     "remove-code",
     "connect-code",
     "connect-password",
+    "new_password1",
+    "new_password2",
 ]
 #: What an authenticator app calls this installation.
 OTP_TOTP_ISSUER = f"Routing Admin {AUDIT_ORIGIN}"
+#: Recovery codes of 79 bits need no wait after a wrong one: it would keep their owner out, whose app others guess at.
+OTP_STATIC_THROTTLE_FACTOR = 0
 #: Whoever signs in with a password must have a second factor. An OpenID provider asks for its own.
 REQUIRE_SECOND_FACTOR = env.bool("REQUIRE_SECOND_FACTOR", default=False)
 
@@ -303,7 +311,8 @@ LOGGING = {
     },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
-        "axes": {"level": "WARNING"},
+        # Its lines hide both name and address; `routing_admin.signin.guesses` has lines of its own.
+        "axes": {"level": "ERROR"},
         # Below that Django tells every statement, with its values.
         "django": {"handlers": [], "propagate": True, "level": "INFO" if LOG_LEVEL == "DEBUG" else LOG_LEVEL},
         # `routing_admin.observed` has a line for each request, without what the caller wrote into path and host.

@@ -15,7 +15,9 @@ from structlog.typing import EventDict
 from routing_admin.logs.redaction import redact
 
 #: What a line may say beside its message, in this order.
-FIELDS: Final = ("request_id", "org", "actor", "method", "route", "status", "duration_ms", "plan")
+FIELDS: Final = (
+    "request_id", "org", "actor", "method", "route", "status", "duration_ms", "plan", "address", "target"
+)  # fmt: skip
 _ORDER: Final = ("timestamp", "level", "logger", "event", *FIELDS, "exception")
 #: Controls, line separators, changes of direction, lone surrogates: what moves a cursor or looks like another line.
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -24,20 +24,20 @@ _NOBODY = (
 BY = system("oidc")
 
 
-def person_of(account: Account) -> Any:
-    """The active person whom this account signs in, connected or made just now where the settings allow it. Raises
-    `NobodyKnown`."""
-    person = _connected(account)
-    if person is None:
+def recognise(account: Account) -> ProviderAccount:
+    """The account as it signs an active person in, connected or with a person made just now where the settings allow it.
+    Raises `NobodyKnown`."""
+    found = _connected(account)
+    if found is None:
         try:
-            person = _newly_connected(account)
+            found = _newly_connected(account)
         except IntegrityError:
             # The same account came twice at once, and the other one was first; or the person has another account there:
             # providers give the address of somebody who left to somebody new.
-            person = _connected(account)
-    if person is None or not person.is_active or not person.is_staff:
+            found = _connected(account)
+    if found is None or not found.person.is_active or not found.person.is_staff:
         raise NobodyKnown(_NOBODY)
-    return person
+    return found
 
 
 def connect(account: Account, person: Any) -> None:
@@ -53,7 +53,8 @@ def connect(account: Account, person: Any) -> None:
 
 
 def disconnect(person: Any) -> bool:
-    """Let no account at the present provider sign the person in any more, and answer whether one did."""
+    """Let no account at the present provider sign the person in any more, and answer whether one did. Sessions that it
+    opened end."""
     with transaction.atomic():
         gone, _ = ProviderAccount.objects.filter(issuer=settings.OIDC_ISSUER, person_id=person.pk).delete()
         if gone:
@@ -66,22 +67,21 @@ def connected_account(person: Any) -> ProviderAccount | None:
     return ProviderAccount.objects.filter(issuer=settings.OIDC_ISSUER, person_id=person.pk).first()
 
 
-def _connected(account: Account) -> Any:
+def _connected(account: Account) -> ProviderAccount | None:
     found = ProviderAccount.objects.filter(issuer=account.issuer, subject=account.subject)
-    row = found.select_related("person").first()
-    return None if row is None else row.person
+    return found.select_related("person").first()
 
 
-def _newly_connected(account: Account) -> Any:
+def _newly_connected(account: Account) -> ProviderAccount | None:
     people = get_user_model().objects.filter(email__iexact=account.email)[:2] if account.email else []
     with transaction.atomic():
         if not people and settings.OIDC_CREATE_PEOPLE:
             return _made(account)
         if len(people) != 1 or not settings.OIDC_CONNECT_BY_EMAIL or not _may_be_connected(people[0], account):
             return None
-        ProviderAccount.objects.create(issuer=account.issuer, subject=account.subject, person=people[0])
+        made = ProviderAccount.objects.create(issuer=account.issuer, subject=account.subject, person=people[0])
         _record(people[0], account.issuer, by=BY, action="provider_account.connected")
-        return people[0]
+        return made
 
 
 def _may_be_connected(person: Any, account: Account) -> bool:
@@ -91,12 +91,12 @@ def _may_be_connected(person: Any, account: Account) -> bool:
     return account.is_email_verified and is_same and person.is_active and not person.is_superuser
 
 
-def _made(account: Account) -> Any:
+def _made(account: Account) -> ProviderAccount:
     email = account.email if account.is_email_verified and len(account.email) <= 254 else ""
     person = get_user_model().objects.create_user(_free_name(account), email=email, password=None, is_staff=True)
-    ProviderAccount.objects.create(issuer=account.issuer, subject=account.subject, person=person)
+    made = ProviderAccount.objects.create(issuer=account.issuer, subject=account.subject, person=person)
     _record(person, account.issuer, by=BY, action="person.created")
-    return person
+    return made
 
 
 def _free_name(account: Account) -> str:

@@ -37,8 +37,14 @@ class NoFactor(SignInError):
     code = "no_second_factor"
 
 
+class NoPassword(SignInError):
+    """The person signs in by the provider alone, and what was asked for is about a password."""
+
+    code = "no_password"
+
+
 class ProviderAway(SignInError):
-    """The OpenID provider cannot be reached, or what it publishes about itself is wrong."""
+    """The OpenID provider cannot be reached, what it publishes about itself is wrong, or its answer cannot be read."""
 
     code = "provider_away"
 
@@ -47,6 +53,12 @@ class ProviderRefused(SignInError):
     """The provider did not sign the person in, or its answer is not to be trusted."""
 
     code = "provider_refused"
+
+
+class AccountGone(SignInError):
+    """The account at the provider that opened the session is not connected any more."""
+
+    code = "provider_account_gone"
 
 
 class NobodyKnown(SignInError):

@@ -1,6 +1,8 @@
 from typing import Any
 
 from django import forms
+from django.contrib.auth.forms import SetPasswordForm
+from django.contrib.auth.password_validation import password_validators_help_texts
 
 
 class CodeForm(forms.Form):
@@ -24,6 +26,17 @@ class PasswordForm(forms.Form):
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
+
+
+class ChangePasswordForm(SetPasswordForm, PasswordForm):
+    """A new password, twice. `with_code`: for a person who has a second factor."""
+
+    def __init__(self, *args: Any, with_code: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Django's is a list, which our fields would put into a paragraph.
+        self.fields["new_password1"].help_text = " ".join(map(str, password_validators_help_texts()))
+        if with_code:
+            self.fields["code"] = CodeForm.base_fields["code"]
 
 
 class SetUpForm(PasswordForm):

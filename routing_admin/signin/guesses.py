@@ -1,15 +1,22 @@
 """Wrong codes and wrong passwords of people whose name is known count where failed sign-ins do, and lock out like them."""
 
+import logging
+from datetime import datetime
 from typing import Any
 
 from axes.handlers.proxy import AxesProxyHandler
+from axes.helpers import get_cool_off, get_failure_limit
 from django.conf import settings
-from django.contrib.auth import authenticate
+from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.signals import user_login_failed
 from django.http import HttpRequest
+from django.utils import timezone
 
+from routing_admin.addresses import client_address
 from routing_admin.signin.errors import WrongCode
 from routing_admin.signin.factors import use_code
+
+log = logging.getLogger(__name__)
 
 
 def use_counted_code(request: HttpRequest, person: Any, code: str) -> str:
@@ -17,6 +24,7 @@ def use_counted_code(request: HttpRequest, person: Any, code: str) -> str:
     credentials = {"username": person.get_username()}
     try:
         if settings.AXES_ENABLED and not AxesProxyHandler.is_allowed(request, credentials):
+            request.axes_locked_out = True  # else it counts, and the lock begins anew
             raise WrongCode("There were too many attempts.")
         return use_code(person, code)
     except WrongCode:
@@ -28,3 +36,32 @@ def is_password(request: HttpRequest, person: Any, password: str) -> bool:
     """Whether this is the person's password."""
     found = authenticate(request, username=person.get_username(), password=password)
     return found is not None and found.pk == person.pk
+
+
+def lock_ends(request: HttpRequest, credentials: dict[str, Any] | None) -> datetime:
+    """When so many of the attempts that count are over that who is locked out now may try again."""
+    counted = 0
+    [attempts] = AxesProxyHandler.get_implementation().get_user_attempts(request, credentials)
+    for at, failures in attempts.order_by("-attempt_time").values_list("attempt_time", "failures_since_start"):
+        counted += failures
+        if counted >= get_failure_limit(request, credentials):
+            return at + get_cool_off(request)
+    return timezone.now()  # somebody unlocked it in between
+
+
+def tell(*, credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
+    """A line of the log for a failure that axes has counted: from where, and whose name it was. A name that nobody has may
+    be a password in the wrong field, and is not told."""
+    name = credentials.get("username")
+    person = get_user_model().objects.filter(username=name).values_list("pk", flat=True).first() if name else None
+    address = client_address(request) if request is not None else None
+    more = {
+        **({"address": address} if address else {}),
+        **({"target": f"user:{person}"} if person is not None else {}),
+    }
+    if not getattr(request, "axes_locked_out", False):
+        log.info("sign-in failed", extra=more)
+    elif request.axes_failures_since_start is not None:  # it was counted, so this one locked
+        log.warning("sign-in failed, locked out", extra=more)
+    else:
+        log.info("sign-in refused, locked out", extra=more)

@@ -12,10 +12,10 @@ from routing_admin.signin.sessions import Standing, standing
 
 
 def second_factor(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Leads whoever must set up a second factor there before any other page; ends sessions older than the factor."""
+    """Leads whoever must set up a second factor there before any other page; ends sessions that are not whole any more."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if request.path_info.startswith("/api/") or not request.user.is_authenticated:
+        if _is_api(request.path_info) or not request.user.is_authenticated:
             return get_response(request)
         found = standing(request)
         if found is Standing.STALE:
@@ -26,6 +26,11 @@ def second_factor(get_response: Callable[[HttpRequest], HttpResponse]) -> Callab
         return get_response(request)
 
     return middleware
+
+
+def _is_api(path: str) -> bool:
+    """Not its documentation: a page, which names whoever is signed in."""
+    return path.startswith("/api/") and not path.startswith("/api/docs/")
 
 
 def _open() -> set[str]:

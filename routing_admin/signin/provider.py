@@ -21,6 +21,9 @@ METADATA_SECONDS: Final = 3_600
 LEEWAY_SECONDS: Final = 60
 #: Only with the provider's own key; with "none", or with a secret that both know, others could sign too.
 ALGORITHMS: Final = frozenset("RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519".split())
+#: What Authlib raises, beside errors of its own, where an answer is not as the standards have it: it takes for granted that
+#: all are JSON objects with what they must have.
+_UNREADABLE: Final = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 log = logging.getLogger(__name__)
 
 
@@ -56,7 +59,7 @@ def start(request: HttpRequest, *, callback_url: str, then: str, connects: int |
     try:
         client = _client()
         made = client.create_authorization_url(callback_url)
-    except (RequestException, RuntimeError, ValueError) as error:
+    except (RequestException, *_UNREADABLE) as error:
         raise _away(error) from error
     client.save_authorize_data(request, redirect_uri=callback_url, then=then, connects=connects, **made)
     return HttpResponseRedirect(made["url"])
@@ -76,7 +79,8 @@ def finish(request: HttpRequest) -> Answer:
             "aud": {"essential": True, "value": settings.OIDC_CLIENT_ID},
         }
         token = client.authorize_access_token(request, claims_options=claims_options, leeway=LEEWAY_SECONDS)
-        claims = token.get("userinfo")
+        # Authlib puts there what it read in the signed token; without one it stays what the answer said.
+        claims = token.get("userinfo") if token.get("id_token") else None
         if claims is None:
             raise ProviderRefused(_REFUSED)
         if "email" not in claims and client.server_metadata.get("userinfo_endpoint"):
@@ -87,7 +91,7 @@ def finish(request: HttpRequest) -> Answer:
     except (AuthlibBaseError, JoseError) as error:
         log.warning("The OpenID provider's answer was refused: %r", str(error))  # it may quote the address bar
         raise ProviderRefused(_REFUSED) from error
-    except (RequestException, RuntimeError, ValueError) as error:
+    except (RequestException, *_UNREADABLE) as error:
         raise _away(error) from error
     return Answer(_account(claims), asked["then"], asked["connects"])
 
@@ -114,8 +118,12 @@ def _text(claims: Any, name: str) -> str:
 
 
 def _away(error: Exception) -> ProviderAway:
-    log.warning("The OpenID provider cannot be used: %r", str(error))
-    return ProviderAway("It cannot be reached at the moment. Try again later, or sign in with your password.")
+    log.warning("The OpenID provider cannot be used: %s: %r", type(error).__name__, str(error))
+    _client_for.cache_clear()  # it may keep an answer that cannot be read
+    return ProviderAway(
+        "The provider cannot be reached at the moment, or its answer cannot be read. Try again later, or sign in with your"
+        " password."
+    )
 
 
 def _client() -> Any:

@@ -9,19 +9,19 @@ from enum import Enum
 from typing import Any, Final
 
 from django.conf import settings
-from django.contrib.auth import SESSION_KEY, get_user_model, login
+from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY, get_user_model, login
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
-from routing_admin.signin.errors import SecondFactorRequired
+from routing_admin.signin.backend import BY_PASSWORD, BY_PROVIDER
+from routing_admin.signin.errors import AccountGone, SecondFactorRequired
 from routing_admin.signin.factors import factor_id
+from routing_admin.signin.models import ProviderAccount
 
-#: By what the second factor was proved: the id of the person's own, or `PROVIDER`.
+#: After a password the id of the second factor that was proved, None without one; of a session that the provider opened
+#: the id of the account there.
 _PROOF: Final = "signin_proof"
 _EXPECTED: Final = "signin_expected"
-_BACKEND: Final = "routing_admin.signin.backend.PasswordBackend"
-#: The provider asked for whatever it asks for.
-PROVIDER: Final = "provider"
 #: So long a code may be waited for.
 EXPECTED_SECONDS: Final = 300
 
@@ -32,15 +32,17 @@ class Standing(Enum):
     WHOLE = "nothing"
     #: There is no second factor, and the installation asks for one.
     UNPROTECTED = "a second factor to be set up"
-    #: The person's second factor came, changed or went after this session began.
+    #: After this session began the person's second factor came, changed or went, or the provider's account that opened it
+    #: was disconnected.
     STALE = "another sign-in"
 
 
 def standing(request: HttpRequest) -> Standing:
     """Of a session that is authenticated. No query."""
     proof = request.session.get(_PROOF)
-    if proof == PROVIDER:
-        return Standing.WHOLE
+    if is_by_provider(request):
+        # The provider asked for whatever it asks for.
+        return Standing.WHOLE if proof is not None and proof == request.user.provider_account_id else Standing.STALE
     factor = factor_id(request.user)
     if proof != factor:
         return Standing.STALE
@@ -48,8 +50,10 @@ def standing(request: HttpRequest) -> Standing:
 
 
 def require_whole(request: HttpRequest) -> None:
-    """Raises `SecondFactorRequired` for a session that lacks something."""
+    """Raises `SecondFactorRequired` or `AccountGone` for a session that lacks something."""
     found = standing(request)
+    if found is Standing.STALE and is_by_provider(request):
+        raise AccountGone("The account that opened this session signs you in no more. Sign in again.")
     if found is not Standing.WHOLE:
         raise SecondFactorRequired(
             "Your account needs a second factor. Sign in to the admin, set it up, and call again."
@@ -58,26 +62,36 @@ def require_whole(request: HttpRequest) -> None:
         )
 
 
-def sign_in(request: HttpRequest, person: Any, *, proof: int | str | None) -> None:
-    """Authenticate the session, under a new key. `proof`: the id of the second factor that was used, `PROVIDER`, or None
+def sign_in(request: HttpRequest, person: Any, *, factor: int | None) -> None:
+    """Authenticate the session after a password, under a new key. `factor`: the id of the second factor that was used, None
     for a person who has none."""
+    _sign_in(request, person, backend=BY_PASSWORD, proof=factor)
+
+
+def sign_in_by_provider(request: HttpRequest, connected: ProviderAccount) -> None:
+    """Authenticate the session by an account at the provider, under a new key; it ends when this is disconnected."""
+    _sign_in(request, connected.person, backend=BY_PROVIDER, proof=connected.pk)
+
+
+def _sign_in(request: HttpRequest, person: Any, *, backend: str, proof: int | None) -> None:
     if SESSION_KEY in request.session:
         request.session.flush()  # of whoever it was, nothing is carried over
     request.session.pop(_EXPECTED, None)
-    login(request, person, backend=_BACKEND)
-    prove(request, proof)
+    login(request, person, backend=backend)
+    request.session[_PROOF] = proof
+    request.session.cycle_key()
 
 
-def prove(request: HttpRequest, proof: int | str | None) -> None:
-    """Note with what the second factor is proved from now on."""
-    request.session.pop(_PROOF, None)
-    if proof is not None:
-        request.session[_PROOF] = proof
+def prove(request: HttpRequest, factor: int | None) -> None:
+    """Note that the person's second factor, which came or went just now, is proved. A session by the provider rests on the
+    account there."""
+    if not is_by_provider(request):
+        request.session[_PROOF] = factor
     request.session.cycle_key()
 
 
 def is_by_provider(request: HttpRequest) -> bool:
-    return bool(request.session.get(_PROOF) == PROVIDER)
+    return bool(request.session.get(BACKEND_SESSION_KEY) == BY_PROVIDER)
 
 
 def expect_code(request: HttpRequest, person: Any, *, then: str) -> None:

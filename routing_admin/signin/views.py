@@ -1,5 +1,6 @@
 """The doors for people who are not signed in: password, code, and the way to the OpenID provider and back."""
 
+import math
 from typing import Any
 
 from django.contrib import admin, messages
@@ -8,17 +9,18 @@ from django.contrib.auth.views import LoginView, RedirectURLMixin
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
 from routing_admin.errors import status_of
 from routing_admin.signin import provider
-from routing_admin.signin.accounts import connect, person_of
+from routing_admin.signin.accounts import connect, recognise
 from routing_admin.signin.errors import ProviderRefused, SignInError
 from routing_admin.signin.factors import factor_id, recovery_codes_left
 from routing_admin.signin.forms import CodeForm
-from routing_admin.signin.guesses import use_counted_code
-from routing_admin.signin.sessions import PROVIDER, expect_code, expected_person, sign_in
+from routing_admin.signin.guesses import lock_ends, use_counted_code
+from routing_admin.signin.sessions import expect_code, expected_person, sign_in, sign_in_by_provider
 
 
 class SignIn(LoginView):
@@ -30,7 +32,7 @@ class SignIn(LoginView):
         person = form.get_user()
         then = self.get_success_url()
         if factor_id(person) is None:
-            sign_in(self.request, person, proof=None)
+            sign_in(self.request, person, factor=None)
             return HttpResponseRedirect(then)
         expect_code(self.request, person, then=then)
         return redirect("admin:login_code")
@@ -52,7 +54,7 @@ def code(request: HttpRequest) -> HttpResponse:
         except SignInError as error:
             form.add_error("code", str(error))
         else:
-            sign_in(request, person, proof=factor_id(person))
+            sign_in(request, person, factor=factor_id(person))
             if used == "recovery":
                 left = recovery_codes_left(person)
                 messages.warning(request, f"That recovery code is used up; {left} are left. Security has new ones.")
@@ -78,11 +80,19 @@ def provider_callback(request: HttpRequest) -> HttpResponse:
         answer = provider.finish(request)
         if answer.connects is not None:
             return _connected(request, answer)
-        person = person_of(answer.account)
+        account = recognise(answer.account)
     except SignInError as error:
         return _refused(request, error)
-    sign_in(request, person, proof=PROVIDER)
+    sign_in_by_provider(request, account)
     return HttpResponseRedirect(answer.then)
+
+
+def locked(request: HttpRequest, _instead_of: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:
+    """What axes answers whoever is locked out with, on any page: when that ends."""
+    seconds = max(1, math.ceil((lock_ends(request, credentials) - timezone.now()).total_seconds()))
+    page = render(request, "signin/locked.html", {"minutes": math.ceil(seconds / 60)}, status=429)
+    page["Retry-After"] = str(seconds)
+    return page
 
 
 def go_to_provider(request: HttpRequest, *, then: str, connects: int | None = None) -> HttpResponse:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django_otp.plugins.otp_static.models import StaticDevice
+from django.contrib.auth import get_user_model
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from tests.browser.conftest import Visitor, says
 from tests.browser.test_pages import accessible, shot
 from tests.signin.conftest import openid, openid_server, quick_passwords  # noqa: F401  fixtures of those tests
-from tests.signin.people import PASSWORD, code_at, person_with_password
+from tests.signin.people import PASSWORD, code_at, person_with_password, with_factor
 from tests.signin.provider import Provider
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -102,7 +102,6 @@ def test_a_second_factor_from_the_first_scan_to_the_lost_phone(stranger: Callabl
     page.get_by_role("button", name="Log out").click()
 
     # The phone is lost: a recovery code, and away with the factor.
-    StaticDevice.objects.update(throttling_failure_timestamp=None)  # the second is over that a wrong one makes wait
     give_password(ada)
     page.get_by_label("Code").fill(codes[0])
     page.keyboard.press("Enter")
@@ -143,8 +142,37 @@ def test_an_account_at_a_provider_is_connected_and_signs_in(
     ada.visit("/admin/login/?next=/admin/security/")
     page.get_by_role("link", name="Sign in with Example ID").focus()
     page.keyboard.press("Enter")
-    page.get_by_text("It did for this session.").wait_for()
+    page.get_by_text("It opened this session").wait_for()
     looks_good(ada, "connected", is_variant=True)
+    ada.check()
+    get_user_model().objects.update(password="!")
+    ada.visit("/admin/login/provider/?next=/admin/password_change/")
+    page.get_by_text("You have no password here").wait_for()
+    looks_good(ada, "no-password")
+
+
+@pytest.mark.usefixtures("quick_passwords")
+def test_a_password_is_changed_with_a_code(stranger: Callable[[], Visitor]) -> None:
+    key, _ = with_factor(person_with_password("ada"))
+    ada = stranger()
+    page = ada.page
+    give_password(ada)
+    page.get_by_label("Code").fill(code_at(key, time.time() - 30))
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("link", name="Change password").click()
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_label("New password", exact=False).first.fill("a longer horse battery")
+    page.get_by_label("New password confirmation").fill("another")
+    page.get_by_label("Code").fill(code_at(key, time.time()))
+    ada.expected.add(422)
+    page.keyboard.press("Enter")
+    says(page, "match")
+    looks_good(ada, "password-refused", is_variant=True)
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_label("New password", exact=False).first.fill("a longer horse battery")
+    page.get_by_label("New password confirmation").fill("a longer horse battery")
+    page.get_by_role("button", name="Change my password").click()
+    page.get_by_text("Your password is changed").wait_for()
     ada.check()
 
 

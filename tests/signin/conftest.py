@@ -8,6 +8,7 @@ from django.core.cache import cache
 from django.utils import timezone
 
 from routing_admin.signin import provider as signin_provider
+from routing_admin.signin.models import ProviderAccount
 from tests.signin.people import person_with_password
 from tests.signin.provider import CLIENT_ID, CLIENT_SECRET, Provider
 
@@ -37,6 +38,13 @@ def quick_passwords(settings: Any) -> None:
 @pytest.fixture
 def ada(db: None) -> Any:
     return person_with_password("ada")
+
+
+@pytest.fixture
+def known(openid: Provider, ada: Any) -> Any:
+    """Ada, whose account is connected."""
+    ProviderAccount.objects.create(issuer=openid.issuer, subject="sub-1", person=ada)
+    return ada
 
 
 @pytest.fixture

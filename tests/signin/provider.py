@@ -56,6 +56,8 @@ class Provider:
         self.forgery = ""
         self.calls_itself = self.issuer
         self.is_away = False
+        #: By path, what is answered instead, as it is.
+        self.instead: dict[str, str] = {}
         self.codes: dict[str, dict[str, str]] = {}
 
     def stop(self) -> None:
@@ -65,6 +67,8 @@ class Provider:
     def answer(self, request: BaseHTTPRequestHandler, path: str, sent: dict[str, str]) -> None:
         if self.is_away:
             request.send_error(503)
+        elif path in self.instead:
+            self._send(request, self.instead[path])
         elif path == "/.well-known/openid-configuration":
             self._json(
                 request,
@@ -130,7 +134,10 @@ class Provider:
         return f"{text}." + ("" if not secret else _plain(hmac.digest(secret, text.encode(), "sha256")))
 
     def _json(self, request: BaseHTTPRequestHandler, body: dict[str, Any], status: int = 200) -> None:
-        data = json.dumps(body).encode()
+        self._send(request, json.dumps(body), status)
+
+    def _send(self, request: BaseHTTPRequestHandler, body: str, status: int = 200) -> None:
+        data = body.encode()
         request.send_response(status)
         request.send_header("Content-Type", "application/json")
         request.send_header("Content-Length", str(len(data)))

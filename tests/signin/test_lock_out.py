@@ -1,12 +1,15 @@
 """Who guesses locks out themselves, and nobody for longer than is said."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from axes.models import AccessAttempt
 from django.test import Client
+from django.utils import timezone
 
-from tests.signin.people import give_password
+from tests.signin.people import give_password, with_factor
+from tests.signin.test_second_factor import send_code
 
 pytestmark = pytest.mark.django_db
 
@@ -30,6 +33,40 @@ def test_an_attempt_during_the_lock_does_not_begin_it_anew(ada: Any, locks: None
     assert give_password(client).status_code == 429
     assert guess(client, 1) == [429]
     assert AccessAttempt.objects.get().attempt_time == began
+
+
+def test_nor_does_a_code_during_the_lock(ada: Any, locks: None) -> None:
+    with_factor(ada)
+    client = Client()
+    give_password(client)
+    guess(Client(), 5)
+    before = AccessAttempt.objects.values().get()
+    assert send_code(client, "123456").status_code == 429
+    assert AccessAttempt.objects.values().get() == before
+
+
+def test_the_lock_says_when_it_ends(ada: Any, locks: None) -> None:
+    client = Client()
+    guess(client, 5)
+    for minutes, says in ((0, "60 minutes,"), (20, "40 minutes,"), (59, "1 minute,")):
+        AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=minutes))
+        locked = give_password(client)
+        assert f"Try again in {says}" in locked.content.decode()
+        assert (60 - minutes) * 60 - 30 < int(locked["Retry-After"]) <= (60 - minutes) * 60
+    AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=61))
+    assert give_password(client).status_code == 302
+
+
+def test_of_several_browsers_the_lock_ends_with_the_first_attempt_that_is_needed_for_it(ada: Any, locks: None) -> None:
+    now = timezone.now()
+    for minutes, failures in ((61, 9), (50, 1), (15, 2), (10, 2), (2, 1)):
+        row = AccessAttempt.objects.create(
+            username="ada", ip_address="127.0.0.1", user_agent=f"browser {minutes}", failures_since_start=failures
+        )
+        AccessAttempt.objects.filter(pk=row.pk).update(attempt_time=now - timedelta(minutes=minutes))
+    assert "in 45 minutes" in give_password(Client()).content.decode()
+    AccessAttempt.objects.filter(user_agent="browser 15").update(attempt_time=now - timedelta(minutes=61))
+    assert give_password(Client()).status_code == 302
 
 
 def test_whoever_signs_in_has_all_attempts_again(ada: Any, locks: None) -> None:

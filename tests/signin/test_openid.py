@@ -39,13 +39,6 @@ def sign_in(client: Client | None = None, start: str = "/admin/login/provider/")
     return client, client.get(visit(client, start))
 
 
-@pytest.fixture
-def known(openid: Provider, ada: Any) -> Any:
-    """Ada, whose account is connected."""
-    ProviderAccount.objects.create(issuer=openid.issuer, subject="sub-1", person=ada)
-    return ada
-
-
 def test_a_connected_account_signs_in_with_pkce_state_and_nonce(known: Any, openid: Provider) -> None:
     login = Client().get("/admin/login/", {"next": "/admin/security/"}).content.decode()
     assert 'href="/admin/login/provider/?next=/admin/security/"' in login
@@ -275,10 +268,10 @@ def test_the_same_new_account_twice_at_once_is_one_person(
 ) -> None:
     settings.OIDC_CREATE_PEOPLE = True
     account = Account(openid.issuer, "sub-1", username="ada")
-    first = accounts.person_of(account)
+    first = accounts.recognise(account)
     answers = iter([None, first])
     monkeypatch.setattr(accounts, "_connected", lambda _: next(answers))
-    assert accounts.person_of(account) == first
+    assert accounts.recognise(account) == first
     assert get_user_model().objects.count() == 1
 
 
@@ -348,7 +341,7 @@ def test_who_has_no_password_keeps_the_account(known: Any) -> None:
 
 def test_another_issuer_with_the_same_subject_is_somebody_else(known: Any) -> None:
     with pytest.raises(NobodyKnown):
-        accounts.person_of(Account("https://other.example", "sub-1"))
+        accounts.recognise(Account("https://other.example", "sub-1"))
 
 
 def test_without_a_provider_its_pages_are_not_there(ada: Any) -> None:
