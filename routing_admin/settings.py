@@ -114,6 +114,8 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
 else:
     DATABASE["OPTIONS"].setdefault("connect_timeout", 5)
     DATABASE["CONN_HEALTH_CHECKS"] = True
+    if DATABASE["ENGINE"] == "django.db.backends.postgresql":
+        DATABASE["ENGINE"] = "routing_admin.postgresql"
 #: Seconds for which a thread keeps its connection. To open one takes longer than most calls of the API, also on SQLite.
 DATABASE["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
 if env.str("TEST_DATABASE_NAME", default=""):
