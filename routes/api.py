@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 from django.http import HttpResponse
@@ -12,6 +12,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from audit.services import Receipt
@@ -23,6 +24,8 @@ from routes.publish import Change
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+#: More unknown keys than this are one mistake, not each its own: else a body of 10 MiB makes an answer of 200.
+_MAX_UNKNOWN: Final = 100
 
 
 class PreconditionRequired(exceptions.APIException):
@@ -183,6 +186,11 @@ class StrictSerializer(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):
             unknown = [key for key in data if key not in self.fields]
+            if len(unknown) > _MAX_UNKNOWN:
+                message = f"This object has {len(unknown):,} unknown keys."
+                raise serializers.ValidationError(
+                    {api_settings.NON_FIELD_ERRORS_KEY: [exceptions.ErrorDetail(message, "too_many")]}
+                )
             if unknown:
                 known = ", ".join(self.fields)
                 raise serializers.ValidationError(
@@ -200,6 +208,21 @@ class TimeField(serializers.DateTimeField):
                 exceptions.ErrorDetail("Write a time with its zone, like 2026-05-01T12:00:00Z.", "bad_time")
             )
         return super().to_internal_value(value)
+
+
+class ListField(serializers.ListField):
+    """A list, of 10,000 members unless said otherwise. They are counted before they are read: a stock field first reads,
+    and finds fault with, every one of a million."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**{"max_length": 10_000, **more})
+
+    def run_child_validation(self, data: Any) -> list[Any]:
+        if len(data) > self.max_length:
+            message = f"At most {self.max_length:,} members; this list has {len(data):,}."
+            raise serializers.ValidationError(message, "too_many")
+        found: list[Any] = super().run_child_validation(data)
+        return found
 
 
 class TextField(serializers.CharField):
