@@ -19,13 +19,14 @@ from audit.services import Receipt
 from routes.engine.reading import shown
 from routes.idempotency.services import Answer, once
 from routes.orgs.models import ApiKey
+from routes.parameters import check_parameters
 from routes.publish import Change
 
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
-_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 #: More unknown keys than this are one mistake, not each its own: else a body of 10 MiB makes an answer of 200.
 _MAX_UNKNOWN: Final = 100
+_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
 class PreconditionRequired(exceptions.APIException):
@@ -41,7 +42,7 @@ class View(APIView):
 
     `?dry_run=1` goes the same way and is rolled back. A POST with an `Idempotency-Key` has its effect once. PUT, PATCH and
     DELETE of an object that has an ETag need its `If-Match`. A parameter that nobody knows is refused, because a misspelt
-    `dry_run` must not write.
+    `dry_run` must not write; and one that is given twice, because nobody knows which is meant.
     """
 
     #: What it does, in place of the handler's docstring.
@@ -74,19 +75,18 @@ class View(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         method = request.method or ""
-        self.refuse_unknown(request)
         if method in ("PUT", "PATCH", "DELETE") and (etag := self.etag()) is not None:
             self.is_stale = not _matches(request, etag)
+        self.check_parameters(request)
         if method in ("POST", "PUT", "PATCH", "DELETE") and self.writes:
             # On the instance, where `dispatch` looks next: it has no hook around a handler.
             setattr(self, method.lower(), partial(self._write, getattr(self, method.lower())))
 
-    def refuse_unknown(self, request: Request) -> None:
-        """Raises `ValidationError` for query parameters that nobody here knows."""
+    def check_parameters(self, request: Request) -> None:
+        """Raises `ValidationError` for query parameters that cannot be meant here."""
         known = [*self.parameters, "dry_run"] if self.writes and request.method not in ("GET", "HEAD") else []
-        if unknown := [name for name in request.query_params if name not in known]:
-            message = f"Unknown parameter. Known: {', '.join(known) or 'none'}."
-            raise exceptions.ValidationError({name: exceptions.ErrorDetail(message, "unknown_key") for name in unknown})
+        lists = [name for name, shape in self.parameters.items() if shape.get("type") == "array"]
+        check_parameters(request.query_params, known, lists)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
@@ -138,10 +138,10 @@ class View(APIView):
 class ListView(View, GenericAPIView[Any]):
     """A view with pages of objects: `?limit=`, `?cursor=`, and the filters, ordering and search that it names."""
 
-    def refuse_unknown(self, request: Request) -> None:
+    def check_parameters(self, request: Request) -> None:
         if request.method in ("GET", "HEAD"):
             return  # the filters know
-        super().refuse_unknown(request)
+        super().check_parameters(request)
 
     def get_rendered_response(self, results: list[bytes], headers: dict[str, str]) -> HttpResponse:
         """The present page, of results that are JSON already."""
@@ -172,12 +172,10 @@ def _tags(given: str, etag: str) -> list[tuple[bool, str]]:
 
 
 def _flag(request: Request, name: str) -> bool:
-    given = request.query_params.getlist(name)
-    if not given:
-        return False
-    if len(given) > 1 or given[0] not in _FLAGS:
-        raise exceptions.ParseError(f"{name} is 1 or 0, once.", "bad_parameter")
-    return _FLAGS[given[0]]
+    given = request.query_params.get(name, "0")
+    if given not in _FLAGS:
+        raise exceptions.ParseError(f"{name} is 1 or 0.", "bad_parameter")
+    return _FLAGS[given]
 
 
 class StrictSerializer(serializers.Serializer[Any]):
