@@ -99,6 +99,7 @@ def _time(name: str, text: str) -> datetime:
 class AuditList(generics.GenericAPIView[AuditEntry]):
     """Entries, newest first; `until` is excluded, and an actor is also behind the acts of the actor's keys."""
 
+    http_method_names = ["get", "head"]
     required_role = {"GET": "viewer"}
     gives = {"GET": ENTRY}
     #: By name their shapes; what is no filter is refused by those of all lists.

@@ -45,6 +45,8 @@ class View(APIView):
     `dry_run` must not write; and one that is given twice, because nobody knows which is meant.
     """
 
+    #: OPTIONS is refused like every method that has no `required_role`, so it is no method that `Allow` names.
+    http_method_names = [name for name in APIView.http_method_names if name != "options"]
     #: What it does, in place of the handler's docstring.
     about = ""
     #: By method what the caller needs, see `Grant.may`.

@@ -256,7 +256,7 @@ REST_FRAMEWORK = {
     "NON_FIELD_ERRORS_KEY": "\0",
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_SCHEMA_CLASS": "routing_admin.rest.schema.Operations",
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "rest_framework.negotiation.DefaultContentNegotiation",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "routing_admin.rest.negotiation.Negotiation",
 }
 
 SPECTACULAR_SETTINGS = {

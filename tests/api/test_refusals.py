@@ -10,8 +10,8 @@ from routes.orgs.models import Organization
 from routing_admin.errors import pointer
 from tests.api.conftest import Caller
 from tests.api.test_plans import PLAN
-from tests.api.test_who_may_what import callers
-from tests.build import an_org
+from tests.api.test_who_may_what import callers, filled, table
+from tests.build import a_plan, a_route, an_org
 
 pytestmark = pytest.mark.django_db
 
@@ -26,7 +26,9 @@ def told(response: Any, status: int, code: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-@pytest.mark.parametrize("path", ["/api/", "/api/v2/orgs/", "/api/v1/nothing/", "/api/v1/orgs/acme/nothing/\x00"])
+@pytest.mark.parametrize(
+    "path", ["/api", "/api/", "/api/v2/orgs/", "/api/v1/nothing/", "/api/v1/orgs/acme/nothing/\x00"]
+)
 def test_what_is_no_url(settings: Any, debug: bool, method: str, path: str) -> None:
     settings.DEBUG = debug
     told(Client(enforce_csrf_checks=True).generic(method, path), 404, "not_found")
@@ -53,6 +55,55 @@ def test_a_host_that_is_not_ours() -> None:
 def test_pages_stay_pages() -> None:
     answer = Client().get("/nothing/")
     assert (answer.status_code, answer["Content-Type"]) == (404, "text/html; charset=utf-8")
+
+
+# --- Methods and forms ------------------------------------------------------------------------------------------------
+
+
+def test_allow_names_the_methods_that_the_table_has(org: Organization) -> None:
+    a_route(org)
+    a_plan(org)
+    staff = callers(org, an_org("other"))["staff"].client
+    told = 0
+    for path in {rule.path for rule in table()}:
+        methods = {rule.method for rule in table() if rule.path == path and rule.needs}
+        answer = staff.options(filled(path, org))
+        assert answer.status_code in (404, 405), path
+        assert set(answer["Allow"].split(", ")) == methods | ({"HEAD"} if "GET" in methods else set()), path
+        told += answer.status_code == 405
+    assert told > 25
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        ("application/json;q=0", 406),
+        ("application/json; q=0.000", 406),
+        ("*/*;q=0", 406),
+        ("application/json;q=0, */*", 406),
+        ("application/*;q=0, */*;q=1", 406),
+        ("text/html", 406),
+        ("application/json, */*;q=0", 200),
+        ("text/html;q=0, */*;q=0.1", 200),
+        ("application/json;q=0.001", 200),
+        ("application/json;q=nonsense", 200),
+        ("", 200),
+    ],
+)
+def test_a_form_that_is_not_acceptable_is_not_sent(viewer: Caller, accept: str, status: int) -> None:
+    for name in ("routes/", "audit/", "snapshot/"):
+        answer = viewer("get", name, headers={"Accept": accept} if accept else {})
+        assert answer.status_code == status, name
+        if status == 406:
+            told(answer, 406, "not_acceptable")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
+@pytest.mark.parametrize("path", ["/api/schema/", "/api/docs/", "/api/docs/explorer/"])
+def test_what_is_only_read_says_so(method: str, path: str) -> None:
+    answer = Client(enforce_csrf_checks=True).generic(method, path)
+    told(answer, 405, "method_not_allowed")
+    assert answer["Allow"] == "GET, HEAD"
 
 
 # --- Where it is wrong ------------------------------------------------------------------------------------------------
