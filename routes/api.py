@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 from django.http import HttpResponse
@@ -12,16 +12,20 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from audit.services import Receipt
 from routes.engine.reading import shown
 from routes.idempotency.services import Answer, once
 from routes.orgs.models import ApiKey
+from routes.parameters import check_parameters
 from routes.publish import Change
 
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+#: More unknown keys than this are one mistake, not each its own: else a body of 10 MiB makes an answer of 200.
+_MAX_UNKNOWN: Final = 100
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
@@ -38,9 +42,11 @@ class View(APIView):
 
     `?dry_run=1` goes the same way and is rolled back. A POST with an `Idempotency-Key` has its effect once. PUT, PATCH and
     DELETE of an object that has an ETag need its `If-Match`. A parameter that nobody knows is refused, because a misspelt
-    `dry_run` must not write.
+    `dry_run` must not write; and one that is given twice, because nobody knows which is meant.
     """
 
+    #: OPTIONS is refused like every method that has no `required_role`, so it is no method that `Allow` names.
+    http_method_names = [name for name in APIView.http_method_names if name != "options"]
     #: What it does, in place of the handler's docstring.
     about = ""
     #: By method what the caller needs, see `Grant.may`.
@@ -71,19 +77,18 @@ class View(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         method = request.method or ""
-        self.refuse_unknown(request)
         if method in ("PUT", "PATCH", "DELETE") and (etag := self.etag()) is not None:
             self.is_stale = not _matches(request, etag)
+        self.check_parameters(request)
         if method in ("POST", "PUT", "PATCH", "DELETE") and self.writes:
             # On the instance, where `dispatch` looks next: it has no hook around a handler.
             setattr(self, method.lower(), partial(self._write, getattr(self, method.lower())))
 
-    def refuse_unknown(self, request: Request) -> None:
-        """Raises `ValidationError` for query parameters that nobody here knows."""
+    def check_parameters(self, request: Request) -> None:
+        """Raises `ValidationError` for query parameters that cannot be meant here."""
         known = [*self.parameters, "dry_run"] if self.writes and request.method not in ("GET", "HEAD") else []
-        if unknown := [name for name in request.query_params if name not in known]:
-            message = f"Unknown parameter. Known: {', '.join(known) or 'none'}."
-            raise exceptions.ValidationError({name: exceptions.ErrorDetail(message, "unknown_key") for name in unknown})
+        lists = [name for name, shape in self.parameters.items() if shape.get("type") == "array"]
+        check_parameters(request.query_params, known, lists)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
@@ -135,10 +140,10 @@ class View(APIView):
 class ListView(View, GenericAPIView[Any]):
     """A view with pages of objects: `?limit=`, `?cursor=`, and the filters, ordering and search that it names."""
 
-    def refuse_unknown(self, request: Request) -> None:
+    def check_parameters(self, request: Request) -> None:
         if request.method in ("GET", "HEAD"):
             return  # the filters know
-        super().refuse_unknown(request)
+        super().check_parameters(request)
 
     def get_rendered_response(self, results: list[bytes], headers: dict[str, str]) -> HttpResponse:
         """The present page, of results that are JSON already."""
@@ -169,12 +174,10 @@ def _tags(given: str, etag: str) -> list[tuple[bool, str]]:
 
 
 def _flag(request: Request, name: str) -> bool:
-    given = request.query_params.getlist(name)
-    if not given:
-        return False
-    if len(given) > 1 or given[0] not in _FLAGS:
-        raise exceptions.ParseError(f"{name} is 1 or 0, once.", "bad_parameter")
-    return _FLAGS[given[0]]
+    given = request.query_params.get(name, "0")
+    if given not in _FLAGS:
+        raise exceptions.ParseError(f"{name} is 1 or 0.", "bad_parameter")
+    return _FLAGS[given]
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -183,6 +186,11 @@ class StrictSerializer(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):
             unknown = [key for key in data if key not in self.fields]
+            if len(unknown) > _MAX_UNKNOWN:
+                message = f"This object has {len(unknown):,} unknown keys."
+                raise serializers.ValidationError(
+                    {api_settings.NON_FIELD_ERRORS_KEY: [exceptions.ErrorDetail(message, "too_many")]}
+                )
             if unknown:
                 known = ", ".join(self.fields)
                 raise serializers.ValidationError(
@@ -200,6 +208,21 @@ class TimeField(serializers.DateTimeField):
                 exceptions.ErrorDetail("Write a time with its zone, like 2026-05-01T12:00:00Z.", "bad_time")
             )
         return super().to_internal_value(value)
+
+
+class ListField(serializers.ListField):
+    """A list, of 10,000 members unless said otherwise. They are counted before they are read: a stock field first reads,
+    and finds fault with, every one of a million."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**{"max_length": 10_000, **more})
+
+    def run_child_validation(self, data: Any) -> list[Any]:
+        if len(data) > self.max_length:
+            message = f"At most {self.max_length:,} members; this list has {len(data):,}."
+            raise serializers.ValidationError(message, "too_many")
+        found: list[Any] = super().run_child_validation(data)
+        return found
 
 
 class TextField(serializers.CharField):

@@ -1,7 +1,9 @@
 """From refusals to HTTP: the one table, and the problem documents (RFC 9457) that the API answers with."""
 
 import re
-from typing import Any
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
@@ -9,6 +11,7 @@ from django.db import OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 
 from audit.services import AuditError
 from plans.errors import PlansError
@@ -18,6 +21,7 @@ from routes import engine
 from routes.catalog.api import import_json
 from routes.catalog.listed import UnreadablePrices
 from routes.catalog.services import PricesChanged, SinceTaken, TooManyPrices, UnknownProvider
+from routes.engine.reading import MAX_ISSUES, key_text
 from routes.errors import DocumentTooLarge, NameTaken, NotFound, RoutesError, StaleVersion, TooManyRoutes
 from routes.fleet.services import InvalidInstance, TooManyInstances
 from routes.idempotency.services import AlreadyCreated, InProgress, OtherBody
@@ -95,6 +99,13 @@ _CODES = {
 }
 
 
+#: So many are named in one answer: all that the engine names of one value.
+MAX_ERRORS: Final = MAX_ISSUES + 1
+_INDEX: Final = re.compile(r"\[(\d+)\]", re.ASCII)
+#: Where a name of a path may end.
+_END: Final = re.compile(r"\.|\[\d+\]|\Z", re.ASCII)
+
+
 def status_of(error: Exception) -> int | None:
     """The HTTP status of a refusal, or None for what is no refusal."""
     if isinstance(error, engine.errors.RoutingError):
@@ -106,7 +117,7 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler: every refusal as `application/problem+json`; None (a 500) for what nobody foresaw."""
     request = context["request"]
     headers: dict[str, str] = {}
-    errors: list[dict[str, str]] = []
+    errors: Iterable[dict[str, str]] = ()
     extra: dict[str, Any] = {}
     if isinstance(error, Http404):
         error = NotFound("There is nothing here.")
@@ -117,7 +128,7 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
 
     if isinstance(error, exceptions.ValidationError):
         code, http_status, detail = "invalid", 422, "Some fields are not acceptable; see errors."
-        errors = list(_flatten(error.detail, ""))
+        errors = _flatten(error.detail)
     elif isinstance(error, exceptions.APIException):
         http_status = error.status_code
         given = str(error.get_codes())
@@ -131,14 +142,14 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
         code, http_status = error.code, status_of(error) or 422
         detail = "Some fields are not acceptable; see errors."
         sent = getattr(request, "_full_data", None)  # what was read of it; to ask for `data` might refuse it again
-        errors = [
+        errors = (
             {"pointer": pointer(issue["path"], sent), "code": issue["code"], "detail": issue["message"]}
             for issue in error.issues
-        ]
+        )
     elif isinstance(error, RoutesError | PlansError | AuditError | SignInError | engine.errors.RoutingError):
         code, http_status, detail = error.code, status_of(error) or 422, str(error)
         if isinstance(error, InvalidOrganization):
-            errors = list(_flatten(error.messages, ""))
+            errors = _flatten(error.messages)
         if isinstance(error, InvalidKey):
             errors = [{"pointer": f"/{error.field}", "code": error.code, "detail": str(error)}]
         if isinstance(error, InvalidState):
@@ -156,8 +167,11 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
         return None
 
     body = problem_body(request, http_status, code, detail) | extra
-    if errors:
-        body["errors"] = errors
+    told = iter(errors)
+    if found := list(islice(told, MAX_ERRORS)):
+        if next(told, None) is not None:
+            found.append({"pointer": "", "code": "too_many", "detail": "More things are wrong: mend these first."})
+        body["errors"] = found
     response = Response(body, status=http_status, headers=headers)
     response.content_type = "application/problem+json"
     response.exception = True
@@ -197,37 +211,50 @@ def _of_what_is_stale(error: Exception, headers: dict[str, str]) -> dict[str, An
 
 def pointer(path: str, body: Any = None) -> str:
     """`when.model_in[1]` as a JSON pointer (RFC 6901): `/when/model_in/1`. Names may have dots and brackets themselves: the
-    `body` that the path leads into tells which are one."""
+    `body` that the path leads into tells which are one. Of two names that the path may mean it is the longer."""
     parts: list[str] = []
-    rest, value = path, body
+    value = body
+    # A name has a dot before it, an index its brackets.
+    rest = f".{path}" if path and (isinstance(body, dict) or not _INDEX.match(path)) else path
     while rest:
-        names = [name for name in value if name and _begins(rest, name)] if isinstance(value, dict) else []
-        if names:
-            part = max(names, key=len)
-            value, rest = value[part], rest[len(part) :]
-        elif found := re.match(r"\[(\d+)\]", rest):
+        if found := _INDEX.match(rest):
             part, rest = found[1], rest[found.end() :]
             value = value[int(part)] if isinstance(value, list) and int(part) < len(value) else None
         else:
-            part = re.match(r"[^.]*?(?=\.|\[\d+\]|\Z)", rest, re.DOTALL)[0]
-            value, rest = None, rest[len(part) :]
-        rest = rest.removeprefix(".")
-        if part:
-            parts.append(part)
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+            part, rest = _name(rest[1:], value)
+            value = value.get(part) if isinstance(value, dict) else None
+        parts.append(part)
+    return _joined(parts)
 
 
-def _begins(rest: str, name: str) -> bool:
-    return rest.startswith(name) and rest[len(name) : len(name) + 1] in ("", ".", "[")
+def _name(text: str, value: Any) -> tuple[str, str]:
+    """The name of a member of `value` that the text begins with, and what follows it."""
+    ends = [found.start() for found in _END.finditer(text)]
+    if isinstance(value, dict):
+        # Looked up, not looked for: a hostile object has a million names, and a thousand things are wrong with it. A path
+        # is short, because the engine cuts names in it.
+        for end in reversed(ends):
+            if text[:end] in value:
+                return text[:end], text[end:]
+        if "…" in text or "\\" in text:  # the engine cut it, or wrote what cannot be printed as escapes
+            for name in value:
+                if text.startswith(written := key_text(name)) and len(written) in ends:
+                    return name, text[len(written) :]
+    return text[: ends[0]], text[ends[0] :]
 
 
-def _flatten(detail: Any, at: str) -> Any:
+def _joined(parts: Iterable[object]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _flatten(detail: Any, at: tuple[object, ...] = ()) -> Iterator[dict[str, str]]:
+    """The problems in the detail of a `ValidationError`, each with its pointer."""
     if isinstance(detail, dict):
         for key, value in detail.items():
-            yield from _flatten(value, at if key == "non_field_errors" else f"{at}/{key}")
+            yield from _flatten(value, at if key == api_settings.NON_FIELD_ERRORS_KEY else (*at, key))
     elif isinstance(detail, list):
         for index, value in enumerate(detail):
             nested = isinstance(value, dict | list)
-            yield from _flatten(value, f"{at}/{index}" if nested else at)
+            yield from _flatten(value, (*at, index) if nested else at)
     else:
-        yield {"pointer": at, "code": str(getattr(detail, "code", "invalid")), "detail": str(detail)}
+        yield {"pointer": _joined(at), "code": str(getattr(detail, "code", "invalid")), "detail": str(detail)}

@@ -1,10 +1,13 @@
 """`/healthz` says that the process lives, `/readyz` that it can do its work. For probes: no sign-in, no host, no TLS.
 
-What is wrong is named by check and not explained: everybody may ask. The log of the application has the reason.
+What is wrong is named by check and not explained: everybody may ask. The log of the application has the reason. What was
+found holds for a second, so that however often somebody asks, the database is asked once a second by each process.
 """
 
 import logging
+import time
 from collections.abc import Callable
+from threading import Lock
 from typing import Final
 
 from django.db import connection
@@ -16,6 +19,10 @@ from audit.models import AuditEntry, AuditHead
 
 #: Of so many logs, those written last, the head is compared with the entries.
 HEADS: Final = 100
+#: So long what was found is answered, counted from when it was found.
+KEPT_SECONDS: Final = 1.0
+#: So long a thread waits for another that asks the database; then it asks for itself.
+PATIENCE_SECONDS: Final = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -23,23 +30,45 @@ class Unready(Exception):
     """A check that failed, and why."""
 
 
+class _Found:
+    """What the checks say, good or bad, for a second. One thread asks, those that come meanwhile wait for its answer."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._last: dict[str, str] = {}
+        self._until = 0.0
+
+    def now(self) -> dict[str, str]:
+        has_lock = self._lock.acquire(timeout=PATIENCE_SECONDS)
+        try:
+            if time.monotonic() >= self._until:
+                self._last = {name: _checked(name, check) for name, check in CHECKS.items()}
+                self._until = time.monotonic() + KEPT_SECONDS
+            return self._last
+        finally:
+            if has_lock:
+                self._lock.release()
+
+
 def health(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Answers probes before anything else looks at them: they name no host that is allowed, and speak no TLS."""
 
+    found = _Found()
+
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.path_info == "/healthz":
-            return _answer(request, {})
+            return _answer(request, dict)
         if request.path_info == "/readyz":
-            return _answer(request, CHECKS)
+            return _answer(request, found.now)
         return get_response(request)
 
     return middleware
 
 
-def _answer(request: HttpRequest, checks: "dict[str, Callable[[], None]]") -> HttpResponse:
+def _answer(request: HttpRequest, checked: Callable[[], dict[str, str]]) -> HttpResponse:
     if request.method not in ("GET", "HEAD"):
         return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
-    found = {name: _checked(name, check) for name, check in checks.items()}
+    found = checked()
     is_well = all(said == "ok" for said in found.values())
     body = {"status": "ok" if is_well else "unavailable", **({"checks": found} if found else {})}
     return JsonResponse(body, status=200 if is_well else 503, headers={"Cache-Control": "no-store"})

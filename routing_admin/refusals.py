@@ -1,6 +1,7 @@
 """What Django itself refuses, told to programs as the API tells everything else: problems, where people get pages."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -17,6 +18,21 @@ def nothing_here(request: HttpRequest, **_: Any) -> HttpResponse:
     """Below the API what no URL is; also with DEBUG, where Django would show its own page."""
     known = "" if request.path.endswith("/") else " The URLs of the API end with a slash."
     return _told(request, 404, "not_found", f"There is nothing here.{known}")
+
+
+def read_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """A view below the API that answers GET and HEAD, and others with 405, whatever token they lack."""
+
+    @csrf_exempt
+    @wraps(view)
+    def reading(request: HttpRequest) -> HttpResponse:
+        if request.method in ("GET", "HEAD"):
+            return view(request)
+        response = _told(request, 405, "method_not_allowed", "This is to be read: send GET.")
+        response["Allow"] = "GET, HEAD"
+        return response
+
+    return reading
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

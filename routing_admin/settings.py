@@ -261,9 +261,12 @@ REST_FRAMEWORK = {
     "DEFAULT_FILTER_BACKENDS": ["routing_admin.rest.filters.Filters", "routing_admin.rest.filters.Search"],
     "URL_FORMAT_OVERRIDE": None,
     "EXCEPTION_HANDLER": "routing_admin.errors.problem",
+    # What is wrong with an object as a whole stands under this name: one that no member can have, because bodies with
+    # U+0000 are refused.
+    "NON_FIELD_ERRORS_KEY": "\0",
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_SCHEMA_CLASS": "routing_admin.rest.schema.Operations",
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "rest_framework.negotiation.DefaultContentNegotiation",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "routing_admin.rest.negotiation.Negotiation",
 }
 
 SPECTACULAR_SETTINGS = {

@@ -33,7 +33,7 @@ urlpatterns = [
     path("api/schema/", docs.schema, name="api_schema"),
     path("api/docs/", docs.docs, name="api_docs"),
     path("api/docs/explorer/", docs.explorer, name="api_explorer"),
-    re_path("^api/", nothing_here),
+    re_path("^api(?:/|$)", nothing_here),
 ]
 
 handler400 = "routing_admin.refusals.bad_request"

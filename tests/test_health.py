@@ -1,13 +1,17 @@
 """What probes are answered."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
 from django.db import OperationalError
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 
 from audit.models import AuditHead
 from routes.orgs.models import Organization
+from routing_admin.health import health
 from tests.build import a_route
 
 pytestmark = pytest.mark.django_db
@@ -50,3 +54,80 @@ def test_a_head_that_does_not_fit_its_entries_is_not_ready(client: Client, org: 
 def test_a_migration_that_is_missing_is_not_ready(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("django.db.migrations.executor.MigrationExecutor.migration_plan", lambda *_: [("x", False)])
     assert client.get("/readyz").json()["checks"]["migrations"] == "failed"
+
+
+# --- Whoever floods it ------------------------------------------------------------------------------------------------
+
+
+def test_a_flood_asks_the_database_once_a_second_and_hears_the_truth_of_that_second(
+    client: Client, org: Organization, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("routing_admin.health.time.monotonic", lambda: now)
+    a_route(org)
+    assert client.get("/readyz").status_code == 200
+    right = AuditHead.objects.get(org_id=org.pk).size
+    for size, before, after in ((99, 200, 503), (right, 503, 200)):
+        AuditHead.objects.filter(org_id=org.pk).update(size=size)
+        now += 0.9
+        with django_assert_num_queries(0):
+            assert {client.get("/readyz").status_code for _ in range(20)} == {before}
+            assert client.head("/readyz").status_code == before
+            assert client.get("/healthz").json() == {"status": "ok"}
+        now += 0.2
+        assert client.get("/readyz").status_code == after
+
+
+def test_what_took_long_to_find_holds_from_when_it_was_found(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, asked = 1_000.0, 0
+
+    def slow() -> None:
+        nonlocal now, asked
+        now, asked = now + 5, asked + 1
+        raise OperationalError("away")
+
+    monkeypatch.setattr("routing_admin.health.time.monotonic", lambda: now)
+    monkeypatch.setattr("routing_admin.health.CHECKS", {"database": slow})
+    assert [client.get("/readyz").status_code for _ in range(3)] == [503] * 3
+    assert asked == 1
+    now += 1
+    client.get("/readyz")
+    assert asked == 2
+
+
+def test_those_who_ask_meanwhile_wait_for_one_answer(rf: RequestFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, may_go_on = [], Event()
+
+    def slow() -> None:
+        asked.append(1)
+        assert may_go_on.wait(10)
+
+    monkeypatch.setattr("routing_admin.health.CHECKS", {"database": slow})
+    answer = health(lambda _: HttpResponse(status=418))
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(answer, rf.get("/readyz")) for _ in range(8)]
+        assert answer(rf.get("/healthz")).status_code == 200
+        may_go_on.set()
+        assert [found.result(timeout=10).status_code for found in answers] == [200] * 8
+    assert len(asked) == 1
+
+
+def test_a_thread_that_hangs_at_the_database_does_not_answer_for_the_others(
+    rf: RequestFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_go_on, hung = Event(), Event(), iter([True])
+
+    def slow() -> None:
+        if next(hung, False):
+            begun.set()
+            assert may_go_on.wait(10)
+
+    monkeypatch.setattr("routing_admin.health.CHECKS", {"database": slow})
+    monkeypatch.setattr("routing_admin.health.PATIENCE_SECONDS", 0.01)
+    answer = health(lambda _: HttpResponse(status=418))
+    with ThreadPoolExecutor(1) as pool:
+        hangs = pool.submit(answer, rf.get("/readyz"))
+        assert begun.wait(10)
+        assert answer(rf.get("/readyz")).status_code == 200
+        may_go_on.set()
+        assert hangs.result(timeout=10).status_code == 200

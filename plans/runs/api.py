@@ -11,7 +11,17 @@ from rest_framework.response import Response
 from plans.runs import services, shapes
 from plans.runs.filters import PlanFilters
 from plans.runs.models import IntervalMethod, Mode, PlanRun, default_sweep
-from routes.api import ListView, NumberField, StrictSerializer, TextField, TimeField, View, WholeField, change_json
+from routes.api import (
+    ListField,
+    ListView,
+    NumberField,
+    StrictSerializer,
+    TextField,
+    TimeField,
+    View,
+    WholeField,
+    change_json,
+)
 from routes.publish import Change
 from routes.times import rfc3339
 
@@ -30,7 +40,7 @@ _EXAMPLE = {
 Step = Callable[[PlanRun, Request], Change | None]
 
 
-class RoutesField(serializers.ListField):
+class RoutesField(ListField):
     shape = shapes.PROPOSED
 
 
@@ -46,7 +56,7 @@ class PlanInput(StrictSerializer):
     interval_method = serializers.ChoiceField(IntervalMethod.choices, default=IntervalMethod.RANDOM_SUBSETS)
     l1_ttl_seconds = NumberField(default=None, allow_null=True)
     l2_ttl_seconds = NumberField(default=None, allow_null=True)
-    l2_threshold_sweep = serializers.ListField(child=NumberField(), default=default_sweep)
+    l2_threshold_sweep = ListField(child=NumberField(), default=default_sweep)
     l2_priced_threshold = NumberField(default=None, allow_null=True)
 
 

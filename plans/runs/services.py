@@ -23,6 +23,7 @@ from routes import engine
 from routes.document import content_with, document_of
 from routes.engine.canonical import canonical_bytes
 from routes.engine.document import digest_of
+from routes.engine.reading import MAX_ISSUES
 from routes.errors import NotFound
 from routes.orgs.models import Organization, new_id
 from routes.publish import Change, check_limits, publish
@@ -224,6 +225,10 @@ def _read(routes: Sequence[dict[str, Any]], today: dict[str, Any], mode: str) ->
             read.append(engine.Route.from_dict(raw).to_dict())
         except engine.errors.InvalidRoute as error:
             issues += [{**issue, "path": f"routes[{index}].{issue['path']}".rstrip(".")} for issue in error.issues]
+            if len(issues) >= MAX_ISSUES:  # 10 MiB of routes can have millions
+                rest = "No more routes were looked at: mend these first."
+                issues.append({"path": "routes", "code": "too_many", "message": rest})
+                break
     if not issues:
         live = would_be_live(today["routes"], read, mode)
         content = content_with(live, default=today["default"])

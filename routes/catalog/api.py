@@ -13,7 +13,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from routes.api import ListView, StrictSerializer, TextField, TimeField, View, receipt_json
+from routes.api import ListField, ListView, StrictSerializer, TextField, TimeField, View, receipt_json
 from routes.catalog.comparison import FieldChange, ImportPlan, PriceChange
 from routes.catalog.filters import PriceFilters
 from routes.catalog.formats import MAX_BYTES, read_prices
@@ -200,7 +200,7 @@ class ImportParameters(StrictSerializer):
     """Of the query string, because the body is the file."""
 
     since = TimeField(default=None)
-    provider = serializers.ListField(child=TextField(max_length=100), default=list, max_length=100)
+    provider = ListField(child=TextField(max_length=100), default=list, max_length=100)
     expected = serializers.RegexField(r"\Asha256:[0-9a-f]{64}\Z", default=None)
 
 

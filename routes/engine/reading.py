@@ -130,7 +130,7 @@ class Reading:
             self.add(path, "too_many", f"This object has {len(unknown):,} unknown keys.")
         else:
             for key in unknown:
-                self.add(below(path, _key_text(key)), "unknown_key", _unknown_key(key, known))
+                self.add(below(path, key_text(key)), "unknown_key", _unknown_key(key, known))
         for key in required:
             if key not in raw:
                 self.add(below(path, key), "missing", f"{key} is missing.")
@@ -227,7 +227,7 @@ class Reading:
             return {}
         found = {}
         for key, value in raw.items():
-            where = below(path, _key_text(key))
+            where = below(path, key_text(key))
             name = name_of(self.text(key, where), where)
             member = read(value, where)
             if name:
@@ -266,7 +266,8 @@ def below(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _key_text(key: object) -> str:
+def key_text(key: object) -> str:
+    """The key as paths have it: printable, and cut."""
     text = key if isinstance(key, str) else shown(key)
     if len(text) > 60:
         text = text[:60] + "…"

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from routes.api import ListView, StrictSerializer, TextField, View, WholeField
+from routes.api import ListField, ListView, StrictSerializer, TextField, View, WholeField
 from routes.fleet.models import GatewayInstance
 from routes.fleet.services import report, versions_that_differ
 from routes.shapes import COUNT, TEXT, TIME, by_name, described, given, listed, or_null, thing, written
@@ -31,7 +31,7 @@ class GatewayInput(StrictSerializer):
     rejected = RejectedInput(allow_null=True, default=None)
     schema_max = WholeField(min_value=1, max_value=1_000)
     engine = TextField(max_length=50)
-    extras = serializers.ListField(child=TextField(max_length=50), max_length=20, default=list)
+    extras = ListField(child=TextField(max_length=50), max_length=20, default=list)
 
 
 GATEWAY = thing(

@@ -82,7 +82,8 @@ class RouteList(ListView):
     def get(self, request: Request, **_: Any) -> HttpResponse:
         """All routes in the order in which they are asked. The ETag is the version of what is live."""
         etag = f'"{request.org.version}"'
-        if request.query_params.keys() <= {"limit", "ordering"}:
+        given = dict(request.query_params.lists())
+        if given.keys() <= {"limit", "ordering"} and all(len(values) == 1 for values in given.values()):
             assert self.paginator is not None
             self.paginator.get_page_size(request)  # refuses what is none, also to who has the list
             self.paginator.get_ordering(request, self)

@@ -1,16 +1,18 @@
 """Reads a request to try: facts by name, a chat body, or both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from math import isfinite
 from typing import Any
 
 from routes import engine
-from routes.engine.reading import shown
+from routes.engine.reading import below, key_text, shown
 from routes.engine.times import read_time
 from routes.errors import RoutesError
 
 #: Facts of which null and absence say that the request has none; `unknown` names those that nobody knows.
 MAY_BE_UNKNOWN = ("tag", "metadata", "headers")
+#: More unknown keys than this are one issue.
+_MAX_UNKNOWN = 100
 
 
 class InvalidRequest(RoutesError):
@@ -32,11 +34,7 @@ def read_request(body: dict[str, Any]) -> tuple[engine.RequestContext, str | Non
     that is wrong.
     """
     known = ("context", "chat", "force")
-    issues = [
-        _issue(key, "unknown_key", f"There is no key {shown(key)} here. Known: {', '.join(known)}.")
-        for key in body
-        if key not in known
-    ]
+    issues = _unknown("", "key", [key for key in body if key not in known], known)
     context, chat, force = body.get("context", {}), body.get("chat"), body.get("force")
     if force is not None and not isinstance(force, str):
         issues.append(_issue("force", "wrong_type", "force is the name of a route, or null."))
@@ -45,17 +43,14 @@ def read_request(body: dict[str, Any]) -> tuple[engine.RequestContext, str | Non
     if not isinstance(context, dict):
         issues.append(_issue("context", "wrong_type", "context is an object of facts by name."))
         context = {}
+    issues += _unknown("context", "fact", [name for name in context if name not in FACTS], FACTS)
     facts: dict[str, Any] = {}
-    for name, value in context.items():
-        path = f"context.{name}"
-        if name not in FACTS:
-            issues.append(_issue(path, "unknown_key", f"There is no fact {shown(name)}. Known: {', '.join(FACTS)}."))
-        elif value is not None:
-            wanted, read = FACTS[name]
+    for name, (wanted, read) in FACTS.items():
+        if (value := context.get(name)) is not None:
             try:
                 facts[name] = read(value)
             except (ValueError, TypeError, OverflowError):
-                issues.append(_issue(path, "wrong_type", f"{name} is {wanted}."))
+                issues.append(_issue(f"context.{name}", "wrong_type", f"{name} is {wanted}."))
     for name in dict.fromkeys(facts.pop("unknown", ())):
         if facts.get(name) is not None:
             issues.append(_issue(f"context.{name}", "conflict", f"{name} is given, and named as unknown."))
@@ -142,6 +137,13 @@ FACTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "sticky_key": _TEXT,
     "unknown": (f"a list of some of {', '.join(MAY_BE_UNKNOWN)}", _names_of_facts),
 }
+
+
+def _unknown(path: str, what: str, names: list[str], known: Collection[str]) -> list[dict[str, str]]:
+    if len(names) > _MAX_UNKNOWN:
+        return [_issue(path, "too_many", f"This object has {len(names):,} unknown keys.")]
+    message = f"There is no {what} {{}}{' here' if what == 'key' else ''}. Known: {', '.join(known)}."
+    return [_issue(below(path, key_text(name)), "unknown_key", message.format(shown(name))) for name in names]
 
 
 def _issue(path: str, code: str, message: str) -> dict[str, str]:

@@ -22,7 +22,14 @@ _PROBLEM: Final[Shape] = thing(
         "instance": TEXT,
         "request_id": or_null(UUID),
         "errors": listed(
-            thing("Error", {"pointer": described(TEXT, "A JSON pointer into the body."), "code": TEXT, "detail": TEXT})
+            thing(
+                "Error",
+                {
+                    "pointer": described(TEXT, "A JSON pointer into the body; of a query parameter, to its name."),
+                    "code": TEXT,
+                    "detail": TEXT,
+                },
+            )
         ),
         "current": described({}, "What is there now."),
         "difference": described({}, "By field what changed since the caller looked; null where that is not known."),

@@ -10,15 +10,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_safe
 
 from routing_admin.docs.document import as_json, as_yaml, document
+from routing_admin.refusals import read_only
 from routing_admin.rest.schema import TAGS
 
 EXAMPLE = Path(settings.BASE_DIR) / "templates" / "docs" / "client_example.py"
 
 
-@require_safe
+@read_only
 def schema(request: HttpRequest) -> HttpResponse:
     """OpenAPI 3.1 as JSON, or with `?format=yaml` as YAML."""
     if request.GET.get("format") == "yaml":
@@ -26,7 +26,7 @@ def schema(request: HttpRequest) -> HttpResponse:
     return HttpResponse(as_json(), content_type="application/vnd.oai.openapi+json")
 
 
-@require_safe
+@read_only
 def docs(request: HttpRequest) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
@@ -37,7 +37,7 @@ def docs(request: HttpRequest) -> HttpResponse:
     return render(request, "docs/api.html", context)
 
 
-@require_safe
+@read_only
 def explorer(request: HttpRequest) -> HttpResponse:
     return render(request, "docs/explorer.html", {"title": "API explorer"})
 

@@ -14,6 +14,7 @@ from rest_framework import serializers
 from routes.api import NumberField, StrictSerializer, View
 from routes.filters import FlagFilter, TextFilter, TimeFilter, WholeFilter
 from routes.shapes import TEXT, Shape, described, one_of, or_null, text, whole
+from routing_admin.rest.filters import MAX_SEARCH, MAX_WORDS
 from routing_admin.rest.pagination import Pages
 
 type Operation = dict[str, Any]
@@ -159,7 +160,8 @@ class Operations(AutoSchema):
             shapes["ordering"] = one_of(*orderings)
         if fields := getattr(self.view, "search_fields", ()):
             words = ", ".join(field.replace("__", " ") for field in fields)
-            shapes["search"] = described(TEXT, f"Words that are all in: {words}.")
+            told = f"Words, {MAX_WORDS} at most, that are all in: {words}."
+            shapes["search"] = described(text(longest=MAX_SEARCH), told)
         filters = getattr(self.view, "filterset_class", None)
         for name, declared in (filters.base_filters if filters else {}).items():
             shapes[name] = _filter_shape(declared)

@@ -183,7 +183,7 @@ def test_the_etag_of_a_dry_run_is_none_that_another_s_write_may_have(editor: Cal
     assert "ETag" not in editor("post", "routes/?dry_run=1", {"name": "new", "then": {"target_model": "m"}})
 
 
-@pytest.mark.parametrize("query", ["dry_run", "dry_run=", "dry_run=2", "dry_run=1&dry_run=0"])
+@pytest.mark.parametrize("query", ["dry_run", "dry_run=", "dry_run=2"])
 def test_what_may_be_meant_as_a_dry_run_does_not_write(editor: Caller, org: Organization, query: str) -> None:
     answer = editor("post", f"routes/?{query}", {"name": "new", "then": {"target_model": "m"}})
     assert (answer.status_code, answer.json()["code"], org.routes.count()) == (400, "bad_parameter", 0)
