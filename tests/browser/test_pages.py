@@ -178,6 +178,14 @@ def test_installation_staff_make_a_key_for_gateways_of_all(visitor: Callable[[An
     page.get_by_role("button", name="Revoke").click()
     page.get_by_text("“edge” does not work any more.").wait_for()
     staff.check()
+    person = a_person("ada")
+    for name, path in {"people": "", "person-new": "add/", "person": f"{person.pk}/change/"}.items():
+        page = staff.visit(f"/admin/auth/user/{path}")
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            staff.check()
+            shot(page, f"{name}-{width}")
+        accessible(page)
 
 
 def test_long_words_make_no_page_wider_than_the_window(org: Organization, visitor: Callable[[Any], Visitor]) -> None:

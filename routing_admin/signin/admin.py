@@ -1,0 +1,91 @@
+"""People with an account, for installation staff: the stock pages, with entries in the installation's log."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import UserChangeForm
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from audit.services import record
+
+_ACCESS = ("is_active", "is_staff", "is_superuser")
+# What people may do here follows from their roles in organisations, never from the framework's permissions.
+admin.site.unregister([Group, get_user_model()])
+
+
+class PersonForm(UserChangeForm):
+    class Meta(UserChangeForm.Meta):
+        labels = {"is_active": "Active", "is_staff": "May sign in", "is_superuser": "Installation staff"}
+        help_texts = {
+            "is_active": "Without it the person's sessions and management keys stop at once.",
+            "is_staff": "To the admin, and to the API with a session.",
+            "is_superuser": "Admin of every organisation; makes organisations, people and keys for all.",
+        }
+
+
+@admin.register(get_user_model())
+class PersonAdmin(UserAdmin):
+    """Nobody is deleted: the logs name people by their ids. Nobody changes their own access, so that one is always left
+    who can."""
+
+    form = PersonForm
+    fieldsets = (
+        (None, {"fields": ("username", "password", "first_name", "last_name", "email")}),
+        ("Access", {"fields": _ACCESS, "description": "Roles are given in each organisation, under Access."}),
+        ("Times", {"fields": ("last_login", "date_joined")}),
+    )
+    add_fieldsets = (
+        (None, {"classes": ("wide",), "fields": ("username", "email", "usable_password", "password1", "password2")}),
+    )
+    list_display = ("username", "email", "is_active", "may_sign_in", "is_installation_staff", "last_login")
+    list_filter = ()
+    filter_horizontal = ()
+    actions = None
+
+    @admin.display(boolean=True, ordering="is_staff")
+    def may_sign_in(self, person: Any) -> bool:
+        return bool(person.is_staff)
+
+    @admin.display(boolean=True, ordering="is_superuser", description="installation staff")
+    def is_installation_staff(self, person: Any) -> bool:
+        return bool(person.is_superuser)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        own = _ACCESS if obj is not None and obj.pk == request.user.pk else ()
+        return (*own, "last_login", "date_joined")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if not change:
+            obj.is_staff = True  # without it nobody can sign in, and the stock form does not ask
+        super().save_model(request, obj, form, change)
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        if id == str(request.user.pk):
+            return redirect("admin:password_change")  # which asks for the present one
+        with transaction.atomic():
+            return super().user_change_password(request, id, form_url)
+
+    # --- Entries: the stock calls come in the transaction that saves ------------------------------------------------
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> list[str]:
+        return [str(name) for name in form.changed_data]
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: list[str]) -> None:
+        self._record("person.created", request, obj, {})
+
+    def log_change(self, request: HttpRequest, obj: Any, message: list[str]) -> None:
+        if message:
+            self._record("person.changed", request, obj, {"changed": message})
+
+    def _record(self, action: str, request: HttpRequest, person: Any, more: dict[str, Any]) -> None:
+        access = {name: getattr(person, name) for name in _ACCESS}
+        payload = {"username": person.get_username(), **access, **more}
+        record(None, by=request.user, action=action, target=("user", str(person.pk)), payload=payload)

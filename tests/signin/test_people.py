@@ -1,0 +1,135 @@
+"""The pages on which installation staff make people and say who may sign in."""
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django.urls import NoReverseMatch, reverse
+
+from audit.models import AuditEntry
+from audit.services import payload_of
+from tests.build import a_person
+from tests.signin.people import PASSWORD, person_with_password
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quick_passwords")]
+People = get_user_model()
+
+
+@pytest.fixture
+def root() -> Any:
+    return a_person("root", is_superuser=True)
+
+
+@pytest.fixture
+def staff(root: Any) -> Client:
+    client = Client()
+    client.force_login(root)
+    return client
+
+
+def page(person: Any, name: str = "change") -> str:
+    return reverse(f"admin:auth_user_{name}", args=[person.pk])
+
+
+def filled(person: Any, **other: Any) -> dict[str, Any]:
+    """The form as a browser sends it back."""
+    flags = {name: "on" for name in ("is_active", "is_staff", "is_superuser") if getattr(person, name)}
+    data = {"username": person.username, "first_name": "", "last_name": "", "email": person.email, **flags, **other}
+    return {name: value for name, value in data.items() if value is not None}
+
+
+def entries() -> list[tuple[str, dict[str, Any]]]:
+    rows = AuditEntry.objects.filter(org_id=None, action__startswith="person.").order_by("seq")
+    found = [(row.action, payload_of(row)) for row in rows]
+    assert all(payload.pop("actor_name") == "root" for _, payload in found)
+    return found
+
+
+def test_who_is_made_here_can_sign_in_and_the_entry_says_who_made_them(staff: Client, root: Any) -> None:
+    made = {"username": "ada", "email": "ada@mail.example", "usable_password": "true"}
+    answer = staff.post(
+        reverse("admin:auth_user_add"), {**made, "password1": PASSWORD, "password2": PASSWORD}, follow=True
+    )
+    assert answer.status_code == 200
+    ada = People.objects.get(username="ada")
+    assert Client().login(username="ada", password=PASSWORD)
+    access = {"is_active": True, "is_staff": True, "is_superuser": False}
+    assert entries() == [("person.created", {"username": "ada", **access})]
+    entry = AuditEntry.objects.get(action="person.created")
+    assert (entry.actor_id, entry.target_id) == (str(root.pk), str(ada.pk))
+    assert PASSWORD not in json.dumps(entries())
+
+
+def test_who_may_sign_in_no_more_has_no_session_left(staff: Client) -> None:
+    ada, hers = person_with_password("ada"), Client()
+    hers.force_login(ada)
+    assert hers.get("/admin/").status_code == 200
+    assert staff.post(page(ada), filled(ada, is_active=None)).status_code == 302
+    assert hers.get("/admin/").status_code == 302
+    access = {"is_active": False, "is_staff": True, "is_superuser": False}
+    assert entries() == [("person.changed", {"username": "ada", **access, "changed": ["is_active"]})]
+
+
+def test_a_form_that_changes_nothing_has_no_entry(staff: Client) -> None:
+    ada = person_with_password("ada")
+    assert staff.post(page(ada), filled(ada)).status_code == 302
+    assert entries() == []
+
+
+def test_a_password_that_staff_set_is_recorded_and_ends_sessions(staff: Client) -> None:
+    ada, hers, new = person_with_password("ada"), Client(), "another long one"
+    hers.force_login(ada)
+    data = {"usable_password": "true", "password1": new, "password2": new}
+    assert staff.post(page(ada, "password_change"), data).status_code == 302
+    assert hers.get("/admin/").status_code == 302
+    assert Client().login(username="ada", password=new)
+    ((action, payload),) = entries()
+    assert (action, payload["changed"]) == ("person.changed", ["password"])
+    assert new not in json.dumps(payload)
+
+
+def test_nobody_gets_around_the_proof_of_their_own_password(staff: Client, root: Any) -> None:
+    for method in (staff.get, staff.post):
+        answer = method(page(root, "password_change"))
+        assert (answer.status_code, answer["Location"]) == (302, "/admin/password_change/")
+
+
+def test_nobody_changes_their_own_access(staff: Client, root: Any) -> None:
+    data = filled(root, is_superuser=None, is_active=None, is_staff=None, email="root@mail.example")
+    assert staff.post(page(root), data).status_code == 302
+    root.refresh_from_db()
+    assert (root.is_active, root.is_staff, root.is_superuser) == (True, True, True)
+    assert entries()[0][1]["changed"] == ["email"]
+
+
+def test_nothing_is_changed_where_the_entry_cannot_be_written(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the log is full")
+
+    ada = person_with_password("ada")
+    monkeypatch.setattr("routing_admin.signin.admin.record", refuse)
+    with pytest.raises(RuntimeError, match="the log is full"):
+        staff.post(page(ada), filled(ada, is_superuser="on"))
+    data = {"usable_password": "true", "password1": "another long one", "password2": "another long one"}
+    with pytest.raises(RuntimeError, match="the log is full"):
+        staff.post(page(ada, "password_change"), data)
+    ada.refresh_from_db()
+    assert not ada.is_superuser
+    assert ada.check_password(PASSWORD)
+
+
+def test_nobody_is_deleted_and_there_are_no_groups(staff: Client) -> None:
+    ada = person_with_password("ada")
+    assert staff.post(page(ada, "delete"), {"post": "yes"}).status_code == 403
+    assert People.objects.filter(pk=ada.pk).exists()
+    with pytest.raises(NoReverseMatch):
+        reverse("admin:auth_group_changelist")
+
+
+@pytest.mark.parametrize("name", ["changelist", "add"])
+def test_only_installation_staff_come_here(name: str) -> None:
+    client = Client()
+    client.force_login(a_person("ada"))
+    assert client.get(reverse(f"admin:auth_user_{name}")).status_code == 403
