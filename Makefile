@@ -8,6 +8,9 @@
 .PHONY: run example test test-engine test-rest test-browser test-sqlite test-postgres check bench campaign wheel clean
 .DEFAULT_GOAL := help
 
+# What one of the many processes of the tests compiled, the others need not, whatever the shell says otherwise.
+export PYTHONDONTWRITEBYTECODE :=
+
 UV := $(or $(shell command -v uv),.tools/bin/uv)
 PY := .venv/bin/python
 

@@ -35,15 +35,15 @@ def pages(org: Organization) -> list[tuple[str, str]]:
 
 
 def test_every_page_states_a_role_and_keeps_to_it(org: Organization) -> None:
-    people = {role: a_person(role, org, role) for role in ("viewer", "editor", "approver", "admin")}
-    ranks = list(people)
+    clients = {role: Client() for role in ("viewer", "editor", "approver", "admin")}
+    for role, client in clients.items():
+        client.force_login(a_person(role, org, role))
+    ranks = list(clients)
     a_route(org)
     urls = pages(org)
     assert len(urls) > 15
     for url, needs in urls:
-        for role, person in people.items():
-            client = Client()
-            client.force_login(person)
+        for role, client in clients.items():
             status = client.get(url).status_code
             if ranks.index(role) < ranks.index(needs):
                 assert status == 403, (url, role)

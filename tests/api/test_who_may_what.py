@@ -211,14 +211,15 @@ def test_no_search_and_no_filter_reaches_a_foreign_row(org: Organization) -> Non
                 "editor",
                 "2026-01-01T00:00:00Z",
             ):
-                for who in ("admin", "key of a admin"):
+                # How somebody comes in decides no query, so that PostgreSQL is asked once.
+                for who in ("key of a admin",) if ON_POSTGRES else ("admin", "key of a admin"):
                     answer = everybody[who].client.get(url, {name: value, "limit": 500})
                     assert answer.status_code in (200, 422), (path, name)
                     # A refusal repeats what was asked for.
                     found = answer.json().get("results", [])
                     assert "canary" not in str(found), (path, name)
                     asked += 1
-    assert asked > 300
+    assert asked > (150 if ON_POSTGRES else 300)
 
 
 def test_what_is_foreign_is_told_in_the_very_words_of_what_is_not_there(org: Organization) -> None:

@@ -8,7 +8,24 @@ from typing import Any
 import pytest
 from django.test import Client
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+#: Two pages of its own that Chromium makes for what is typed into each new window's address, and a process in advance:
+#: two thirds of what a new visitor takes.
+_IN_ADVANCE = ["WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "SpareRendererForSitePerProcess"]
+#: The last list is the one that counts, so that those of Playwright's that matter on Linux are here too.
+_PLAYWRIGHT = [
+    "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades",
+    "HttpsFirstBalancedModeAutoEnable", "LensOverlay", "MediaRouter", "PaintHolding", "ThirdPartyStoragePartitioning",
+    "AvoidCorsURLLoaderRestartOnRedirect", "OptimizationHints", "NetworkTimeServiceQuerying", "AimEnabled",
+    "PreconnectToSearch",
+]  # fmt: skip
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    f"--disable-features={','.join([*_PLAYWRIGHT, *_IN_ADVANCE])}",
+]
 
 
 # Not longer than for these tests: while Playwright is there, its event loop runs in this thread, and no other can.

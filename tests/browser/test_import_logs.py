@@ -11,7 +11,7 @@ from audit.models import AuditEntry
 from plans.logs.models import RequestLog
 from routes.orgs.models import Organization
 from tests.browser.conftest import Visitor, says
-from tests.browser.test_pages import accessible, shot
+from tests.browser.test_pages import COLORS, accessible, shot
 from tests.build import a_person, an_org, usual_prices
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,7 +47,7 @@ def test_the_page_is_clean_light_dark_and_on_a_phone_at_every_step(
         accessible(page)
         shot(page, f"import-{name}")
         page.emulate_media(color_scheme="dark")
-        accessible(page)
+        accessible(page, COLORS)
         shot(page, f"import-{name}-dark")
         page.emulate_media(color_scheme="light")
         page.set_viewport_size({"width": 390, "height": 800})

@@ -87,14 +87,19 @@ TO_MINI = {"target_model": "gpt-4o-mini"}
 
 
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+#: What is in order is neither described nor sent, which would take as long as finding it.
+FINDINGS = """async only => {
+    const found = await axe.run({runOnly: only, resultTypes: ["violations"]});
+    return found.violations.map(each => [each.id, each.nodes.map(node => node.html.slice(0, 150))]);
+}"""
 COLORS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
 
 
 def accessible(page: Any, only: Any = LEVELS) -> None:
     """`only` `COLORS`, where nothing else changed since it was looked at."""
-    page.evaluate(AXE)
-    findings = page.evaluate("only => axe.run({runOnly: only})", only)["violations"]
-    assert [(f["id"], [node["html"][:150] for node in f["nodes"]]) for f in findings] == []
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
+    assert page.evaluate(FINDINGS, only) == []
 
 
 def shot(page: Any, name: str) -> None:
@@ -173,7 +178,7 @@ def test_installation_staff_make_a_key_for_gateways_of_all(visitor: Callable[[An
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": width, "height": 800})
         staff.check()
-        accessible(page)
+        accessible(page, LEVELS if scheme == "light" else COLORS)
         shot(page, f"installation-keys-{scheme}-{width}")
     page.get_by_role("button", name="Revoke").click()
     page.get_by_text("“edge” does not work any more.").wait_for()

@@ -10,7 +10,7 @@ import pytest
 from routes.catalog.models import ModelPrice
 from routes.orgs.models import Organization
 from tests.browser.conftest import Visitor, says
-from tests.browser.test_pages import accessible, shot
+from tests.browser.test_pages import COLORS, LEVELS, accessible, shot
 from tests.build import a_person, an_org, usual_prices
 from tests.routes.catalog.build import entry, table
 
@@ -67,7 +67,7 @@ def look(someone: Visitor, name: str) -> None:
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme="dark" if dark else "light")
         someone.check()
-        accessible(page)
+        accessible(page, COLORS if dark else LEVELS)
         shot(page, f"{name}{'-phone' if width == 390 else ''}{'-dark' if dark else ''}")
     page.set_viewport_size({"width": 1280, "height": 900})
     page.emulate_media(color_scheme="light")

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from tests.browser.conftest import Visitor, says
-from tests.browser.test_pages import accessible, shot
+from tests.browser.test_pages import COLORS, LEVELS, accessible, shot
 from tests.signin.conftest import openid, openid_server, quick_passwords  # noqa: F401  fixtures of those tests
 from tests.signin.people import PASSWORD, code_at, person_with_password, with_factor
 from tests.signin.provider import Provider
@@ -41,7 +41,7 @@ def looks_good(visitor: Visitor, name: str, *, is_variant: bool = False) -> None
         page.set_viewport_size({"width": width, "height": 900})
         visitor.check()
         if width == 1280 and not (is_variant and scheme == "dark"):
-            accessible(page)
+            accessible(page, LEVELS if scheme == "light" else COLORS)
         shot(page, f"signin-{name}-{scheme}-{width}")
     page.set_viewport_size({"width": 1280, "height": 900})
 

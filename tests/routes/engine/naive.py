@@ -91,8 +91,7 @@ def explain(routes: list[Json], facts: Json) -> list[Json]:
 def results_of(when: Json, facts: Json, path: str, level: int = 1) -> Iterator[tuple[str, bool | None, int]]:
     """(path, result, level) of every condition in the order of the contract; names in their own."""
     for key in KEYS:
-        wanted = when.get(key)
-        if not is_given(key, wanted):
+        if key not in when or not is_given(key, wanted := when[key]):
             continue
         if key in ("metadata", "headers", "numbers"):
             for name in sorted(wanted):

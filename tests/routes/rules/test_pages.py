@@ -148,7 +148,9 @@ def test_nothing_that_is_sent_breaks_the_forms(client: Client, org: Organization
         "² = a, a",
         '"\\ud800" x = 1',
     ]
-    if not ON_POSTGRES:
+    if ON_POSTGRES:  # which reads none of the long ones, of which the pages take long
+        nasty = [text for text in nasty if len(text) < 100]
+    else:
         nasty += json.loads(shared("vectors/naughty-strings.json").read_text(encoding="utf-8"))[::100]
     for text in nasty:
         sent = {**dict.fromkeys(fields, text), "any_of": "0"}
