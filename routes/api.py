@@ -131,8 +131,11 @@ class View(APIView):
             return Answer(response.status_code, JSONRenderer().render(response.data), headers, self.answers_secret)
 
         caller = f"key:{request.auth.pk}" if isinstance(request.auth, ApiKey) else f"user:{request.user.pk}"
+        # One place, whether the organisation is named by its slug or by its id.
+        org = {} if request.org is None else {"org": str(request.org.pk)}
+        place = f"{request.resolver_match.view_name} {sorted({**self.kwargs, **org}.items())}"
         query = request.META.get("QUERY_STRING", "")
-        answer = once(caller=caller, method="POST", path=request.path, query=query, key=key, body=body, act=act)
+        answer = once(caller=caller, method="POST", path=place, query=query, key=key, body=body, act=act)
         headers = {**answer.headers, **({"Idempotency-Replayed": "true"} if answer.is_repeated else {})}
         return HttpResponse(answer.body, status=answer.status, headers=headers, content_type="application/json")
 
@@ -176,7 +179,7 @@ def _tags(given: str, etag: str) -> list[tuple[bool, str]]:
 def _flag(request: Request, name: str) -> bool:
     given = request.query_params.get(name, "0")
     if given not in _FLAGS:
-        raise exceptions.ParseError(f"{name} is 1 or 0.", "bad_parameter")
+        raise exceptions.ValidationError({name: exceptions.ErrorDetail(f"{name} is 1 or 0.", "bad_parameter")})
     return _FLAGS[given]
 
 

@@ -106,7 +106,8 @@ def publish(
                 content=zlib.compress(data),
                 published_at=timezone.now(),
             )
-            transaction.on_commit(lambda: _announce(org))
+            # A hint: where it fails, the change stands nevertheless.
+            transaction.on_commit(lambda: _announce(org), robust=True)
         else:
             Organization.objects.filter(pk=org.pk).update(version=base)
             change.version = org.version = base

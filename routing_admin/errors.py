@@ -160,8 +160,9 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             extra["current"] = import_json(error.plan)
         extra |= _of_what_is_stale(error, headers)
     elif isinstance(error, OperationalError):
-        # The database is busy (another writer held the lock for too long) or away; nothing was written.
-        code, http_status, detail = "busy", 503, "The database is busy. Nothing was changed; try again."
+        # Another writer held the lock for too long, or the database is away: then even of a commit nobody knows.
+        is_read = getattr(request, "method", "") in ("GET", "HEAD")
+        code, http_status, detail = "busy", 503, f"The database is busy or away. {_AGAIN if is_read else _LOOK}"
         headers["Retry-After"] = "2"
     else:
         return None
@@ -207,6 +208,10 @@ def _of_what_is_stale(error: Exception, headers: dict[str, str]) -> dict[str, An
         headers["ETag"] = rules.default_etag(error.default)
         return {"current": {"default": error.default}, "difference": None}
     return {}
+
+
+_AGAIN: Final = "Ask again."
+_LOOK: Final = "Look whether it was done before you send it again, or send it again with the same Idempotency-Key."
 
 
 def pointer(path: str, body: Any = None) -> str:

@@ -58,7 +58,8 @@ def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
             return _refused_in_words(begun) if begun.is_over else get_response(request)
         if not request.path_info.startswith(_AT):
             return get_response(request)
-        given = request.headers.get("Authorization")
+        # The key alone: it stays one however the header is written.
+        given = request.headers.get("Authorization", "").strip().rpartition(" ")[2]
         if given:
             guesses = _seen("guesses", address, settings.API_RATE_GUESSES)
             if guesses.calls >= guesses.most and not cache.get(_known(given)):
@@ -74,7 +75,7 @@ def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
         if given and response.status_code == 401:
             _counted("guesses", address, settings.API_RATE_GUESSES)
         elif given and getattr(request, "auth", None) is not None:
-            cache.add(_known(given), True, timeout=_KNOWN_SECONDS)
+            cache.set(_known(given), True, timeout=_KNOWN_SECONDS)
         for name, value in tightest.headers().items():
             response[name] = value
         return response

@@ -32,6 +32,18 @@ def test_a_process_that_lives_says_so_whatever_else_is_wrong(client: Client, mon
     assert b"away" not in answer.content
 
 
+def test_a_database_that_is_away_is_waited_for_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def away(*_: Any) -> None:
+        asked.append(1)
+        raise OperationalError("away")
+
+    monkeypatch.setattr("django.db.backends.utils.CursorWrapper.execute", away)
+    assert client.get("/readyz").status_code == 503
+    assert len(asked) == 1
+
+
 def test_probes_name_no_host_and_speak_no_tls(client: Client, settings: Any, org: Organization) -> None:
     settings.SECURE_SSL_REDIRECT = True
     settings.ALLOWED_HOSTS = ["admin.example"]

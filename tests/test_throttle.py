@@ -68,6 +68,27 @@ def test_who_guesses_keys_is_stopped_and_others_with_a_wrong_key_are_told_so(cal
     assert callers[0].client.get(URL, REMOTE_ADDR="10.0.0.9").status_code == 200
 
 
+def test_a_key_is_one_key_however_its_header_is_written(callers: list[Caller]) -> None:
+    text = callers[0].made.text
+    headers = [f"Bearer {text}", f"bearer {text}", f"BEARER   {text}", f" Bearer {text} "]
+    assert [Client(headers={"Authorization": each}).get(URL).status_code for each in headers] == [200] * 3 + [429]
+
+
+def test_a_key_that_is_in_use_stays_known(
+    callers: list[Caller], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.API_RATE_CREDENTIAL = settings.API_RATE_ADDRESS = 1000
+    clock = [0.0]
+    monkeypatch.setattr("django.core.cache.backends.base.time.time", lambda: clock[0])
+    monkeypatch.setattr("django.core.cache.backends.locmem.time.time", lambda: clock[0])
+    good, guess = callers[0].client, Client(headers={"Authorization": "Bearer rk_management_1_x"})
+    for minute in range(25):
+        clock[0] = minute * 60.0
+        assert good.get(URL).status_code == 200
+    assert [guess.get(URL).status_code for _ in range(3)][-1] == 429
+    assert good.get(URL).status_code == 200
+
+
 def test_a_good_key_goes_on_beside_somebody_who_guesses(callers: list[Caller], at_noon: list[float]) -> None:
     good, guess = callers[0].client, Client(headers={"Authorization": "Bearer rk_management_1_x"})
     assert good.get(URL).status_code == 200

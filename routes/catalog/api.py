@@ -1,11 +1,12 @@
 """`prices/`: everybody's and, under an organisation, those that hold there. To look at, to load, to import."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import QuerySet, Value
-from django.db.models.functions import Concat
+from django.db.models import Case, QuerySet, Value, When
+from django.db.models.functions import Coalesce, Concat
 from django.http import HttpResponse
 from django.urls import path
 from rest_framework import serializers
@@ -13,13 +14,13 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from routes.api import ListField, ListView, StrictSerializer, TextField, TimeField, View, receipt_json
+from routes.api import ListField, ListView, StrictSerializer, TextField, TimeField, View, not_modified, receipt_json
 from routes.catalog.comparison import FieldChange, ImportPlan, PriceChange
 from routes.catalog.filters import PriceFilters
 from routes.catalog.formats import MAX_BYTES, read_prices
 from routes.catalog.listed import FACTS, FIGURES, Fact
 from routes.catalog.models import ModelPrice
-from routes.catalog.served import served_prices
+from routes.catalog.served import ServedPrices
 from routes.catalog.services import import_prices, prices_for
 from routes.engine.errors import PayloadTooLarge
 from routes.engine.money import nano_usd, usd_number
@@ -172,12 +173,16 @@ class PriceList(ListView):
 
     required_role: dict[str, str | tuple[str, ...]] = {"GET": "anybody"}
     gives = {"GET": PRICE}
-    orderings = {"": ("name", "pk"), "-name": ("-name", "-pk")}
+    orderings = {"": ("name", "began", "whose"), "-name": ("-name", "-began", "-whose")}
     filterset_class = PriceFilters
     search_fields = ("provider", "model")
 
     def get(self, request: Request, **_: Any) -> Response:
-        rows: QuerySet[ModelPrice] = prices_for(request.org).annotate(name=Concat("provider", Value("/"), "model"))
+        rows: QuerySet[ModelPrice] = prices_for(request.org).annotate(
+            name=Concat("provider", Value("/"), "model"),
+            began=Coalesce("since", Value(datetime.min.replace(tzinfo=UTC))),
+            whose=Case(When(org=None, then=0), default=1),
+        )
         page = self.paginate_queryset(self.filter_queryset(rows))
         return self.get_paginated_response([price_json(row) for row in page or []])
 
@@ -248,9 +253,11 @@ class PriceSnapshot(View):
     answers_etag = True
 
     def get(self, request: Request, **_: Any) -> HttpResponse:
-        found = served_prices(request.org)
-        headers = {"Cache-Control": "private, no-cache", **({"ETag": found.etag} if found.etag else {})}
-        return HttpResponse(found.data, content_type="application/json", headers=headers)
+        served = ServedPrices(request.org)
+        headers = {"Cache-Control": "private, no-cache", **({"ETag": served.etag} if served.etag else {})}
+        if served.etag and not_modified(request, served.etag):
+            return HttpResponse(status=304, headers=headers)
+        return HttpResponse(served.read(), content_type="application/json", headers=headers)
 
 
 class NegotiatedList(PriceList):

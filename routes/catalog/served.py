@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 from routes.catalog.models import PriceEdition
@@ -14,40 +14,41 @@ from routes.orgs.models import Organization
 KEPT: Final = 64
 
 
-class ServedPrices(NamedTuple):
-    """A price document as it is sent, and its ETag; None where nobody ever wrote a price."""
-
-    etag: str | None
-    data: bytes
-
-
-#: Of the organisation (None: of everybody) the editions that the document was made of, and the document.
-_kept: OrderedDict[UUID | None, ServedPrices] = OrderedDict()
+#: Of the organisation (None: of everybody) the ETag of a document, and the document.
+_kept: OrderedDict[UUID | None, tuple[str, bytes]] = OrderedDict()
 _lock = Lock()
 
 
-def served_prices(org: Organization | None) -> ServedPrices:
-    """The price document of this organisation (None: of everybody). One query where it is in memory, two where not.
+class ServedPrices:
+    """The price document of this organisation (None: of everybody) as it is sent. One query.
 
-    Its `as_of` is when the prices last changed. Raises `DocumentRejected` like `price_document`.
+    `etag` names the editions that it is made of; None where nobody ever wrote a price.
     """
-    scopes = [PriceEdition.EVERYBODY, *([] if org is None else [str(org.pk)])]
-    editions = PriceEdition.objects.in_bulk(scopes)
-    if not editions:
-        return ServedPrices(None, canonical_bytes(price_document(org)))
-    etag = f'"{".".join(editions[scope].edition.hex for scope in scopes if scope in editions)}"'
-    key = None if org is None else org.pk
-    with _lock:
-        found = _kept.get(key)
-        if found is not None and found.etag == etag:
+
+    def __init__(self, org: Organization | None) -> None:
+        scopes = [PriceEdition.EVERYBODY, *([] if org is None else [str(org.pk)])]
+        editions = PriceEdition.objects.in_bulk(scopes)
+        self._org = org
+        self._as_of = max((edition.changed_at for edition in editions.values()), default=None)
+        names = [editions[scope].edition.hex for scope in scopes if scope in editions]
+        self.etag = f'"{".".join(names)}"' if names else None
+
+    def read(self) -> bytes:
+        """The document, whose `as_of` is when the prices last changed. One more query where it is not in memory. Raises
+        `DocumentRejected` like `price_document`."""
+        if self.etag is None:
+            return canonical_bytes(price_document(self._org))
+        key = None if self._org is None else self._org.pk
+        with _lock:
+            etag, data = _kept.get(key, ("", b""))
+            if etag == self.etag:
+                _kept.move_to_end(key)
+                return data
+        # They may be newer than the edition: then the next question finds another edition, and the prices again.
+        data = canonical_bytes(price_document(self._org, as_of=self._as_of))
+        with _lock:
+            _kept[key] = self.etag, data
             _kept.move_to_end(key)
-            return found
-    # They may be newer than the edition: then the next question finds another edition, and the prices again.
-    as_of = max(edition.changed_at for edition in editions.values())
-    found = ServedPrices(etag, canonical_bytes(price_document(org, as_of=as_of)))
-    with _lock:
-        _kept[key] = found
-        _kept.move_to_end(key)
-        while len(_kept) > KEPT:
-            _kept.popitem(last=False)
-    return found
+            while len(_kept) > KEPT:
+                _kept.popitem(last=False)
+        return data

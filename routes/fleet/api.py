@@ -73,7 +73,11 @@ class GatewayList(ListView):
 
     required_role = {"GET": "viewer"}
     gives = {"GET": GATEWAY}
-    orderings = {"": ("instance",), "reported_at": ("reported_at", "id"), "-reported_at": ("-reported_at", "-id")}
+    orderings = {
+        "": ("instance",),
+        "reported_at": ("reported_at", "instance"),
+        "-reported_at": ("-reported_at", "-instance"),
+    }
     search_fields = ("instance",)
 
     def get(self, request: Request, **_: Any) -> Response:

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from routes.api import ListView, StrictSerializer, TextField, TimeField, View, receipt_json
+from routes.engine.canonical import canonical_bytes
 from routes.orgs import keys, members
 from routes.orgs.filters import KeyFilters, MemberFilters, OrganizationFilters
 from routes.orgs.models import ApiKey, Membership, Organization, Role
@@ -62,8 +63,11 @@ def organization_json(org: Organization) -> dict[str, Any]:
 
 
 def organization_etag(org: Organization) -> str:
-    said = "\0".join([org.name, org.environment, org.approval])
-    return f'"o{sha256(said.encode()).hexdigest()[:16]}"'
+    return _etag("o", organization_json(org))
+
+
+def _etag(kind: str, shown: dict[str, Any]) -> str:
+    return f'"{kind}{sha256(canonical_bytes(shown)).hexdigest()[:16]}"'
 
 
 class OrganizationList(ListView):
@@ -163,7 +167,11 @@ class MemberList(ListView):
     takes = {"POST": MemberInput}
     gives = {"GET": MEMBER, "POST": (201, written("MemberAdded", {"member": MEMBER}))}
     examples = {"POST": {"username": "ada", "role": "editor"}}
-    orderings = {"": ("user__username",), "created_at": ("created_at", "id"), "-created_at": ("-created_at", "-id")}
+    orderings = {
+        "": ("user__username",),
+        "created_at": ("created_at", "user_id"),
+        "-created_at": ("-created_at", "-user_id"),
+    }
     filterset_class = MemberFilters
     search_fields = ("user__username",)
 
@@ -184,7 +192,7 @@ class MemberList(ListView):
 
 
 def member_etag(member: Membership) -> str:
-    return f'"m-{member.role}"'
+    return _etag("m", member_json(member))
 
 
 class MemberDetail(View):

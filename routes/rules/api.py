@@ -71,10 +71,10 @@ class RouteList(ListView):
     examples = {"POST": _EXAMPLE}
     answers_etag = True
     orderings = {
-        "": ("-priority", "position", "id"),
+        "": ("-priority", "position", "uid"),
         "name": ("name",),
         "-name": ("-name",),
-        "-updated_at": ("-updated_at", "-id"),
+        "-updated_at": ("-updated_at", "-uid"),
     }
     filterset_class = RouteFilters
     search_fields = ("name",)

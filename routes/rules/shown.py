@@ -27,7 +27,7 @@ _DEFAULTS: Final = {"paused": False, "active_from": None, "active_until": None, 
 
 _FIELDS: Final = Route._meta.concrete_fields
 
-#: Of JSON, over all organisations. Beyond, it begins anew.
+#: Of JSON, and of the rows by which it is found, over all organisations. Beyond, it begins anew.
 MAX_KEPT_BYTES: Final = 32 * 2**20
 
 
@@ -50,7 +50,7 @@ class Listed:
     """A route in a list: its JSON, and the columns by which lists are ordered."""
 
     json: bytes
-    id: int
+    uid: UUID
     name: str
     priority: int
     position: int
@@ -121,13 +121,14 @@ def _keep(row: tuple[Any, ...], converted: Callable[[list[tuple[Any, ...]]], Ite
     global _kept_bytes
     (values,) = converted([row])
     route = Route(*(_value(field, value) for field, value in zip(_FIELDS, values, strict=True)))
-    columns = (route.pk, route.name, route.priority, route.position, route.updated_at)
+    columns = (route.uid, route.name, route.priority, route.position, route.updated_at)
     made = Listed(JSONRenderer().render(route_json(route)), *columns)
     with _lock:
-        _kept_bytes += len(made.json)
+        size = len(made.json) + sum(len(value) for value in row if isinstance(value, str))
+        _kept_bytes += size
         if _kept_bytes > MAX_KEPT_BYTES:
             _kept.clear()
-            _kept_bytes = len(made.json)
+            _kept_bytes = size
         _kept[row] = made
     return made
 

@@ -76,7 +76,7 @@ def test_members_come_change_and_go(admin: Caller, org: Organization) -> None:
     path = made["Location"]
     assert admin("get", path).json() == made.json()["member"]
     changed = admin("patch", path, {"role": "editor"}, seen=made["ETag"])
-    assert (changed.json()["changed"], changed["ETag"]) == (True, '"m-editor"')
+    assert (changed.json()["changed"], changed["ETag"]) == (True, admin("get", path)["ETag"])
     stale = problem(admin("patch", path, {"role": "admin"}, seen=made["ETag"]), 412, "stale_member")
     assert stale["current"]["role"] == "editor"
     assert admin("delete", path).json() == {"changed": True}

@@ -13,13 +13,14 @@ from django.utils import timezone
 
 from plans.logs.models import RequestLog
 from plans.runs.models import PlanRun
+from routes.catalog.models import ModelPrice
 from routes.fleet.models import GatewayInstance
 from routes.orgs.models import ApiKey, Membership, Organization
 from routes.rules.models import Route
 from tests.api.conftest import Caller
 from tests.api.test_query_counts import FILLED
 from tests.api.test_who_may_what import served, signed_in
-from tests.build import a_person, many_routes, traffic
+from tests.build import a_person, an_org, many_routes, traffic
 
 pytestmark = pytest.mark.django_db
 
@@ -140,26 +141,27 @@ def coded(value: Any) -> str:
     return urlsafe_b64encode(text).decode().rstrip("=")
 
 
-USUAL = ["after", "-priority", "position", "id"]
+U = "0190b6a4-6d1c-7c3e-8c11-0d5a3ffb0c3e"
+USUAL = ["after", "-priority", "position", "uid"]
 ODD: dict[str, str] = {
     "no base 64": "%00",
     "not written by us": "bm90IGEgY3Vyc29y",
-    "padded": urlsafe_b64encode(json.dumps([*USUAL, 5, 1, 9], separators=(",", ":")).encode()).decode() + "=",
+    "padded": urlsafe_b64encode(json.dumps([*USUAL, 5, 1, U], separators=(",", ":")).encode()).decode() + "=",
     "not UTF-8": coded(b"\xff\xfe"),
     "no list": coded({"side": "after"}),
     "empty list": coded([]),
-    "spaces": coded(b'["after", "-priority", "position", "id", 5, 1, 9]'),
-    "another side": coded(["beside", *USUAL[1:], 5, 1, 9]),
-    "a side that is a list": coded([["after"], *USUAL[1:], 5, 1, 9]),
+    "spaces": coded(b'["after", "-priority", "position", "uid", 5, 1, 9]'),
+    "another side": coded(["beside", *USUAL[1:], 5, 1, U]),
+    "a side that is a list": coded([["after"], *USUAL[1:], 5, 1, U]),
     "another order": coded(["after", "name", "a"]),
     "too few": coded([*USUAL, 5, 1]),
-    "too many": coded([*USUAL, 5, 1, 9, 9]),
-    "text": coded([*USUAL, "5", 1, 9]),
-    "true": coded([*USUAL, True, 1, 9]),
-    "null": coded([*USUAL, None, 1, 9]),
-    "broken": coded([*USUAL, 5, 1.5, 9]),
+    "too many": coded([*USUAL, 5, 1, U, U]),
+    "text": coded([*USUAL, "5", 1, U]),
+    "true": coded([*USUAL, True, 1, U]),
+    "null": coded([*USUAL, None, 1, U]),
+    "broken": coded([*USUAL, 5, 1.5, U]),
     "deep": coded(b"[" * 100_000),
-    "endless": coded(b'["after","-priority","position","id",5,1,' + b"9" * 5000 + b"]"),
+    "endless": coded(b'["after","-priority","position","uid",5,1,' + b"9" * 5000 + b"]"),
 }
 
 
@@ -169,7 +171,7 @@ def test_what_is_no_cursor_of_the_list_is_refused(org: Organization, viewer: Cal
     answer = viewer("get", f"routes/?cursor={token}")
     assert answer.status_code == 422, answer.content
     assert [error["code"] for error in answer.json()["errors"]] == ["bad_cursor"]
-    assert viewer("get", "routes/").status_code == 200
+    assert viewer("get", f"routes/?cursor={coded([*USUAL, 5, 1, U])}").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_what_is_no_cursor_of_the_list_is_refused(org: Organization, viewer: Cal
     [
         ("routes/?ordering=name", ["after", "name", "a\0b"]),
         ("routes/?ordering=name", ["after", "name", "\ud800"]),
-        ("routes/", [*USUAL, 10**30, 1, 9]),
+        ("routes/", [*USUAL, 10**30, 1, U]),
         ("audit/", ["after", "-seq", 2**80]),
         ("audit/", ["before", "-seq", -(2**80)]),
         ("plans/", ["after", "-created_at", "-id", "2026-11-21 08:00:00+00:00", "no id"]),
@@ -204,3 +206,25 @@ def test_a_cursor_says_nothing_but_what_its_reader_saw(org: Organization, viewer
     token = first["next"].partition("cursor=")[2].partition("&")[0]
     text = urlsafe_b64decode(token + "=" * (-len(token) % 4))
     assert json.loads(text) == ["after", "name", first["results"][0]["name"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        ("routes/?", Route),
+        ("routes/?ordering=-updated_at&", Route),
+        ("gateways/?ordering=reported_at&", GatewayInstance),
+        ("members/?ordering=created_at&", Membership),
+        ("prices/?", ModelPrice),
+    ],
+)
+def test_a_cursor_does_not_count_what_others_have(org: Organization, path: str, model: Any) -> None:
+    filled = FILLED["orgs/<org>/" + path.partition("?")[0]]
+    filled(an_org("other"), 60)
+    filled(org, 3)
+    admin = Caller(org, "admin")
+    token = page(admin.client, f"{admin.base}{path}limit=1")["next"].partition("cursor=")[2].partition("&")[0]
+    values = json.loads(urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    ours = {row.pk for row in model.objects.filter(org=org)}
+    people = {member.user_id for member in Membership.objects.filter(org=org)} if model is Membership else set()
+    assert ours.isdisjoint(set(values) - people)

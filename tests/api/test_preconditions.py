@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from audit.models import AuditEntry
 from routes.idempotency.models import IdempotencyKey
@@ -10,7 +11,7 @@ from routes.orgs.models import Organization
 from routes.rules.models import Route
 from tests.api.conftest import Caller
 from tests.api.test_routes import NEW, problem
-from tests.build import a_route
+from tests.build import a_person, a_route
 
 pytestmark = pytest.mark.django_db
 
@@ -122,7 +123,7 @@ def test_a_dry_run_answers_as_if_and_changes_nothing(editor: Caller, org: Organi
     assert "dry_run" not in editor("patch", f"{made['Location']}?dry_run=0", {"priority": 1}).json()
 
 
-@pytest.mark.parametrize(("query", "status"), [("dryrun=1", 422), ("dry_run=yes", 400), ("dry_run=1&x=2", 422)])
+@pytest.mark.parametrize(("query", "status"), [("dryrun=1", 422), ("dry_run=yes", 422), ("dry_run=1&x=2", 422)])
 def test_a_misspelt_dry_run_writes_nothing(editor: Caller, query: str, status: int) -> None:
     assert editor("post", f"routes/?{query}", NEW).status_code == status
     assert not Route.objects.exists()
@@ -186,4 +187,50 @@ def test_the_etag_of_a_dry_run_is_none_that_another_s_write_may_have(editor: Cal
 @pytest.mark.parametrize("query", ["dry_run", "dry_run=", "dry_run=2"])
 def test_what_may_be_meant_as_a_dry_run_does_not_write(editor: Caller, org: Organization, query: str) -> None:
     answer = editor("post", f"routes/?{query}", {"name": "new", "then": {"target_model": "m"}})
-    assert (answer.status_code, answer.json()["code"], org.routes.count()) == (400, "bad_parameter", 0)
+    assert (answer.status_code, org.routes.count()) == (422, 0)
+    assert [error["code"] for error in answer.json()["errors"]] == ["bad_parameter"]
+
+
+# --- What else a representation is made of ------------------------------------------------------------------------------
+
+
+def test_an_organisation_is_another_one_after_a_route_was_published(org: Organization) -> None:
+    admin = Caller(org, "admin")
+    seen = admin("get", "")["ETag"]
+    assert admin("get", "", headers={"If-None-Match": seen}).status_code == 304
+    a_route(org)
+    again = admin("get", "", headers={"If-None-Match": seen})
+    assert (again.status_code, again.json()["version"]) == (200, 1)
+    assert admin("patch", "", {"name": "Other"}, seen=seen).status_code == 412
+    assert admin("patch", "", {"name": "Other"}).status_code == 200
+
+
+def test_a_member_is_another_one_under_another_name(org: Organization) -> None:
+    admin, person = Caller(org, "admin"), a_person("ada", org, "viewer")
+    url = f"members/{person.pk}/"
+    seen = admin("get", url)["ETag"]
+    assert admin("get", url, headers={"If-None-Match": seen}).status_code == 304
+    person.username = "countess"
+    person.save()
+    again = admin("get", url, headers={"If-None-Match": seen})
+    assert (again.status_code, again.json()["username"]) == (200, "countess")
+
+
+def test_a_key_has_its_effect_once_however_the_organisation_is_named(editor: Caller, org: Organization) -> None:
+    for named in (org.slug, str(org.pk), str(org.pk).upper()):
+        answer = editor("post", f"/api/v1/orgs/{named}/routes/", NEW, headers={"Idempotency-Key": "one"})
+        assert answer.status_code == 201, answer.content
+    assert org.routes.count() == 1
+    assert editor("post", "plans/", {"name": "p"}, headers={"Idempotency-Key": "one"}).json()["code"] == "invalid"
+
+
+def test_what_failed_after_the_commit_does_not_fail_the_call(
+    editor: Caller, org: Organization, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    def away(_: Any) -> None:
+        raise OperationalError("away")
+
+    monkeypatch.setattr("routes.publish._announce", away)
+    with django_capture_on_commit_callbacks(execute=True) as callbacks:
+        assert editor("post", "routes/", NEW).status_code == 201
+    assert len(callbacks) == 1

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from routes.catalog import served
 from routes.catalog.models import ModelPrice
 from routes.engine import PriceTable
 from routes.orgs.keys import create_key
@@ -152,6 +153,14 @@ def test_who_has_the_prices_gets_a_304_for_two_queries_until_they_change(
     etag = changed["ETag"]
     do(own_list(own(input=3, max_input_tokens=9)))
     assert ask(etag).status_code == 200
+
+
+def test_who_has_the_prices_is_told_so_without_building_them(viewer: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    do(own_list(own()))
+    etag = viewer("get", "prices/snapshot/")["ETag"]
+    served._kept.clear()  # as where more organisations ask in turn than are kept
+    monkeypatch.setattr(served, "price_document", lambda *_, **__: pytest.fail("a document was built"))
+    assert viewer("get", "prices/snapshot/", headers={"If-None-Match": etag}).status_code == 304
 
 
 def test_where_nobody_wrote_a_price_there_is_an_empty_document(viewer: Caller) -> None:

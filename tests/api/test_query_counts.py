@@ -43,7 +43,7 @@ def _organizations(_: Organization, count: int) -> None:
 
 def _members(org: Organization, count: int) -> None:
     for number in range(count):
-        a_person(f"person-{org.memberships.count()}-{number}", org)
+        a_person(f"{org.slug}-person-{org.memberships.count()}-{number}", org)
 
 
 def _keys(org: Organization | None, count: int) -> None:
