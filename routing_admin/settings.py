@@ -166,6 +166,13 @@ AXES_SENSITIVE_PARAMETERS = [
 OTP_TOTP_ISSUER = f"Routing Admin {AUDIT_ORIGIN}"
 #: Recovery codes of 79 bits need no wait after a wrong one: it would keep their owner out, whose app others guess at.
 OTP_STATIC_THROTTLE_FACTOR = 0
+#: A session ends after so long without a request, and so long after its sign-in whatever was done since.
+SESSION_IDLE_SECONDS = env.int("SESSION_IDLE_SECONDS", default=3_600)
+SESSION_ABSOLUTE_SECONDS = env.int("SESSION_ABSOLUTE_SECONDS", default=12 * 3_600)
+if not 60 <= SESSION_IDLE_SECONDS <= SESSION_ABSOLUTE_SECONDS:
+    raise ImproperlyConfigured("SESSION_IDLE_SECONDS is 60 or more, and no more than SESSION_ABSOLUTE_SECONDS")
+SESSION_COOKIE_AGE = SESSION_IDLE_SECONDS
+SESSION_ENGINE = "routing_admin.signin.store"
 #: Whoever signs in with a password must have a second factor. An OpenID provider asks for its own.
 REQUIRE_SECOND_FACTOR = env.bool("REQUIRE_SECOND_FACTOR", default=False)
 

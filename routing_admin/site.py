@@ -85,8 +85,7 @@ class Site(AdminSite):
     @login_not_required
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The stock page, whose form may lead to the page for the code, with the way to the OpenID provider."""
-        from django.contrib.admin.forms import AdminAuthenticationForm
-
+        from routing_admin.signin.forms import SignInForm
         from routing_admin.signin.views import SignIn, checked_next
 
         then = checked_next(request)
@@ -102,9 +101,7 @@ class Site(AdminSite):
             REDIRECT_FIELD_NAME: then,
             **(extra_context or {}),
         }
-        page = SignIn.as_view(
-            extra_context=context, authentication_form=AdminAuthenticationForm, template_name="admin/login.html"
-        )
+        page = SignIn.as_view(extra_context=context, authentication_form=SignInForm, template_name="admin/login.html")
         return page(request)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

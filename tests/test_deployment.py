@@ -26,6 +26,8 @@ def test_what_production_must_set_is_missed_by_name(name: str) -> None:
     ("name", "value", "said"),
     [
         ("LOG_LEVEL", "LOUD", "LOG_LEVEL is one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not 'LOUD'"),
+        ("SESSION_IDLE_SECONDS", "59", "SESSION_IDLE_SECONDS is 60 or more, and no more than SESSION_ABSOLUTE_SECONDS"),
+        ("SESSION_ABSOLUTE_SECONDS", "3599", "SESSION_IDLE_SECONDS is 60 or more, and no more than SESSION_ABSOLUTE"),
         ("METRICS_TOKEN", "short", "METRICS_TOKEN can be guessed: give it 32 characters or more"),
     ],
 )

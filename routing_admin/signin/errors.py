@@ -13,6 +13,12 @@ class SecondFactorRequired(SignInError):
     code = "second_factor_required"
 
 
+class SessionOver(SignInError):
+    """Nobody used the session for too long, or it began too long ago."""
+
+    code = "session_over"
+
+
 class WrongCode(SignInError):
     """Neither a code of the moment nor an unused recovery code."""
 

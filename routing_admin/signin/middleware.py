@@ -1,4 +1,5 @@
-"""No page without the second factor, where one is asked for. The API asks in its authentication, and answers a problem."""
+"""No page by a session that is over, or without the second factor where one is asked for. The API asks in its
+authentication, and answers a problem."""
 
 from collections.abc import Callable
 
@@ -8,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from routing_admin.signin.sessions import Standing, standing
+from routing_admin.signin.sessions import Standing, prolong, standing
 
 
 def second_factor(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -18,9 +19,10 @@ def second_factor(get_response: Callable[[HttpRequest], HttpResponse]) -> Callab
         if _is_api(request.path_info) or not request.user.is_authenticated:
             return get_response(request)
         found = standing(request)
-        if found is Standing.STALE:
+        if found in (Standing.STALE, Standing.OVER):
             logout(request)
             return redirect_to_login(request.get_full_path() if request.method == "GET" else reverse("admin:index"))
+        prolong(request)
         if found is Standing.UNPROTECTED and request.path_info not in _open():
             return redirect("admin:factor_set_up")
         return get_response(request)

@@ -14,13 +14,16 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
 from routing_admin.signin.backend import BY_PASSWORD, BY_PROVIDER
-from routing_admin.signin.errors import AccountGone, SecondFactorRequired
+from routing_admin.signin.errors import AccountGone, SecondFactorRequired, SessionOver
 from routing_admin.signin.factors import factor_id
 from routing_admin.signin.models import ProviderAccount
 
 #: After a password the id of the second factor that was proved, None without one; of a session that the provider opened
 #: the id of the account there.
 _PROOF: Final = "signin_proof"
+#: When its person signed in, and when it was used last, to a tenth of what it may idle.
+_BEGAN: Final = "signin_began"
+_USED: Final = "signin_used"
 _EXPECTED: Final = "signin_expected"
 #: So long a code may be waited for.
 EXPECTED_SECONDS: Final = 300
@@ -35,10 +38,14 @@ class Standing(Enum):
     #: After this session began the person's second factor came, changed or went, or the provider's account that opened it
     #: was disconnected.
     STALE = "another sign-in"
+    #: Nobody used it for too long, or it began too long ago.
+    OVER = "another sign-in by now"
 
 
 def standing(request: HttpRequest) -> Standing:
     """Of a session that is authenticated. No query."""
+    if _is_over(request):
+        return Standing.OVER
     proof = request.session.get(_PROOF)
     if is_by_provider(request):
         # The provider asked for whatever it asks for.
@@ -50,8 +57,10 @@ def standing(request: HttpRequest) -> Standing:
 
 
 def require_whole(request: HttpRequest) -> None:
-    """Raises `SecondFactorRequired` or `AccountGone` for a session that lacks something."""
+    """Raises `SessionOver`, `SecondFactorRequired` or `AccountGone` for a session that lacks something."""
     found = standing(request)
+    if found is Standing.OVER:
+        raise SessionOver("This session is over. Sign in again.")
     if found is Standing.STALE and is_by_provider(request):
         raise AccountGone("The account that opened this session signs you in no more. Sign in again.")
     if found is not Standing.WHOLE:
@@ -60,6 +69,26 @@ def require_whole(request: HttpRequest) -> None:
             if found is Standing.UNPROTECTED
             else "Your second factor changed since this session began. Sign in again."
         )
+
+
+def begin(*, request: HttpRequest, **_: Any) -> None:
+    """Note when somebody signed in, in whichever way: Django's signal comes here."""
+    request.session[_BEGAN] = request.session[_USED] = int(time.time())
+
+
+def prolong(request: HttpRequest) -> None:
+    """Let the session go on, of which `standing` was asked. It is written only after a tenth of what it may idle."""
+    now = int(time.time())
+    if now - request.session[_USED] >= settings.SESSION_IDLE_SECONDS // 10:
+        request.session[_USED] = now
+
+
+def _is_over(request: HttpRequest) -> bool:
+    now = time.time()
+    idle = now - request.session.get(_USED, 0)
+    return bool(
+        idle > settings.SESSION_IDLE_SECONDS or now - request.session.get(_BEGAN, 0) > settings.SESSION_ABSOLUTE_SECONDS
+    )
 
 
 def sign_in(request: HttpRequest, person: Any, *, factor: int | None) -> None:
