@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from routes.api import NumberField, StrictSerializer, View
 from routes.filters import FlagFilter, TextFilter, TimeFilter, WholeFilter
+from routes.orgs.access import GATEWAY, INSTALLATION
 from routes.shapes import TEXT, Shape, described, one_of, or_null, text, whole
 from routing_admin.rest.filters import MAX_SEARCH, MAX_WORDS
 from routing_admin.rest.pagination import Pages
@@ -39,10 +40,6 @@ _PATH: Final[dict[str, Shape]] = {
     "id": TEXT,
 }
 _ETAG: Final = {"ETag": {"description": "Names the state of what was answered.", "schema": TEXT}}
-#: Schemes of `components.securitySchemes`.
-SECURITY: Final = [{"key": []}, {"session": [], "csrf": []}]
-
-
 #: Statuses of refusals that operations name.
 CODES: Final = (400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 428, 429, 503)
 
@@ -76,7 +73,7 @@ class Operations(AutoSchema):
             "summary": paragraphs[0].partition(". ")[0].rstrip(".") + ".",
             "description": "\n\n".join([*paragraphs, self._needs()]),
             "parameters": self._parameters(),
-            "security": SECURITY,
+            "security": self._security(),
             "responses": self._responses(status, shape),
             "x-codeSamples": [{"lang": "curl", "source": self._curl(example)}],
         }
@@ -118,9 +115,23 @@ class Operations(AutoSchema):
 
     # --- What is sent -----------------------------------------------------------------------------------------------
 
-    def _needs(self) -> str:
+    @property
+    def _needed(self) -> list[str]:
         needs = self.view.required_role[self.method]
-        return f"Needs: {' or '.join([needs] if isinstance(needs, str) else needs)}."
+        return [needs] if isinstance(needs, str) else list(needs)
+
+    def _needs(self) -> str:
+        return f"Needs: {' or '.join(self._needed)}."
+
+    def _security(self) -> list[dict[str, list[str]]]:
+        """Schemes of `components.securitySchemes`: no key is of installation staff, and no session is a gateway."""
+        session: dict[str, list[str]] = {"session": [], **({"csrf": []} if self.method in _WRITES else {})}
+        found: list[dict[str, list[str]]] = []
+        if self._needed != [INSTALLATION]:
+            found.append({"key": []})
+        if self._needed != [GATEWAY]:
+            found.append(session)
+        return found
 
     def _parameters(self) -> list[dict[str, Any]]:
         found = [_parameter(name, "path", self._path_shape(name)) for name in re.findall(r"{(\w+)}", self.path)]
@@ -238,7 +249,13 @@ class Operations(AutoSchema):
     def _curl(self, example: Any) -> str:
         url = self.path.replace("{org}", "acme").replace("{instance}", "edge-1").replace("{id}", "$ID")
         parts = [f'curl "$URL{url}"' if self.method == "GET" else f'curl -X {self.method} "$URL{url}"']
-        parts.append('-H "Authorization: Bearer $KEY"')
+        if {"key": []} in self._security():
+            parts.append('-H "Authorization: Bearer $KEY"')
+        elif self.method in _WRITES:
+            # Over HTTPS Django also asks from which page the token comes.
+            parts += ['-b "sessionid=$SESSION; csrftoken=$CSRF" -H "X-CSRFToken: $CSRF"', '-H "Referer: $URL/"']
+        else:
+            parts.append('-b "sessionid=$SESSION"')
         if self._needs_match():
             parts.append('-H "If-Match: $ETAG"')
         if self.method in self.view_takes:
