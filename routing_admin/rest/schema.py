@@ -16,6 +16,7 @@ from routes.filters import FlagFilter, TextFilter, TimeFilter, WholeFilter
 from routes.orgs.access import GATEWAY, INSTALLATION
 from routes.shapes import TEXT, Shape, described, one_of, or_null, text, whole
 from routing_admin.rest.filters import MAX_SEARCH, MAX_WORDS
+from routing_admin.rest.headers import stated
 from routing_admin.rest.pagination import Pages
 
 type Operation = dict[str, Any]
@@ -39,7 +40,6 @@ _PATH: Final[dict[str, Shape]] = {
     "instance": described(TEXT, "The name that the gateway gives itself."),
     "id": TEXT,
 }
-_ETAG: Final = {"ETag": {"description": "Names the state of what was answered.", "schema": TEXT}}
 #: Statuses of refusals that operations name.
 CODES: Final = (400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 428, 429, 503)
 
@@ -47,6 +47,10 @@ CODES: Final = (400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 428, 429, 503)
 def problem_name(code: int) -> str:
     """Under which the component stands that is the answer with this status."""
     return f"Problem{code}"
+
+
+def has_etag(view: type[Any]) -> bool:
+    return getattr(view, "etag", View.etag) is not View.etag
 
 
 class Operations(AutoSchema):
@@ -111,7 +115,7 @@ class Operations(AutoSchema):
     @property
     def has_etag(self) -> bool:
         """Whether what the URL names has an ETag that writes of it need."""
-        return getattr(type(self.view), "etag", View.etag) is not View.etag
+        return has_etag(type(self.view))
 
     # --- What is sent -----------------------------------------------------------------------------------------------
 
@@ -145,7 +149,7 @@ class Operations(AutoSchema):
             asked = {"type": "string", "enum": ["1", "0", "true", "false"]}
             found.append(_parameter("dry_run", "query", described(asked, "1: goes the same way, and is rolled back.")))
             found += [_parameter(name, "query", shape) for name, shape in self.view.parameters.items()]
-            if self.method == "POST" and self.view.keeps_answers:
+            if self._keeps_answers():
                 key = text(pattern=r"^[\x21-\x7e]{1,255}$")
                 told = "The same key and body again have no second effect, for 24 hours."
                 found.append(_parameter("Idempotency-Key", "header", described(key, told)))
@@ -159,6 +163,9 @@ class Operations(AutoSchema):
 
     def _needs_match(self) -> bool:
         return self.method in ("PUT", "PATCH", "DELETE") and self.has_etag
+
+    def _keeps_answers(self) -> bool:
+        return self.method == "POST" and bool(self.view.writes and self.view.keeps_answers)
 
     def _list_parameters(self) -> list[dict[str, Any]]:
         if not self.is_list:
@@ -197,12 +204,12 @@ class Operations(AutoSchema):
             }
         answer: dict[str, Any] = {
             "description": "Made." if status == 201 else "As it is now.",
+            "headers": stated(*self._headers(status)),
             "content": {"application/json": {"schema": self._named(shape)}},
         }
         found: dict[str, Any] = {str(status): answer}
         if self.answers_etag:
-            answer["headers"] = _ETAG
-            found["304"] = {"description": "The caller has it."}
+            found["304"] = {"description": "The caller has it.", "headers": stated("ETag")}
         codes = [400, 401, 403, 404, 406, 422, 429, 503]
         if self.method in _WRITES:
             codes += [409]
@@ -211,6 +218,23 @@ class Operations(AutoSchema):
         if self._needs_match():
             codes += [412, 428]
         return found | {str(code): {"$ref": f"#/components/responses/{problem_name(code)}"} for code in sorted(codes)}
+
+    def _headers(self, status: int) -> list[str]:
+        """Components of the headers that an answer with this status may have, beside those of all answers."""
+        if self.method == "GET":
+            return [] if not self.answers_etag else ["ETag" if self.has_etag else "ETagIfAny"]
+        found = []
+        if status == 201:
+            found.append("Location")
+            made: Any = resolve(re.sub(r"{\w+}", "1", f"{self.path}1/")).func
+            if has_etag(made.cls):
+                found.append("ETagWritten")
+        # A DELETE that answers what PUT does sets back, and takes nothing away.
+        elif self.has_etag and (self.method != "DELETE" or self.view.gives["DELETE"] is self.view.gives.get("PUT")):
+            found.append("ETagWritten")
+        if self._keeps_answers():
+            found.append("Idempotency-Replayed")
+        return found
 
     # --- Shapes -----------------------------------------------------------------------------------------------------
 

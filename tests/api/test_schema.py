@@ -59,7 +59,9 @@ def references(value: Any) -> set[str]:
 
 def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
     there = {
-        f"#/components/{kind}/{name}" for kind in ("schemas", "responses") for name in document()["components"][kind]
+        f"#/components/{kind}/{name}"
+        for kind in ("schemas", "responses", "headers")
+        for name in document()["components"][kind]
     }
     assert references(document()) == there
 
