@@ -5,8 +5,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from django.core.exceptions import RequestDataTooBig
 from django.db import transaction
 from django.http import HttpResponse
+from django.http.request import RawPostDataException
 from rest_framework import exceptions, serializers, status
 from rest_framework.generics import GenericAPIView
 from rest_framework.renderers import JSONRenderer
@@ -26,6 +28,9 @@ _FLAGS = {"1": True, "true": True, "0": False, "false": False}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 #: More unknown keys than this are one mistake, not each its own: else a body of 10 MiB makes an answer of 200.
 _MAX_UNKNOWN: Final = 100
+#: So long may be what says nothing.
+_MAX_NOTHING: Final = 1_000
+_CHARSETS: Final = ("utf-8", "utf8", "us-ascii")
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
@@ -37,12 +42,20 @@ class PreconditionRequired(exceptions.APIException):
     default_detail = "Send If-Match with the ETag of what you saw, so that nobody's change is lost."
 
 
+class UnexpectedBody(exceptions.ParseError):
+    """Whoever sends a body where none is taken believes that what it says is done."""
+
+    default_code = "unexpected_body"
+    default_detail = "This takes no body. Send none, or {}."
+
+
 class View(APIView):
     """A view whose writes keep the API's promises.
 
     `?dry_run=1` goes the same way and is rolled back. A POST with an `Idempotency-Key` has its effect once. PUT, PATCH and
     DELETE of an object that has an ETag need its `If-Match`. A parameter that nobody knows is refused, because a misspelt
-    `dry_run` must not write; and one that is given twice, because nobody knows which is meant.
+    `dry_run` must not write; and one that is given twice, because nobody knows which is meant; and a body where none is
+    taken.
     """
 
     #: OPTIONS is refused like every method that has no `required_role`, so it is no method that `Allow` names.
@@ -67,6 +80,8 @@ class View(APIView):
     keeps_answers = True
     #: Whether the answer to a POST holds what is shown only once.
     answers_secret = False
+    #: Whether its parser unpacks bodies with a Content-Encoding.
+    unpacks = False
     #: Whether the object was another than the caller saw when it was looked up.
     is_stale = False
 
@@ -80,6 +95,7 @@ class View(APIView):
         if method in ("PUT", "PATCH", "DELETE") and (etag := self.etag()) is not None:
             self.is_stale = not _matches(request, etag)
         self.check_parameters(request)
+        self.check_body(request)
         if method in ("POST", "PUT", "PATCH", "DELETE") and self.writes:
             # On the instance, where `dispatch` looks next: it has no hook around a handler.
             setattr(self, method.lower(), partial(self._write, getattr(self, method.lower())))
@@ -89,6 +105,23 @@ class View(APIView):
         known = [*self.parameters, "dry_run"] if self.writes and request.method not in ("GET", "HEAD") else []
         lists = [name for name, shape in self.parameters.items() if shape.get("type") == "array"]
         check_parameters(request.query_params, known, lists)
+
+    def check_body(self, request: Request) -> None:
+        """Raises for a body that would not be looked at, and for one in a form that its parser does not read."""
+        if request.method in self.takes:
+            coding = request.headers.get("Content-Encoding", "").strip().lower()
+            if coding not in ("", "identity") and not self.unpacks:
+                raise exceptions.UnsupportedMediaType(coding, "Send the body as it is, without a Content-Encoding.")
+            charset = request._request.content_params.get("charset", "utf-8")
+            if charset.lower() not in _CHARSETS:
+                raise exceptions.UnsupportedMediaType(charset, "Send the body in UTF-8.")
+        elif request.method in ("POST", "PUT", "PATCH", "DELETE"):
+            try:
+                body = request._request.body
+            except (RequestDataTooBig, RawPostDataException) as error:  # the latter: a form, which Django read
+                raise UnexpectedBody from error
+            if len(body) > _MAX_NOTHING or b"".join(body.split()) not in (b"", b"{}"):
+                raise UnexpectedBody
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)

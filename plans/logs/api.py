@@ -110,6 +110,7 @@ class RequestLogs(ListView):
         ' "input_tokens": 800, "output_tokens": 120, "cost_usd": 0.0032}\n'
     }
     parser_classes = [Lines]
+    unpacks = True
     orderings = {"": ("-ts", "-request_id"), "ts": ("ts", "request_id")}
     filterset_class = RequestLogFilters
     #: The same rows again are the same rows: `request_id` is what repeats are known by.

@@ -127,7 +127,7 @@ class PlanList(ListView):
         given = PlanInput(data=request.data)
         given.is_valid(raise_exception=True)
         plan = services.propose(request.org, by=request.actor, **given.validated_data)
-        return Response(plan_json(plan), status=201)
+        return Response(plan_json(plan), status=201, headers={"Location": f"{request.path}{plan.pk}/"})
 
 
 class PlanDetail(View):

@@ -9,6 +9,7 @@ from drf_spectacular.renderers import OpenApiYamlRenderer
 
 from routes.shapes import TEXT, UUID, Shape, described, listed, or_null, thing, whole
 from routing_admin.errors import TITLES
+from routing_admin.rest.headers import HEADERS, of_refusal
 from routing_admin.rest.schema import CODES, TAGS, problem_name
 
 _PROBLEM: Final[Shape] = thing(
@@ -52,7 +53,11 @@ def document() -> dict[str, Any]:
     components = found["components"]
     components["schemas"]["Problem"] = {name: part for name, part in _PROBLEM.items() if name != "title"}
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    components["responses"] = {problem_name(code): {"description": TITLES[code], "content": content} for code in CODES}
+    components["responses"] = {
+        problem_name(code): {"description": TITLES[code], "headers": of_refusal(code), "content": content}
+        for code in CODES
+    }
+    components["headers"] = HEADERS
     components["securitySchemes"] = _SECURITY
     return found
 

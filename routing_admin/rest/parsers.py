@@ -9,23 +9,21 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 
 from routes.engine.document import MAX_DEPTH, parse_json
-from routes.engine.errors import DocumentRejected, PayloadTooLarge
+from routes.engine.errors import DocumentRejected
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class StrictJSONParser(JSONParser):
-    """UTF-8, no duplicate keys, no NaN, bounded depth and size, no NUL, no lone surrogates: anything else is a 400."""
+    """UTF-8, no duplicate keys, no NaN, bounded depth, no NUL, no lone surrogates: anything else is a 400. DRF reads the
+    body by Django's `request.body`, which refuses one of more than `DATA_UPLOAD_MAX_MEMORY_SIZE` bytes unread."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
-        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        body = stream.read(most + 1)  # a parser reads past Django's own check
-        if len(body) > most:
-            raise PayloadTooLarge(f"A body may have {most:,} bytes.")
+        body = stream.read()
         if not body.strip():
             raise ParseError("The body is empty; send a JSON object.")
         try:
-            value = parse_json(body, MAX_DEPTH, most)
+            value = parse_json(body, MAX_DEPTH, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
         except DocumentRejected as error:
             raise ParseError(str(error).replace("The document", "The body")) from error
         if _holds_unstorable(value):

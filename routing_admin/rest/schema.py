@@ -13,8 +13,10 @@ from rest_framework import serializers
 
 from routes.api import NumberField, StrictSerializer, View
 from routes.filters import FlagFilter, TextFilter, TimeFilter, WholeFilter
+from routes.orgs.access import GATEWAY, INSTALLATION
 from routes.shapes import TEXT, Shape, described, one_of, or_null, text, whole
 from routing_admin.rest.filters import MAX_SEARCH, MAX_WORDS
+from routing_admin.rest.headers import stated
 from routing_admin.rest.pagination import Pages
 
 type Operation = dict[str, Any]
@@ -38,11 +40,6 @@ _PATH: Final[dict[str, Shape]] = {
     "instance": described(TEXT, "The name that the gateway gives itself."),
     "id": TEXT,
 }
-_ETAG: Final = {"ETag": {"description": "Names the state of what was answered.", "schema": TEXT}}
-#: Schemes of `components.securitySchemes`.
-SECURITY: Final = [{"key": []}, {"session": [], "csrf": []}]
-
-
 #: Statuses of refusals that operations name.
 CODES: Final = (400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 428, 429, 503)
 
@@ -50,6 +47,10 @@ CODES: Final = (400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 428, 429, 503)
 def problem_name(code: int) -> str:
     """Under which the component stands that is the answer with this status."""
     return f"Problem{code}"
+
+
+def has_etag(view: type[Any]) -> bool:
+    return getattr(view, "etag", View.etag) is not View.etag
 
 
 class Operations(AutoSchema):
@@ -76,7 +77,7 @@ class Operations(AutoSchema):
             "summary": paragraphs[0].partition(". ")[0].rstrip(".") + ".",
             "description": "\n\n".join([*paragraphs, self._needs()]),
             "parameters": self._parameters(),
-            "security": SECURITY,
+            "security": self._security(),
             "responses": self._responses(status, shape),
             "x-codeSamples": [{"lang": "curl", "source": self._curl(example)}],
         }
@@ -114,13 +115,27 @@ class Operations(AutoSchema):
     @property
     def has_etag(self) -> bool:
         """Whether what the URL names has an ETag that writes of it need."""
-        return getattr(type(self.view), "etag", View.etag) is not View.etag
+        return has_etag(type(self.view))
 
     # --- What is sent -----------------------------------------------------------------------------------------------
 
-    def _needs(self) -> str:
+    @property
+    def _needed(self) -> list[str]:
         needs = self.view.required_role[self.method]
-        return f"Needs: {' or '.join([needs] if isinstance(needs, str) else needs)}."
+        return [needs] if isinstance(needs, str) else list(needs)
+
+    def _needs(self) -> str:
+        return f"Needs: {' or '.join(self._needed)}."
+
+    def _security(self) -> list[dict[str, list[str]]]:
+        """Schemes of `components.securitySchemes`: no key is of installation staff, and no session is a gateway."""
+        session: dict[str, list[str]] = {"session": [], **({"csrf": []} if self.method in _WRITES else {})}
+        found: list[dict[str, list[str]]] = []
+        if self._needed != [INSTALLATION]:
+            found.append({"key": []})
+        if self._needed != [GATEWAY]:
+            found.append(session)
+        return found
 
     def _parameters(self) -> list[dict[str, Any]]:
         found = [_parameter(name, "path", self._path_shape(name)) for name in re.findall(r"{(\w+)}", self.path)]
@@ -134,7 +149,7 @@ class Operations(AutoSchema):
             asked = {"type": "string", "enum": ["1", "0", "true", "false"]}
             found.append(_parameter("dry_run", "query", described(asked, "1: goes the same way, and is rolled back.")))
             found += [_parameter(name, "query", shape) for name, shape in self.view.parameters.items()]
-            if self.method == "POST" and self.view.keeps_answers:
+            if self._keeps_answers():
                 key = text(pattern=r"^[\x21-\x7e]{1,255}$")
                 told = "The same key and body again have no second effect, for 24 hours."
                 found.append(_parameter("Idempotency-Key", "header", described(key, told)))
@@ -148,6 +163,9 @@ class Operations(AutoSchema):
 
     def _needs_match(self) -> bool:
         return self.method in ("PUT", "PATCH", "DELETE") and self.has_etag
+
+    def _keeps_answers(self) -> bool:
+        return self.method == "POST" and bool(self.view.writes and self.view.keeps_answers)
 
     def _list_parameters(self) -> list[dict[str, Any]]:
         if not self.is_list:
@@ -186,20 +204,37 @@ class Operations(AutoSchema):
             }
         answer: dict[str, Any] = {
             "description": "Made." if status == 201 else "As it is now.",
+            "headers": stated(*self._headers(status)),
             "content": {"application/json": {"schema": self._named(shape)}},
         }
         found: dict[str, Any] = {str(status): answer}
         if self.answers_etag:
-            answer["headers"] = _ETAG
-            found["304"] = {"description": "The caller has it."}
+            found["304"] = {"description": "The caller has it.", "headers": stated("ETag")}
         codes = [400, 401, 403, 404, 406, 422, 429, 503]
         if self.method in _WRITES:
             codes += [409]
-        if self.method in self.view_takes:
+        if self.method == "POST" or self.method in self.view_takes:  # of a session's POST some body is always read
             codes += [413, 415]
         if self._needs_match():
             codes += [412, 428]
         return found | {str(code): {"$ref": f"#/components/responses/{problem_name(code)}"} for code in sorted(codes)}
+
+    def _headers(self, status: int) -> list[str]:
+        """Components of the headers that an answer with this status may have, beside those of all answers."""
+        if self.method == "GET":
+            return [] if not self.answers_etag else ["ETag" if self.has_etag else "ETagIfAny"]
+        found = []
+        if status == 201:
+            found.append("Location")
+            made: Any = resolve(re.sub(r"{\w+}", "1", f"{self.path}1/")).func
+            if has_etag(made.cls):
+                found.append("ETagWritten")
+        # A DELETE that answers what PUT does sets back, and takes nothing away.
+        elif self.has_etag and (self.method != "DELETE" or self.view.gives["DELETE"] is self.view.gives.get("PUT")):
+            found.append("ETagWritten")
+        if self._keeps_answers():
+            found.append("Idempotency-Replayed")
+        return found
 
     # --- Shapes -----------------------------------------------------------------------------------------------------
 
@@ -238,7 +273,13 @@ class Operations(AutoSchema):
     def _curl(self, example: Any) -> str:
         url = self.path.replace("{org}", "acme").replace("{instance}", "edge-1").replace("{id}", "$ID")
         parts = [f'curl "$URL{url}"' if self.method == "GET" else f'curl -X {self.method} "$URL{url}"']
-        parts.append('-H "Authorization: Bearer $KEY"')
+        if {"key": []} in self._security():
+            parts.append('-H "Authorization: Bearer $KEY"')
+        elif self.method in _WRITES:
+            # Over HTTPS Django also asks from which page the token comes.
+            parts += ['-b "sessionid=$SESSION; csrftoken=$CSRF" -H "X-CSRFToken: $CSRF"', '-H "Referer: $URL/"']
+        else:
+            parts.append('-b "sessionid=$SESSION"')
         if self._needs_match():
             parts.append('-H "If-Match: $ETAG"')
         if self.method in self.view_takes:

@@ -1,4 +1,4 @@
-"""Every answer of the API is one that its OpenAPI document promises."""
+"""Every answer of the API is one that its OpenAPI document promises, headers too."""
 
 import json
 import re
@@ -34,13 +34,47 @@ def operation_at(method: str, path: str) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
+#: Headers that no answer has without a promise.
+TOLD = {"ETag", "Idempotency-Replayed", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate"}
+
+
+def _resolved(part: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in part:
+        kind, _, name = part["$ref"].removeprefix("#/components/").partition("/")
+        part = document()["components"][kind][name]
+    return part
+
+
 @cache
 def _check(template: str, method: str, status: str, media_type: str) -> Callable[[Any], Any]:
-    answer = document()["paths"][template][method]["responses"][status]
-    if "$ref" in answer:
-        answer = document()["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+    answer = _resolved(document()["paths"][template][method]["responses"][status])
     schema = {**answer["content"][media_type]["schema"], "components": document()["components"]}
     return jsonschema_rs.Draft202012Validator(schema, validate_formats=True).validate
+
+
+@cache
+def _headers(template: str, method: str, status: str) -> dict[str, tuple[bool, Any]]:
+    """Of each header of the answer, whether it must come, and what checks it."""
+    answer = _resolved(document()["paths"][template][method]["responses"][status])
+    headers = {name: _resolved(header) for name, header in answer.get("headers", {}).items()}
+    return {
+        name: (header["required"], jsonschema_rs.Draft202012Validator(header["schema"], validate_formats=True))
+        for name, header in headers.items()
+    }
+
+
+def _check_headers(template: str, method: str, response: Any) -> None:
+    where = f"{method} {template} answered {response.status_code}"
+    promised = _headers(template, method, str(response.status_code))
+    for name, (required, validator) in promised.items():
+        value = response.headers.get(name)
+        if value is None:
+            assert not required, f"{where} without {name}, which is promised."
+        else:
+            # A number is text here.
+            assert validator.is_valid(int(value) if value.isdigit() else value), f"{where} with {name}: {value}"
+    surplus = {name for name in TOLD if name in response.headers} - promised.keys()
+    assert not surplus, f"{where} with {surplus}, which nobody promised."
 
 
 def check(method: str, path: str, response: Any) -> None:
@@ -52,11 +86,12 @@ def check(method: str, path: str, response: Any) -> None:
     template, operation = found
     status = str(response.status_code)
     assert status in operation["responses"], f"{method} {template} answered {status}, which is not promised."
+    name = "get" if method == "HEAD" else method.lower()
+    _check_headers(template, name, response)
     if response.status_code == 304 or method == "HEAD":
         assert response.content == b""
         return
     media_type = response["Content-Type"].partition(";")[0]
-    name = "get" if method == "HEAD" else method.lower()
     try:
         _check(template, name, status, media_type)(json.loads(response.content))
     except KeyError:

@@ -20,11 +20,6 @@ from tests.build import a_person, an_org
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def admin(org: Organization) -> Caller:
-    return Caller(org, "admin")
-
-
 def session(person: Any) -> Client:
     client = Client()
     client.force_login(person)

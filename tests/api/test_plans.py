@@ -39,6 +39,7 @@ def test_propose_project_approve_apply_revert(editor: Caller, approver: Caller, 
     made = editor("post", "plans/", PLAN)
     assert made.status_code == 201
     id = made.json()["id"]
+    assert made["Location"] == f"{editor.base}plans/{id}/"
     assert editor("post", f"plans/{id}/project/").json()["state"] == "queued"
     run_next()
     plan = editor("get", f"plans/{id}/").json()

@@ -21,11 +21,6 @@ JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def admin(org: Organization) -> Caller:
-    return Caller(org, "admin")
-
-
-@pytest.fixture
 def staff(db: None) -> Client:
     client = Client()
     client.force_login(a_person("staff", is_superuser=True))

@@ -38,6 +38,16 @@ def test_it_names_what_there_is_and_nothing_else() -> None:
     assert {path for path, _ in there} == {path for path, _ in served()}
 
 
+def test_security_names_the_credentials_with_which_somebody_can_be_let_in() -> None:
+    """No key is of installation staff, and no session is a gateway."""
+    needs = {(rule.path, rule.method): rule.needs for rule in table()}
+    for path, method, operation in operations():
+        needed = needs[path.removeprefix("/api/v1/").replace("{", "<").replace("}", ">"), method]
+        session = {"session"} if method == "GET" else {"session", "csrf"}
+        expected = [{"key"}] * (needed != ("installation",)) + [session] * (needed != ("gateway",))
+        assert [set(one) for one in operation["security"]] == expected, (path, method)
+
+
 def references(value: Any) -> set[str]:
     if isinstance(value, list):
         return {found for part in value for found in references(part)}
@@ -49,7 +59,9 @@ def references(value: Any) -> set[str]:
 
 def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
     there = {
-        f"#/components/{kind}/{name}" for kind in ("schemas", "responses") for name in document()["components"][kind]
+        f"#/components/{kind}/{name}"
+        for kind in ("schemas", "responses", "headers")
+        for name in document()["components"][kind]
     }
     assert references(document()) == there
 
