@@ -8,12 +8,13 @@ import pytest
 from django.test import Client
 
 from plans.runs.models import PlanRun
+from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from routing_admin.docs.document import document
 from tests.api.conftest import Caller
 from tests.api.test_refusals import told
-from tests.api.test_who_may_what import filled
-from tests.build import a_plan, a_route, state_of
+from tests.api.test_who_may_what import filled, one_of_each
+from tests.build import a_person, a_plan, state_of
 
 pytestmark = pytest.mark.django_db
 
@@ -42,16 +43,15 @@ NOT_WANTED = [
 
 @pytest.mark.parametrize(("body", "media_type"), NOT_WANTED, ids=[repr(body[:12]) for body, _ in NOT_WANTED])
 def test_a_body_is_refused_where_none_is_taken(org: Organization, admin: Caller, body: bytes, media_type: str) -> None:
-    Caller(org, "viewer")
-    a_route(org)
-    plan = a_plan(org)
+    create_key(None, name="all", kind="gateway", by=a_person("staff", is_superuser=True))
+    ids = one_of_each(org)
     before = state_of(org)
     assert len(without_body()) == 8
     for path, method in without_body():
-        answer = admin.client.generic(method, filled(path, org), body, media_type, headers={"If-Match": "*"})
+        answer = admin.client.generic(method, filled(path, ids), body, media_type, headers={"If-Match": "*"})
         assert "no body" in told(answer, 400, "unexpected_body")["detail"], (path, method)
     assert state_of(org) == before
-    assert PlanRun.objects.get(pk=plan.pk).state == "draft"
+    assert PlanRun.objects.get(pk=ids["plans"]).state == "draft"
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b" { \n} ", b"\n"])
