@@ -5,6 +5,7 @@ unless the installation trusts the provider with it. Nobody gets rights this way
 """
 
 import re
+import secrets
 from typing import Any
 
 from django.conf import settings
@@ -32,9 +33,8 @@ def recognise(account: Account) -> ProviderAccount:
         try:
             found = _newly_connected(account)
         except IntegrityError:
-            # The same account came twice at once, and the other one was first; or the person has another account there:
-            # providers give the address of somebody who left to somebody new.
-            found = _connected(account)
+            # The same account came twice at once, and the other one was first. Or another one of this name did.
+            found = _connected(account) or _connected_after_all(account)
     if found is None or not found.person.is_active or not found.person.is_staff:
         raise NobodyKnown(_NOBODY)
     return found
@@ -72,11 +72,21 @@ def _connected(account: Account) -> ProviderAccount | None:
     return found.select_related("person").first()
 
 
-def _newly_connected(account: Account) -> ProviderAccount | None:
+def _connected_after_all(account: Account) -> ProviderAccount | None:
+    try:
+        # Of ten who come at once under one name, nine would choose the same next one.
+        return _newly_connected(account, number=secrets.randbelow(900_000) + 100_000)
+    except IntegrityError:
+        # The person has another account there: providers give the address of somebody who left to somebody new.
+        return None
+
+
+def _newly_connected(account: Account, *, number: int = 1) -> ProviderAccount | None:
+    """`number`: what a new person's name has behind it, where it is not 1."""
     people = get_user_model().objects.filter(email__iexact=account.email)[:2] if account.email else []
     with transaction.atomic():
         if not people and settings.OIDC_CREATE_PEOPLE:
-            return _made(account)
+            return _made(account, number)
         if len(people) != 1 or not settings.OIDC_CONNECT_BY_EMAIL or not _may_be_connected(people[0], account):
             return None
         made = ProviderAccount.objects.create(issuer=account.issuer, subject=account.subject, person=people[0])
@@ -88,24 +98,26 @@ def _may_be_connected(person: Any, account: Account) -> bool:
     """By e-mail alone. Not installation staff: they connect themselves."""
     # PostgreSQL takes "ı" for "i" where it ignores case.
     is_same = person.email.casefold() == account.email.casefold()
-    return account.is_email_verified and is_same and person.is_active and not person.is_superuser
+    may_sign_in = person.is_active and person.is_staff
+    return account.is_email_verified and is_same and may_sign_in and not person.is_superuser
 
 
-def _made(account: Account) -> ProviderAccount:
+def _made(account: Account, number: int) -> ProviderAccount:
     email = account.email if account.is_email_verified and len(account.email) <= 254 else ""
-    person = get_user_model().objects.create_user(_free_name(account), email=email, password=None, is_staff=True)
+    person = get_user_model().objects.create_user(
+        _free_name(account, number), email=email, password=None, is_staff=True
+    )
     made = ProviderAccount.objects.create(issuer=account.issuer, subject=account.subject, person=person)
     _record(person, account.issuer, by=BY, action="person.created")
     return made
 
 
-def _free_name(account: Account) -> str:
-    """What the person is called there, without a host and what no name here has; with a number where it is taken in any
-    writing."""
+def _free_name(account: Account, number: int) -> str:
+    """What the person is called there, without a host and what no name here has; with this number or a later one where it
+    is not 1, or the name is taken in any writing."""
     told = (account.username or account.email).partition("@")[0]
     name = re.sub(r"[^A-Za-z0-9.+_-]", "", told).strip(".+_-")[:100] or "person"
-    number = 1
-    free = name
+    free = name if number == 1 else f"{name}-{number}"
     while get_user_model().objects.filter(username__iexact=free).exists():
         number += 1
         free = f"{name}-{number}"

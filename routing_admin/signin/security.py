@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from routing_admin.errors import status_of
 from routing_admin.signin import factors, passwords, provider
 from routing_admin.signin.accounts import connected_account, disconnect
-from routing_admin.signin.errors import FactorExists, NoPassword, SignInError
+from routing_admin.signin.errors import FactorExists, NoFactor, NoPassword, SignInError
 from routing_admin.signin.forms import ChangePasswordForm, CodeForm, ConnectForm, SetUpForm
 from routing_admin.signin.guesses import is_password, use_counted_code
 from routing_admin.signin.sessions import is_by_provider, prove
@@ -105,9 +105,11 @@ def recovery_codes_renew(request: HttpRequest) -> HttpResponse:
     form = CodeForm(request.POST, prefix="renew")
     if not _is_proved(request, form):
         return _page(request, renew_form=form)
-    return _codes(
-        request, "The former recovery codes do not work any more.", factors.renew_recovery_codes(request.user)
-    )
+    try:
+        codes = factors.renew_recovery_codes(request.user)
+    except NoFactor:
+        return redirect("admin:security")  # it went away in between
+    return _codes(request, "The former recovery codes do not work any more.", codes)
 
 
 @sensitive_post_parameters("remove-code")
@@ -116,7 +118,10 @@ def factor_remove(request: HttpRequest) -> HttpResponse:
     form = CodeForm(request.POST, prefix="remove")
     if not _is_proved(request, form):
         return _page(request, remove_form=form)
-    factors.remove(request.user, by=request.user)
+    try:
+        factors.remove(request.user, by=request.user)
+    except NoFactor:
+        return redirect("admin:security")  # it went away in between
     prove(request, None)
     messages.success(request, "Your second factor and its recovery codes are removed.")
     return redirect("admin:security")

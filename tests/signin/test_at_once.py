@@ -1,5 +1,6 @@
-"""Codes in the same moment: each is used once, and guesses do not overtake each other."""
+"""In the same moment: codes are used once, guesses do not overtake each other, and namesakes are different people."""
 
+import itertools
 import time
 from collections import Counter
 from typing import Any
@@ -8,8 +9,9 @@ import pytest
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from audit.models import AuditEntry
-from routing_admin.signin import factors
+from routing_admin.signin import accounts, factors
 from routing_admin.signin.errors import SignInError
+from routing_admin.signin.provider import Account
 from tests.api.test_at_once import CALLERS, at_once
 from tests.signin.people import code_at, person_with_password, with_factor, wrong_code
 
@@ -40,3 +42,14 @@ def test_a_code_sent_many_times_at_once_works_once_and_one_guess_is_looked_at() 
     wrong = wrong_code(key)
     said = Counter(at_once(lambda: outcome(lambda: factors.use_code(ada, wrong))))
     assert said == {"wrong_code": 1, "too_many_wrong_codes": CALLERS - 1}
+
+
+def test_new_people_of_one_name_who_come_at_once_are_all_known(settings: Any) -> None:
+    settings.OIDC_CREATE_PEOPLE = True
+    number = itertools.count(1)
+    made = at_once(lambda: accounts.recognise(Account("https://id.example", f"sub-{next(number)}", username="jane")))
+    names = {account.person.username for account in made}
+    assert len(names) == len({account.subject for account in made}) == CALLERS
+    assert "jane" in names
+    assert all(name.partition("-")[0] == "jane" for name in names)
+    assert AuditEntry.objects.filter(action="person.created").count() == CALLERS

@@ -215,6 +215,8 @@ def test_a_doubtful_email_connects_nobody(
     client, answer = sign_in()
     assert answer.status_code == 403
     assert not is_signed_in(client)
+    assert not ProviderAccount.objects.exists()
+    assert not AuditEntry.objects.exists()
 
 
 def test_letters_that_a_database_takes_for_others_connect_nobody(ada: Any) -> None:
