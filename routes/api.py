@@ -18,7 +18,7 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from audit.services import Receipt
-from routes.engine.reading import shown
+from routes.engine.reading import shown, unsupported_in
 from routes.idempotency.services import Answer, once
 from routes.orgs.models import ApiKey
 from routes.parameters import check_parameters
@@ -30,6 +30,8 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _MAX_UNKNOWN: Final = 100
 #: So long may be what says nothing.
 _MAX_NOTHING: Final = 1_000
+#: What makes lines, and columns in them.
+_LINES: Final = dict.fromkeys(map(ord, "\t\n\r"))
 _CHARSETS: Final = ("utf-8", "utf8", "us-ascii")
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
@@ -262,11 +264,19 @@ class ListField(serializers.ListField):
 
 
 class TextField(serializers.CharField):
-    """A JSON string: a stock one turns numbers into text."""
+    """A JSON string: a stock one turns numbers into text. By the engine's rule for texts, because names come into logs,
+    headers and pages; with `lines` it may have several, and tabs."""
+
+    def __init__(self, *, lines: bool = False, **more: Any) -> None:
+        super().__init__(**more)
+        self._lines = lines
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             raise serializers.ValidationError(f"This is text, not {shown(data)}.", "wrong_type")
+        if unsupported_in(data.translate(_LINES) if self._lines else data):
+            message = "Control characters, line separators and lone surrogates are refused. Leave them out."
+            raise serializers.ValidationError(message, "unsupported_value")
         return super().to_internal_value(data)
 
 

@@ -46,7 +46,7 @@ class RoutesField(ListField):
 
 class PlanInput(StrictSerializer):
     name = TextField(max_length=200)
-    note = TextField(default="", allow_blank=True, max_length=10_000)
+    note = TextField(lines=True, default="", allow_blank=True, max_length=10_000)
     mode = serializers.ChoiceField(Mode.choices, default=Mode.MERGE)
     routes = RoutesField(child=serializers.JSONField())
     window_start = TimeField()
@@ -61,7 +61,7 @@ class PlanInput(StrictSerializer):
 
 
 class ReasonInput(StrictSerializer):
-    reason = TextField(max_length=10_000)
+    reason = TextField(lines=True, max_length=10_000)
 
 
 def plan_json(plan: PlanRun, *, whole: bool = True) -> dict[str, Any]:

@@ -23,7 +23,7 @@ _MAX_VERSION = 2**53 - 1
 class RejectedInput(StrictSerializer):
     version = WholeField(min_value=0, max_value=_MAX_VERSION)
     code = TextField(max_length=100)
-    detail = TextField(max_length=2_000, allow_blank=True)
+    detail = TextField(lines=True, max_length=2_000, allow_blank=True)
 
 
 class GatewayInput(StrictSerializer):

@@ -14,7 +14,7 @@ class IsGranted(permissions.BasePermission):
 
     A view states `required_role`: by method what it needs, see `Grant.may`; whoever may read also learns that an object
     is not there, for which the view may have `find(request)`, which raises then. The checks come in the order 401, 404,
-    405, 403. Sets `request.org`, `request.actor`, `request.grant`.
+    405, 403, 406. Sets `request.org`, `request.actor`, `request.grant`.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -34,6 +34,8 @@ class IsGranted(permissions.BasePermission):
             find(request)
         if not grant.may(needed[method]):
             raise exceptions.PermissionDenied(f"You are {grant} here; this needs {_in_words(needed[method])}.")
+        if (error := getattr(request, "not_acceptable", None)) is not None:
+            raise error
         return True
 
 

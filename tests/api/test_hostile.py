@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from audit.models import AuditEntry
 from plans.runs.models import PlanRun
 from routes.orgs.models import Organization
 from tests.api.conftest import Caller
 from tests.api.test_plans import PLAN
+from tests.build import a_person
 from tests.databases import ON_POSTGRES
 from tests.paths import shared
 
@@ -109,3 +111,52 @@ def test_a_body_that_is_too_large_is_a_problem_like_any_other(editor: Caller, se
 def test_a_page_has_as_many_objects_as_it_may(editor: Caller, limit: str) -> None:
     for name in ("routes/", "audit/", "request-logs/"):
         assert editor("get", f"{name}?limit={limit}").status_code == 422, (name, limit)
+
+
+UNPRINTABLE = ["\x01", "\x1b[31m", "\x7f", "\x85", "\u2028", "a\nb", "\t", "\r"]
+#: Emoji that are joined, right to left, marks that combine, beyond the first plane, no break, bidirectional marks.
+FOREIGN = ["👩‍👩‍👧‍👦 🏳️‍🌈", "مرحبا بالعالم", "שלום", "Z͑ͫa̴l̷g̵o", "𠜎𠜱𝕬", "a\u00a0b", "a\u200fb\u202eb", "ﬃ ǅ ß"]
+
+
+def bodies(org: Organization) -> dict[str, dict[str, Any]]:
+    """By path a body of which each name is to be put in."""
+    return {
+        "/api/v1/orgs/": {"slug": f"other-{Organization.objects.count()}", "name": ""},
+        "api-keys/": {"name": "", "kind": "traffic"},
+        "plans/": {**PLAN, "name": ""},
+        "routes/": {"name": "", "then": {"target_model": "m"}},
+    }
+
+
+@pytest.mark.parametrize("text", UNPRINTABLE)
+def test_what_logs_and_pages_cannot_carry_is_in_no_name(
+    admin: Caller, org: Organization, client: Any, text: str
+) -> None:
+    client.force_login(a_person("staff", is_superuser=True))
+    before = AuditEntry.objects.count()
+    for path, body in bodies(org).items():
+        url = path if path.startswith("/") else admin.base + path
+        answer = client.post(url, {**body, "name": f"x{text}y"}, content_type="application/json")
+        (error,) = answer.json()["errors"]
+        assert (answer.status_code, error["pointer"], error["code"]) == (422, "/name", "unsupported_value"), path
+    for field in ("name", "environment"):
+        answer = admin("patch", "", {field: f"x{text}y"})
+        assert answer.json()["errors"][0]["code"] == "unsupported_value"
+    assert AuditEntry.objects.count() == before
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_a_name_is_in_any_language(admin: Caller, org: Organization, client: Any, text: str) -> None:
+    client.force_login(a_person("staff", is_superuser=True))
+    for path, body in bodies(org).items():
+        url = path if path.startswith("/") else admin.base + path
+        answer = client.post(url, {**body, "name": text}, content_type="application/json")
+        assert answer.status_code == 201, (path, answer.json())
+        assert text in answer.content.decode()
+
+
+def test_a_note_has_lines_and_tabs_and_nothing_else_of_the_kind(editor: Caller) -> None:
+    note = "Why:\r\n\t1. it saves\n\t2. it is fast"
+    assert editor("post", "plans/", {**PLAN, "note": note}).json()["note"] == note
+    for text in ("\x1b[31m", "\x85", "\u2028", "\x00"):
+        assert editor("post", "plans/", {**PLAN, "note": f"x{text}y"}).status_code in (400, 422)

@@ -94,6 +94,17 @@ def test_a_form_that_is_not_acceptable_is_not_sent(viewer: Caller, accept: str, 
             told(answer, 406, "not_acceptable")
 
 
+def test_who_asks_and_for_what_is_looked_at_before_the_form(viewer: Caller, org: Organization) -> None:
+    foreign = Caller(an_org("other"), "admin")
+    wrong = {"Accept": "text/html"}
+    told(Client().get(f"{viewer.base}routes/", headers=wrong), 401, "unauthenticated")
+    told(foreign("get", f"{viewer.base}routes/", headers=wrong), 404, "not_found")
+    told(viewer("get", "routes/00000000-0000-7000-8000-000000000000/", headers=wrong), 404, "not_found")
+    told(viewer("patch", "routes/default/", {}, seen=None, headers=wrong), 405, "method_not_allowed")
+    told(viewer("delete", "routes/default/", seen=None, headers=wrong), 403, "forbidden")
+    told(Caller(org, "editor")("delete", "routes/default/", seen=None, headers=wrong), 406, "not_acceptable")
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
 @pytest.mark.parametrize("path", ["/api/schema/", "/api/docs/", "/api/docs/explorer/"])
 def test_what_is_only_read_says_so(method: str, path: str) -> None:
