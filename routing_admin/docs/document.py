@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from threading import Lock
 from typing import Any, Final
 
 from drf_spectacular.generators import SchemaGenerator
@@ -45,9 +46,18 @@ _SECURITY: Final = {
 }
 
 
-@cache
+_making: Final = Lock()
+
+
 def document() -> dict[str, Any]:
     """Not to be changed."""
+    # The generator fails where several threads are in it for the first time.
+    with _making:
+        return _made()
+
+
+@cache
+def _made() -> dict[str, Any]:
     found: dict[str, Any] = SchemaGenerator().get_schema(public=True)
     found["tags"] = [{"name": title} for title in TAGS.values()]
     components = found["components"]

@@ -1,5 +1,8 @@
 """The OpenAPI document is one, and names exactly what there is."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import jsonschema_rs
@@ -10,6 +13,7 @@ from drf_spectacular.validation import validate_schema
 from routes import engine
 from routes.rules.requests import FACTS
 from routes.rules.shapes import ACTION, CONDITIONS, CONTEXT
+from routing_admin.docs import document as document_module
 from routing_admin.docs.document import document
 from tests.api.test_who_may_what import served, table
 
@@ -20,6 +24,21 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
         for path, methods in document()["paths"].items()
         for method, operation in methods.items()
     ]
+
+
+def test_whoever_asks_first_at_once_gets_one_that_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def make() -> dict[str, Any]:
+        time.sleep(0.05)
+        made.append({})
+        return made[-1]
+
+    monkeypatch.setattr(document_module, "_made", cache(make))
+    with ThreadPoolExecutor(4) as threads:
+        found = [asked.result() for asked in [threads.submit(document) for _ in range(4)]]
+    assert len(made) == 1
+    assert all(one is made[0] for one in found)
 
 
 def test_it_is_openapi() -> None:
