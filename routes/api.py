@@ -44,6 +44,14 @@ class PreconditionRequired(exceptions.APIException):
     default_detail = "Send If-Match with the ETag of what you saw, so that nobody's change is lost."
 
 
+class LengthRequired(exceptions.APIException):
+    """WSGI has no length of a body that comes in chunks, so that it would be taken for none."""
+
+    status_code = status.HTTP_411_LENGTH_REQUIRED
+    default_code = "length_required"
+    default_detail = "Send the body with its Content-Length, not in chunks."
+
+
 class UnexpectedBody(exceptions.ParseError):
     """Whoever sends a body where none is taken believes that what it says is done."""
 
@@ -110,6 +118,8 @@ class View(APIView):
 
     def check_body(self, request: Request) -> None:
         """Raises for a body that would not be looked at, and for one in a form that its parser does not read."""
+        if "Transfer-Encoding" in request.headers and not request.headers.get("Content-Length"):
+            raise LengthRequired
         if request.method in self.takes:
             coding = request.headers.get("Content-Encoding", "").strip().lower()
             if coding not in ("", "identity") and not self.unpacks:

@@ -83,6 +83,7 @@ TITLES = {
     406: "Not available in this form",
     409: "In conflict with the present state",
     412: "Changed in the meantime",
+    411: "Length required",
     413: "Too large",
     415: "Unsupported media type",
     422: "Not acceptable",

@@ -41,7 +41,7 @@ _PATH: Final[dict[str, Shape]] = {
     "id": TEXT,
 }
 #: Statuses of refusals that operations name.
-CODES: Final = (400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 428, 429, 503)
+CODES: Final = (400, 401, 403, 404, 406, 409, 411, 412, 413, 415, 422, 428, 429, 503)
 
 
 def problem_name(code: int) -> str:
@@ -212,8 +212,8 @@ class Operations(AutoSchema):
             found["304"] = {"description": "The caller has it.", "headers": stated("ETag")}
         codes = [400, 401, 403, 404, 406, 422, 429, 503]
         if self.method in _WRITES:
-            codes += [409]
-        if self.method == "POST" or self.method in self.view_takes:  # of a session's POST some body is always read
+            codes += [409, 411]
+        if self.method in self.view_takes:
             codes += [413, 415]
         if self._needs_match():
             codes += [412, 428]

@@ -99,3 +99,13 @@ def test_a_body_that_says_that_it_is_as_expected_is_read(editor: Caller, media_t
     headers = {"Content-Encoding": "identity"}
     answer = editor.client.generic("POST", f"{editor.base}decide/", body, media_type, headers=headers)
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("post", "decide/"), ("post", "request-logs/"), ("delete", "routes/default/")]
+)
+def test_a_body_in_chunks_is_not_taken_for_none(editor: Caller, method: str, path: str) -> None:
+    answer = editor.client.generic(
+        method.upper(), editor.base + path, headers={"Transfer-Encoding": "chunked", "If-Match": "*"}
+    )
+    told(answer, 411, "length_required")
