@@ -27,7 +27,7 @@ from routes.fleet.services import InvalidInstance, TooManyInstances
 from routes.idempotency.services import AlreadyCreated, InProgress, OtherBody
 from routes.orgs import api as orgs
 from routes.orgs.keys import InvalidKey, PersonRequired, RoleTooHigh
-from routes.orgs.members import AlreadyMember, LastAdmin, StaleMember, UnknownPerson
+from routes.orgs.members import AlreadyMember, LastAdmin, StaleMember, TooManyNames, UnknownPerson
 from routes.orgs.services import InvalidOrganization, StaleOrganization
 from routes.rules import api as rules
 from routes.rules.requests import InvalidRequest
@@ -48,6 +48,7 @@ STATUS: dict[type[Exception], int] = {
     PersonRequired: 403,
     InvalidKey: 422,
     UnknownPerson: 422,
+    TooManyNames: 429,
     AlreadyMember: 409,
     LastAdmin: 409,
     StaleMember: 412,
@@ -153,6 +154,8 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             errors = _flatten(error.messages)
         if isinstance(error, InvalidKey):
             errors = [{"pointer": f"/{error.field}", "code": error.code, "detail": str(error)}]
+        if isinstance(error, TooManyNames):
+            headers["Retry-After"] = str(error.wait_seconds)
         if isinstance(error, InvalidState):
             extra["state"] = error.state
         if isinstance(error, StaleVersion):

@@ -1,7 +1,10 @@
 """The first page: how each of one's organisations stands, and what waits for somebody."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
+from django.core.paginator import Page, Paginator
+from django.db.models import Count, F, OuterRef, Q, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path
@@ -13,29 +16,45 @@ from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routes.versions.models import RouteSetVersion
 
-
-def summary(org: Organization) -> dict[str, Any]:
-    """The figures of one organisation's card."""
-    live = RouteSetVersion.objects.filter(org=org, version=org.version).defer("content").first()
-    routes = Route.objects.of(org)
-    last = PlanRun.objects.of(org).exclude(result="").brief().first()
-    head = AuditHead.objects.filter(org_id=org.pk).first()
-    return {
-        "org": org,
-        "live": live,
-        "routes_total": routes.count(),
-        "routes_enabled": routes.filter(enabled=True).count(),
-        "last_plan": last,
-        "last_answer": answer(last) if last else None,
-        "audit_size": head.size if head else 0,
-        "waiting": PlanRun.objects.of(org).filter(state=State.PROJECTED).count()
-        if org.approval == Organization.Approval.PLANS
-        else 0,
-    }
+#: So many organisations are on one page.
+PAGE: Final = 50
 
 
-def cards(request: HttpRequest) -> list[dict[str, Any]]:
-    return [summary(org) for org in Organization.objects.of_person(request.user)[:50]]
+def cards(orgs: Iterable[Organization]) -> list[dict[str, Any]]:
+    """The figures of each organisation's card, in this order, by as many queries for fifty as for one."""
+    orgs = list(orgs)
+    pks = [org.pk for org in orgs]
+    live = RouteSetVersion.objects.filter(org__in=pks, version=F("org__version")).defer("content")
+    versions = {version.org_id: version for version in live}
+    counts = Route.objects.filter(org__in=pks).values_list("org").order_by()
+    counts = counts.annotate(total=Count("pk"), enabled=Count("pk", filter=Q(enabled=True)))
+    routes = {org: (total, enabled) for org, total, enabled in counts}
+    answered = PlanRun.objects.of(OuterRef("pk")).exclude(result="").values("pk")[:1]
+    newest = Organization.objects.filter(pk__in=pks).values(plan=Subquery(answered)).order_by()
+    plans = {plan.org_id: plan for plan in PlanRun.objects.filter(pk__in=newest).brief()}
+    sizes = dict(AuditHead.objects.filter(org_id__in=pks).values_list("org_id", "size"))
+    projected = PlanRun.objects.filter(org__in=pks, org__approval=Organization.Approval.PLANS, state=State.PROJECTED)
+    waiting = dict(projected.values_list("org").annotate(Count("pk")).order_by())
+    return [
+        {
+            "org": org,
+            "live": versions.get(org.pk),
+            "routes_total": routes.get(org.pk, (0, 0))[0],
+            "routes_enabled": routes.get(org.pk, (0, 0))[1],
+            "last_plan": plans.get(org.pk),
+            "last_answer": answer(plans[org.pk]) if org.pk in plans else None,
+            "audit_size": sizes.get(org.pk, 0),
+            "waiting": waiting.get(org.pk, 0),
+        }
+        for org in orgs
+    ]
+
+
+def cards_page(request: HttpRequest) -> Page:
+    """One page of the organisations that one belongs to, as cards."""
+    page = Paginator(Organization.objects.of_person(request.user), PAGE).get_page(request.GET.get("page"))
+    page.object_list = cards(page.object_list)
+    return page
 
 
 def home(request: HttpRequest) -> HttpResponse:
@@ -45,7 +64,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "home.html",
         {
             "title": org.name,
-            "card": summary(org),
+            "card": cards([org])[0],
             "recent": RouteSetVersion.objects.filter(org=org).defer("content")[:8],
             "waiting": PlanRun.objects.of(org).filter(state=State.PROJECTED).brief().defer("result")[:10],
         },

@@ -293,6 +293,8 @@ API_RATE_ADDRESS = env.int("API_RATE_ADDRESS", default=12_000)
 API_RATE_GUESSES = env.int("API_RATE_GUESSES", default=60)
 #: Sign-ins at the OpenID provider that are begun or ended from one address in a minute.
 SIGN_IN_RATE = env.int("SIGN_IN_RATE", default=60)
+#: Names of accounts that one person asks for in an hour, to give them roles: else a dry run tells who has an account.
+MEMBER_RATE = env.int("MEMBER_RATE", default=60)
 #: How many proxies of one's own stand in front, each of which appends to X-Forwarded-For.
 NUM_PROXIES = env.int("NUM_PROXIES", default=0)
 #: Where calls are counted. Without it each process counts for itself.

@@ -17,7 +17,6 @@ from django.views.decorators.cache import never_cache
 
 from routes.errors import NotFound
 from routes.orgs.access import grant_in, grant_outside
-from routes.orgs.models import Organization
 
 Page = Callable[..., HttpResponse]
 
@@ -30,12 +29,6 @@ class Site(AdminSite):
     site_title = "Routing Admin"
     index_title = "Organisations"
     enable_nav_sidebar = False
-
-    def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        context = super().each_context(request)
-        if self.has_permission(request):
-            context["my_orgs"] = Organization.objects.of_person(request.user)
-        return context
 
     def get_urls(self) -> list[Any]:
         from audit.admin import PAGES as AUDIT
@@ -105,13 +98,13 @@ class Site(AdminSite):
         return page(request)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The organisations one belongs to; straight to the only one where there is no choice."""
-        from routing_admin.home import cards
+        """The organisations one belongs to, and for installation staff all of them, a page at a time."""
+        from routing_admin.home import cards_page
 
         context = {
             **self.each_context(request),
             "title": self.index_title,
-            "cards": cards(request),
+            "cards": cards_page(request),
             "app_list": self.get_app_list(request),
             **(extra_context or {}),
         }

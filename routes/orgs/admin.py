@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
@@ -19,12 +18,6 @@ from routes.orgs.services import create_organization, update_organization
 class MemberForm(forms.Form):
     username = forms.CharField(max_length=150)
     role = forms.ChoiceField(choices=Role.choices)
-
-    def clean_username(self) -> Any:
-        user = get_user_model().objects.filter(username=self.cleaned_data["username"], is_active=True).first()
-        if user is None:
-            raise forms.ValidationError("There is no active account with this name. Installation staff make accounts.")
-        return user
 
 
 class KeyForm(forms.Form):
@@ -91,8 +84,9 @@ def member_add(request: HttpRequest) -> HttpResponse:
     form = MemberForm(request.POST, prefix="member")
     if not form.is_valid():
         return access(request, member_form=form)
-    user, role = form.cleaned_data["username"], form.cleaned_data["role"]
+    role = form.cleaned_data["role"]
     try:
+        user = members.find_person(form.cleaned_data["username"], asked_by=request.user)
         members.add_member(request.org, user, role=role, by=request.actor)
     except RoutesError as error:
         form.add_error("username", str(error))

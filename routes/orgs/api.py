@@ -182,10 +182,10 @@ class MemberList(ListView):
         return self.get_paginated_response([member_json(member) for member in page or []])
 
     def post(self, request: Request, **_: Any) -> Response:
-        """Gives somebody who has an account a role."""
+        """Gives somebody who has an account a role. Few names may be asked for in an hour, by a dry run too."""
         given = MemberInput(data=request.data)
         given.is_valid(raise_exception=True)
-        person = members.find_person(given.validated_data["username"])
+        person = members.find_person(given.validated_data["username"], asked_by=request.user)
         member = members.add_member(request.org, person, role=given.validated_data["role"], by=request.actor)
         headers = {"Location": f"{request.path}{member.user_id}/", "ETag": member_etag(member)}
         return Response({"member": member_json(member)}, status=201, headers=headers)

@@ -1,13 +1,20 @@
 """Who belongs to an organisation. Only writer of `Membership`."""
 
-from typing import Any
+import logging
+import time
+from typing import Any, Final
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.cache import cache
 from django.db import transaction
 
 from audit.services import record
 from routes.errors import NotFound, RoutesError
 from routes.orgs.models import Membership, Organization, Role
+
+_HOUR_SECONDS: Final = 3_600
+log = logging.getLogger(__name__)
 
 
 class AlreadyMember(RoutesError):
@@ -20,6 +27,16 @@ class UnknownPerson(RoutesError):
     """There is no active account with this name."""
 
     code = "unknown_person"
+
+
+class TooManyNames(RoutesError):
+    """Somebody asked for more names in this hour than anybody adds, perhaps to learn who has an account."""
+
+    code = "too_many_names"
+
+    def __init__(self, wait_seconds: int) -> None:
+        super().__init__(f"You asked for too many names in this hour. Ask again in {wait_seconds:,} s.")
+        self.wait_seconds = wait_seconds
 
 
 class LastAdmin(RoutesError):
@@ -38,12 +55,30 @@ class StaleMember(RoutesError):
         self.member = member
 
 
-def find_person(username: str) -> Any:
-    """The account that can be given a role. Raises `UnknownPerson`."""
+def find_person(username: str, *, asked_by: Any) -> Any:
+    """The account that can be given a role. `asked_by`: the person, of whatever organisation, in whose name is asked; right
+    and wrong names count alike, because a dry run or a member who is removed again tells as much as a refusal. Raises
+    `UnknownPerson`, `TooManyNames`."""
+    if not asked_by.is_superuser:  # who sees all accounts anyway
+        _count_name(asked_by)
     user = get_user_model().objects.filter(username=username, is_active=True).first() if "\0" not in username else None
     if user is None:
         raise UnknownPerson("There is no active account with this name. Installation staff make accounts.")
     return user
+
+
+def _count_name(asked_by: Any) -> None:
+    hour, spent = divmod(int(time.time()), _HOUR_SECONDS)
+    counter = f"members:names:{asked_by.pk}:{hour}"
+    cache.add(counter, 0, timeout=_HOUR_SECONDS)
+    try:
+        names = cache.incr(counter)
+    except ValueError:  # a full cache threw it out in between, and lets people pass
+        return
+    if names == settings.MEMBER_RATE + 1:
+        log.warning("somebody asks for too many names of accounts")
+    if names > settings.MEMBER_RATE:
+        raise TooManyNames(_HOUR_SECONDS - spent)
 
 
 def get_member(org: Organization, user_id: int) -> Membership:

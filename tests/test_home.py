@@ -1,0 +1,96 @@
+"""The first page: all organisations that one belongs to, with the figures of each, and no query for each."""
+
+import re
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from plans.runs.models import PlanRun
+from routes.orgs.members import add_member
+from routes.orgs.models import Organization
+from routes.rules.models import Route
+from routing_admin.home import cards
+from tests.build import BY, a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ada() -> Any:
+    return a_person("ada")
+
+
+@pytest.fixture
+def client(ada: Any) -> Client:
+    client = Client()
+    client.force_login(ada)
+    return client
+
+
+def orgs_of(person: Any, first: int, last: int) -> None:
+    for number in range(first, last + 1):
+        add_member(an_org(f"org-{number:03d}"), person, role="viewer", by=BY)
+
+
+def shown(client: Client, query: str = "") -> list[str]:
+    return re.findall(r'<h2><a href="/admin/o/([a-z0-9-]+)/"', client.get(f"/admin/{query}").content.decode())
+
+
+def test_thirty_organisations_cost_as_many_queries_as_one(ada: Any, client: Client) -> None:
+    counts = []
+    for first, last in ((1, 1), (2, 31)):
+        orgs_of(ada, first, last)
+        for org in Organization.objects.filter(version=0):
+            a_route(org)
+        with CaptureQueriesContext(connection) as asked:
+            assert len(shown(client)) == last
+        counts.append(len(asked))
+    assert counts[0] == counts[1] <= 11
+
+
+def test_the_fifty_first_organisation_is_on_a_second_page(ada: Any, client: Client) -> None:
+    orgs_of(ada, 1, 50)
+    first = client.get("/admin/").content.decode()
+    assert 'class="toolbar pager"' not in first
+    orgs_of(ada, 51, 52)
+    an_org("of-others")
+    first = client.get("/admin/").content.decode()
+    assert "Organisations 1 to 50 of 52" in first
+    assert 'href="?page=2"' in first
+    assert shown(client) == [f"org-{number:03d}" for number in range(1, 51)]
+    for query in ("?page=2", "?page=99"):
+        assert shown(client, query) == ["org-051", "org-052"]
+    assert shown(client, "?page=%00") == shown(client)
+
+
+def test_each_card_has_the_figures_of_its_own_organisation() -> None:
+    usual_prices()
+    busy, quiet, free = an_org("busy", approval="plans"), an_org("quiet"), an_org("free")
+    route = a_route(busy, "one")
+    a_route(busy, "two")
+    Route.objects.filter(pk=route.pk).update(enabled=False)
+    for org in (busy, free):
+        traffic(org)
+        projected(a_plan(org, name=f"first of {org.slug}"))
+        projected(a_plan(org, name=f"last of {org.slug}"))
+    a_plan(busy, name="a draft")
+    for org in (busy, quiet, free):
+        org.refresh_from_db()
+    found = cards([free, busy, quiet])
+    assert [card["org"] for card in found] == [free, busy, quiet]
+    of_free, of_busy, of_quiet = found
+    assert (of_busy["routes_total"], of_busy["routes_enabled"], of_busy["live"].version) == (2, 1, 2)
+    assert (of_busy["last_plan"].name, of_busy["last_answer"].verdict) == ("last of busy", "undecided")
+    assert (of_busy["waiting"], of_free["waiting"]) == (2, 0), "where nothing needs approval nothing waits"
+    assert of_free["last_plan"].name == "last of free"
+    assert (of_quiet["routes_total"], of_quiet["live"], of_quiet["last_plan"], of_quiet["waiting"]) == (
+        0,
+        None,
+        None,
+        0,
+    )
+    assert of_quiet["audit_size"] == 1 < of_free["audit_size"] < of_busy["audit_size"]
+    assert PlanRun.objects.count() == 5
