@@ -5,7 +5,7 @@ from django.test import Client
 
 from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
-from tests.api.promised import check
+from tests.api.promised import check, document
 from tests.build import a_person, an_org
 
 
@@ -36,6 +36,7 @@ class Caller:
 @pytest.fixture(autouse=True)
 def promised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks in these tests is answered as the OpenAPI document says."""
+    document()  # once, before threads ask for it
     ask = Client.request
 
     def asked(client: Client, **request: Any) -> Any:

@@ -28,6 +28,8 @@ from tests.routes.catalog.build import do, own, own_list
 pytestmark = pytest.mark.django_db
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ROLES = ("viewer", "editor", "approver", "admin")
+#: A CSRF token.
+TOKEN = "t" * 32
 #: What a POST asks and does not write, so that there is no dry run of it.
 READ_BY_POST = ("orgs/<org>/decide/", "gateway/versions/")
 
@@ -89,8 +91,10 @@ def with_key(text: str) -> Client:
 
 
 def signed_in(person: Any) -> Client:
-    client = Client()
+    """As a browser with a page of ours: CSRF is enforced, and the token is sent."""
+    client = Client(enforce_csrf_checks=True, headers={"X-CSRFToken": TOKEN})
     client.force_login(person)
+    client.cookies["csrftoken"] = TOKEN
     return client
 
 

@@ -1,11 +1,10 @@
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.utils import timezone
 
 from routing_admin.signin import provider as signin_provider
 from routing_admin.signin.models import ProviderAccount
@@ -57,14 +56,14 @@ def locks(settings: Any) -> Iterator[None]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Lets so many seconds pass, for codes and for what waits."""
-    passed = [0.0]
-    real_now, real_time = timezone.now, time.time
-    monkeypatch.setattr("django_otp.models.timezone.now", lambda: real_now() + timedelta(seconds=passed[0]))
-    monkeypatch.setattr("time.time", lambda: real_time() + passed[0])
-    monkeypatch.setattr("django_otp.oath.time", lambda: real_time() + passed[0])
+    """Stands still in the middle of a step of the codes until it is told to let so many seconds pass, for codes and for
+    what waits: so nothing that is tested depends on how busy the machine is."""
+    now = [time.time() // 30 * 30 + 15]
+    monkeypatch.setattr("django_otp.models.timezone.now", lambda: datetime.fromtimestamp(now[0], UTC))
+    monkeypatch.setattr("time.time", lambda: now[0])
+    monkeypatch.setattr("django_otp.oath.time", lambda: now[0])
 
     def passes(seconds: float) -> None:
-        passed[0] += seconds
+        now[0] += seconds
 
     return passes

@@ -18,6 +18,7 @@ from tests.signin.people import code_at, person_with_password, with_factor, wron
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_code_sent_many_times_at_once_works_once_and_one_guess_is_looked_at() -> None:
     ada = person_with_password("ada")
     key = factors.new_key()

@@ -94,6 +94,7 @@ def test_guesses_at_the_old_password_lock_out_as_at_the_sign_in(ada: Any, locks:
     assert NEW not in kept
 
 
+@pytest.mark.usefixtures("clock")
 def test_whoever_has_a_second_factor_proves_it_too_and_no_code_is_used_up_by_a_refused_form(ada: Any) -> None:
     key, codes = with_factor(ada)
     client = Client()

@@ -87,6 +87,7 @@ def test_a_session_from_before_the_sign_in_is_worth_nothing_after_it(ada: Any) -
     assert not is_signed_in(thief)
 
 
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(("shift", "is_right"), [(-90, False), (-30, True), (0, True), (30, True), (90, False)])
 def test_a_code_may_be_one_step_early_or_late(ada: Any, shift: int, is_right: bool) -> None:
     key, _ = with_factor(ada)
