@@ -1,9 +1,8 @@
 """`audit/` of an organisation: its entries, newest first."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from django.utils.dateparse import parse_datetime
 from rest_framework import exceptions, generics
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,6 +10,7 @@ from rest_framework.response import Response
 from audit.log.entry import time_text
 from audit.models import AuditEntry, AuditEntryQuerySet
 from audit.services import payload_of
+from audit.times import read_time
 
 FILTERS = ("action", "actor", "target_type", "target_id", "since", "until")
 
@@ -86,14 +86,9 @@ def filtered(rows: AuditEntryQuerySet, given: dict[str, str]) -> AuditEntryQuery
 
 def _time(name: str, text: str) -> datetime:
     try:
-        value = parse_datetime(text)
-        if value is not None and value.tzinfo is not None:
-            return value.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass  # a day that does not exist, or a moment before the year 1 or after 9999 in UTC
-    raise exceptions.ValidationError(
-        {name: exceptions.ErrorDetail("Write a time with its zone, like 2026-11-21T08:00:00Z.", "bad_time")}
-    )
+        return read_time(text)
+    except ValueError as error:
+        raise exceptions.ValidationError({name: exceptions.ErrorDetail(str(error), "bad_time")}) from None
 
 
 class AuditList(generics.GenericAPIView[AuditEntry]):

@@ -1,12 +1,12 @@
 """Filters that several subjects use."""
 
-from datetime import UTC
 from typing import Any
 
 import django_filters as filters
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.dateparse import parse_datetime
+
+from audit.times import read_time
 
 
 class _TimeField(forms.Field):
@@ -14,16 +14,13 @@ class _TimeField(forms.Field):
         if value in self.empty_values:
             return None
         try:
-            found = parse_datetime(value)
-            if found is not None and found.tzinfo is not None:
-                return found.astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass  # a day that does not exist, or a moment before the year 1 or after 9999 in UTC
-        raise ValidationError("Write a time with its zone, like 2026-11-21T08:00:00Z.", "bad_time")
+            return read_time(value)
+        except ValueError as error:
+            raise ValidationError(str(error), "bad_time") from None
 
 
 class TimeFilter(filters.Filter):
-    """A moment in RFC 3339 with its zone: a time without one would mean something else to every reader."""
+    """A moment in RFC 3339 with its zone."""
 
     field_class = _TimeField
 

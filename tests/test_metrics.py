@@ -14,7 +14,8 @@ from plans.runs import services as plans
 from plans.runs.models import PlanRun
 from routes.fleet.services import report
 from routes.orgs.models import Organization
-from routing_admin.metrics.page import stored
+from routing_admin.metrics import page
+from routing_admin.metrics.stored import Stored
 from tests.api.conftest import Caller
 from tests.build import BY, a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
 
@@ -24,7 +25,12 @@ TOKEN = "t" * 32
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
-    stored.forget()
+    anew()
+
+
+def anew() -> None:
+    """The next to ask is answered anew."""
+    page.stored = Stored()
 
 
 def scrape(**headers: str) -> dict[tuple[str, ...], float]:
@@ -108,7 +114,7 @@ def test_a_scrape_asks_five_queries_whatever_there_is_and_none_for_a_while(
         report(other, "gateway-1", running=0, schema_max=1, engine="1")
     with django_assert_num_queries(0):
         assert scrape()[("organizations",)] == 1
-    stored.forget()
+    anew()
     with django_assert_num_queries(5):
         assert scrape()[("organizations",)] == 3
 
@@ -131,7 +137,7 @@ def test_without_a_database_it_says_so_and_tells_what_the_process_knows(
     }
     monkeypatch.undo()
     assert scrape()[("database_up",)] == 0, "kept for a moment"
-    stored.forget()
+    anew()
     assert scrape()[("database_up",)] == 1
 
 
@@ -190,7 +196,7 @@ def test_figures_of_the_database_are_those_of_its_rows(org: Organization) -> Non
     PlanRun.objects.filter(pk=failed.pk).update(state="failed", started_at=now, failed_at=now + timedelta(hours=2))
     PlanRun.objects.filter(pk=second.pk).update(queued_at=now - timedelta(minutes=3))
     PlanRun.objects.filter(pk=first.pk).update(created_at=now - timedelta(hours=9))  # a draft for long
-    stored.forget()
+    anew()
     found = scrape()
     states = {state: found[("plans", state)] for state in ("draft", "queued", "running", "projected", "failed")}
     assert states == {"draft": 0, "queued": 2, "running": 0, "projected": 1, "failed": 1}
@@ -201,5 +207,5 @@ def test_figures_of_the_database_are_those_of_its_rows(org: Organization) -> Non
     assert found[("plan_duration_seconds_sum", "projected")] == 42
     assert found[("plan_duration_seconds_sum", "failed")] == 7200
     PlanRun.objects.filter(pk=second.pk).update(queued_at=None, created_at=now - timedelta(hours=1))
-    stored.forget()
+    anew()
     assert scrape()[("plan_oldest_waiting_seconds",)] >= 3600, "queued before its time was kept"

@@ -52,7 +52,7 @@ def grant_in(ref: str, user: Any, key: ApiKey | None = None) -> Grant:
     somebody else's organisation. One query, none for a key of one organisation.
     """
     if key is not None and key.kind == ApiKey.Kind.GATEWAY:
-        org = _named(ref, Organization.objects.all()) if key.org is None else _if_named(ref, key.org)
+        org = named_org(ref) if key.org is None else _if_named(ref, key.org)
         return Grant(org, is_gateway=True)
     if key is not None:
         assert key.org is not None
@@ -62,7 +62,7 @@ def grant_in(ref: str, user: Any, key: ApiKey | None = None) -> Grant:
         is_installation = False  # a key is of one organisation
     else:
         theirs = Membership.objects.filter(org=OuterRef("pk"), user=user.pk).values("role")
-        org = _named(ref, Organization.objects.annotate(persons_role=Subquery(theirs)))
+        org = named_org(ref, Organization.objects.annotate(persons_role=Subquery(theirs)))
         role = _role_of(user, org.persons_role)
         is_installation = bool(user.is_superuser)
     if role is None:
@@ -106,8 +106,9 @@ def _if_named(ref: str, org: Organization) -> Organization:
     return org
 
 
-def _named(ref: str, orgs: Any) -> Organization:
-    """The organisation with this slug or id. Raises `NotFound`."""
+def named_org(ref: str, orgs: Any = None) -> Organization:
+    """The organisation with this slug or id, of these or of all: whose it is, is not asked. Raises `NotFound`."""
+    orgs = Organization.objects.all() if orgs is None else orgs
     org: Organization | None
     try:
         org = orgs.filter(pk=UUID(ref)).first()

@@ -1,14 +1,13 @@
 """Making organisations and setting their policy."""
 
 from typing import Any
-from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from audit.services import Receipt, record
-from routes.errors import NotFound, RoutesError
-from routes.orgs.models import SLUG, Organization
+from routes.errors import RoutesError
+from routes.orgs.models import Organization
 
 
 class StaleOrganization(RoutesError):
@@ -29,18 +28,6 @@ class InvalidOrganization(RoutesError):
     def __init__(self, error: ValidationError) -> None:
         super().__init__("; ".join(error.messages))
         self.messages = error.message_dict
-
-
-def named_org(ref: str) -> Organization:
-    """The organisation with this slug or id, for operators: whose it is, is not asked. Raises `NotFound`."""
-    try:
-        org = Organization.objects.filter(pk=UUID(ref)).first()
-    except ValueError:
-        # Only what can be a slug reaches the database, which takes not every text.
-        org = Organization.objects.filter(slug=ref).first() if SLUG.fullmatch(ref) else None
-    if org is None:
-        raise NotFound(f"There is no organisation {ref}.")
-    return org
 
 
 def create_organization(

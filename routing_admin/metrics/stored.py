@@ -43,10 +43,6 @@ class Stored:
                 self._until = time.monotonic() + KEPT_SECONDS
             return self._figures
 
-    def forget(self) -> None:
-        """The next to ask is answered anew."""
-        self._until = 0.0
-
 
 def _asked() -> list[Metric]:
     up = GaugeMetricFamily("routing_admin_database_up", "1 where the database answered, 0 where it did not.")

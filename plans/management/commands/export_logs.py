@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from plans.logs.source import DatabaseSource
 from plans.replay.columns.dataset import write_dataset
 from routes.errors import NotFound
-from routes.orgs.services import named_org
+from routes.orgs.access import named_org
 
 
 class Command(BaseCommand):

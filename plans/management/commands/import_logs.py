@@ -20,8 +20,8 @@ from plans.management.files import log_file, say_guesses
 from plans.management.progress import ProgressLine
 from routes.engine.reading import printable
 from routes.errors import NotFound
+from routes.orgs.access import named_org
 from routes.orgs.models import Organization
-from routes.orgs.services import named_org
 
 NO_ROWS = "The file has no rows."
 

@@ -19,8 +19,8 @@ from routes.catalog.listed import PriceList
 from routes.catalog.services import import_prices, plan_import
 from routes.engine.times import read_time
 from routes.errors import RoutesError
+from routes.orgs.access import named_org
 from routes.orgs.models import Organization
-from routes.orgs.services import named_org
 
 #: Of a longer list so many are named; all of them are counted.
 SHOWN = 20

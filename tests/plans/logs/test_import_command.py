@@ -95,7 +95,7 @@ def test_what_cannot_be_begun_is_refused_in_words(org: Organization, tmp_path: P
     good = tmp_path / "good.csv"
     good.write_text(TRACE_HEADER + "2023-11-16 18:15:46.6805900,374,44\n")
     trace = ("--format", "azure-llm-trace")
-    assert "There is no organisation nobody." in refused(str(good), *trace, "--model", "gpt-4o", org="nobody")[1]
+    assert "There is no such organisation." in refused(str(good), *trace, "--model", "gpt-4o", org="nobody")[1]
     assert "cannot be read: No such file" in refused(str(tmp_path / "no"), *trace, "--model", "gpt-4o")[1]
     assert "cannot be read: Is a directory" in refused(str(tmp_path), *trace, "--model", "gpt-4o")[1]
     assert "name one, for example gpt-4o" in refused(str(good), *trace)[1]

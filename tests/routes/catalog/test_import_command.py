@@ -142,7 +142,7 @@ def test_long_lists_are_cut_and_counted(file: Path) -> None:
     ("arguments", "why"),
     [
         (["/nowhere/prices.json"], "cannot be read: No such file"),
-        (["{file}", "--org", "nobody"], "There is no organisation nobody"),
+        (["{file}", "--org", "nobody"], "There is no such organisation"),
         (["{file}", "--provider", "opneai"], "There are no prices of opneai"),
         (["{file}", "--since", "tomorrow"], "For example 2026-12-01T00:00:00Z"),
         (["{file}", "--since", "2026-12-01T00:00:00"], "For example"),

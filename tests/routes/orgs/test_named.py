@@ -3,8 +3,8 @@
 import pytest
 
 from routes.errors import NotFound
+from routes.orgs.access import named_org
 from routes.orgs.models import Organization
-from routes.orgs.services import named_org
 
 pytestmark = pytest.mark.django_db
 
@@ -17,4 +17,4 @@ def test_an_organisation_is_found_by_its_slug_and_by_its_id(org: Organization) -
 def test_what_names_none_is_told_in_one_way(org: Organization, ref: str) -> None:
     with pytest.raises(NotFound) as refused:
         named_org(ref)
-    assert str(refused.value) == f"There is no organisation {ref}."
+    assert str(refused.value) == "There is no such organisation."
