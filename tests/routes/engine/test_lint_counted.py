@@ -10,7 +10,7 @@ from routes.engine.linting import facts, overlap
 from routes.engine.linting.cover import Cover
 from tests.campaign.lint import count_out
 
-SETS = 2_000
+SETS = 1_000
 
 
 @pytest.mark.parametrize("seed", [1, 2])
