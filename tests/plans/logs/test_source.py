@@ -247,7 +247,7 @@ def test_an_export_does_not_mix_with_files_that_are_there(
     call_command("export_logs", str(tmp_path), "--org", str(org.pk), verbosity=0)
     with pytest.raises(CommandError, match="already"):
         call_command("export_logs", str(tmp_path), "--org", org.slug, verbosity=0)
-    with pytest.raises(CommandError, match="no organisation"):
+    with pytest.raises(CommandError, match="no such organisation"):
         call_command("export_logs", str(tmp_path), "--org", "nobody", verbosity=0)
 
 
