@@ -53,11 +53,11 @@ def _measure(*, quick: bool) -> None:
 
     from routing_admin.logs.format import json_lines
 
-    # As in production: also the lines of the log.
-    settings.DEBUG = settings.WHITENOISE_AUTOREFRESH = False
-    logging.getLogger().handlers = [handler := logging.StreamHandler(io.StringIO())]
-    handler.setFormatter(json_lines())
+    settings.DEBUG = settings.WHITENOISE_AUTOREFRESH = False  # as in production
     calls = world()
+    # The lines of the log too; what makes the handler has set up the logging of a terminal.
+    logging.getLogger().handlers = [lines := logging.StreamHandler(io.StringIO())]
+    lines.setFormatter(json_lines())
     must_say_the_same(calls)
     raced = as_raced(calls)
     queries = {name: queries_of(candidate) for name, candidate in raced.items()}
