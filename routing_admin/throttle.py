@@ -1,10 +1,8 @@
 """How often the API may be called: by one credential, by one address, and with credentials that are none.
 
-In front of everything that asks the database, so that a flood costs little. Fixed windows of a minute in Django's cache:
-each process counts for itself, unless `CACHE_URL` names a cache that they share.
+In front of everything that asks the database, so that a flood costs little.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,6 +12,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from routes.rates import count, counted
 from routing_admin.addresses import client_address
 from routing_admin.errors import problem_body
 
@@ -86,34 +85,24 @@ def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
 def _known(credential: str) -> str:
     """Where it is noted that this was a key, so that who shares an address with a guesser goes on. Whether it still is
     one, is asked at every call."""
-    return f"throttle:known:{sha256(credential.encode('utf-8', 'replace')).hexdigest()[:32]}"
+    return f"throttle:known:{_digest(credential)}"
 
 
 def _seen(policy: str, who: str, most: int) -> _Count:
-    """What was counted so far."""
-    key, seconds_left = _counter(policy, who)
-    return _Count(policy, most, cache.get(key, 0), seconds_left)
+    return _Count(policy, most, *counted(_of(policy, who), WINDOW_SECONDS))
 
 
 def _counted(policy: str, who: str, most: int) -> _Count:
-    """The same, and one more."""
-    key, seconds_left = _counter(policy, who)
-    try:
-        calls = cache.incr(key)
-    except ValueError:  # the first one
-        cache.add(key, 0, timeout=2 * WINDOW_SECONDS)
-        try:
-            calls = cache.incr(key)
-        except ValueError:  # it was thrown out in between: a full cache lets people pass
-            calls = 1
-    return _Count(policy, most, calls, seconds_left)
+    return _Count(policy, most, *count(_of(policy, who), WINDOW_SECONDS))
 
 
-def _counter(policy: str, who: str) -> tuple[str, int]:
-    """Its name in the cache, which need not know anybody's key, and for how many seconds it counts yet."""
-    number, spent = divmod(int(time.time()), WINDOW_SECONDS)
-    name = sha256(who.encode("utf-8", "replace")).hexdigest()[:32]
-    return f"throttle:{policy}:{name}:{number}", WINDOW_SECONDS - spent
+def _of(policy: str, who: str) -> str:
+    """The cache need not know anybody's key."""
+    return f"{policy}:{_digest(who)}"
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def _refused(request: HttpRequest, count: _Count, why: str) -> HttpResponse:

@@ -1,8 +1,10 @@
 """Fixtures for all tests. The database comes from `tests.databases`, before settings load."""
 
 import gc
+import json
 import logging
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from django.test import TransactionTestCase
 from hypothesis import settings
 
 from audit.database import drop_triggers, make_triggers
+from routing_admin.logs.format import console, json_lines
 from tests.databases import SHARE
+from tests.lines import lines_of
 
 # No test is timed: a busy machine is no fault.
 settings.register_profile("untimed", deadline=None)
@@ -78,3 +82,17 @@ def org(db: None) -> Any:
     from tests.build import an_org
 
     return an_org()
+
+
+@pytest.fixture
+def written() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """The lines since the last time that somebody asked, as production writes them."""
+    with lines_of(json_lines()) as text:
+        yield lambda: [json.loads(line) for line in text().splitlines()]
+
+
+@pytest.fixture
+def shown() -> Iterator[Callable[[], str]]:
+    """The same as on a terminal."""
+    with lines_of(console()) as text:
+        yield text

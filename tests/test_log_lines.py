@@ -1,9 +1,8 @@
 """Lines of the log: one for each request, what stands in them, and what never does."""
 
-import io
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,42 +14,9 @@ from routes.orgs.models import Organization
 from routing_admin.logs.format import console, json_lines
 from tests.api.conftest import Caller
 from tests.build import a_person
+from tests.lines import lines_of
 
 KEY = "rk_management_k3yid0000001_" + "5ec2e7" * 10
-
-
-@pytest.fixture
-def written() -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """The lines since the last time that somebody asked, as production writes them."""
-    with _written(json_lines()) as text:
-        yield lambda: [json.loads(line) for line in text().splitlines()]
-
-
-@pytest.fixture
-def shown() -> Iterator[Callable[[], str]]:
-    """The same as on a terminal."""
-    with _written(console()) as text:
-        yield text
-
-
-class _written:
-    def __init__(self, formatter: logging.Formatter) -> None:
-        self.handler = logging.StreamHandler(io.StringIO())
-        self.handler.setFormatter(formatter)
-
-    def __enter__(self) -> Callable[[], str]:
-        logging.getLogger("routing_admin.requests").setLevel(logging.NOTSET)  # as in production
-        logging.getLogger().addHandler(self.handler)
-        return self.taken
-
-    def taken(self) -> str:
-        text = self.handler.stream.getvalue()
-        self.handler.stream = io.StringIO()
-        return text
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger().removeHandler(self.handler)
-        logging.getLogger("routing_admin.requests").setLevel(logging.WARNING)
 
 
 def answering(view: Callable[[HttpRequest], HttpResponse], monkeypatch: pytest.MonkeyPatch) -> Client:
@@ -178,12 +144,12 @@ def test_no_text_makes_a_line_of_its_own(told: str, monkeypatch: pytest.MonkeyPa
             except ValueError:
                 log.exception("said")
 
-    with _written(json_lines()) as text:
+    with lines_of(json_lines()) as text:
         tell()
         line = text()
     assert (line.count("\n"), line.isascii()) == (1, True)
     assert FORGED in "".join(json.loads(line).values())
-    with _written(console()) as text:
+    with lines_of(console()) as text:
         tell()
         first, *others = text().removesuffix("\n").split("\n")
     assert first.startswith("20")

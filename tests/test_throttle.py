@@ -20,7 +20,7 @@ URL = "/api/v1/orgs/acme/routes/"
 def at_noon(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[list[float]]:
     """A clock that stands, 20 s into a minute, and no calls yet."""
     now = [1_700_000_000.0 // 60 * 60 + 20]
-    monkeypatch.setattr("routing_admin.throttle.time.time", lambda: now[0])
+    monkeypatch.setattr("routes.rates.time.time", lambda: now[0])
     settings.API_RATE_CREDENTIAL, settings.API_RATE_ADDRESS, settings.API_RATE_GUESSES = 3, 7, 2
     cache.clear()
     yield now

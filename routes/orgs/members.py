@@ -1,17 +1,16 @@
 """Who belongs to an organisation. Only writer of `Membership`."""
 
 import logging
-import time
 from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.cache import cache
 from django.db import transaction
 
 from audit.services import record
 from routes.errors import NotFound, RoutesError
 from routes.orgs.models import Membership, Organization, Role
+from routes.rates import count
 
 _HOUR_SECONDS: Final = 3_600
 log = logging.getLogger(__name__)
@@ -68,17 +67,11 @@ def find_person(username: str, *, asked_by: Any) -> Any:
 
 
 def _count_name(asked_by: Any) -> None:
-    hour, spent = divmod(int(time.time()), _HOUR_SECONDS)
-    counter = f"members:names:{asked_by.pk}:{hour}"
-    cache.add(counter, 0, timeout=_HOUR_SECONDS)
-    try:
-        names = cache.incr(counter)
-    except ValueError:  # a full cache threw it out in between, and lets people pass
-        return
+    names, seconds_left = count(f"names:{asked_by.pk}", _HOUR_SECONDS)
     if names == settings.MEMBER_RATE + 1:
         log.warning("somebody asks for too many names of accounts")
     if names > settings.MEMBER_RATE:
-        raise TooManyNames(_HOUR_SECONDS - spent)
+        raise TooManyNames(seconds_left)
 
 
 def get_member(org: Organization, user_id: int) -> Membership:

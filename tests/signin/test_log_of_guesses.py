@@ -8,7 +8,6 @@ from django.test import Client
 
 from tests.signin.people import PASSWORD, give_password, with_factor, wrong_code
 from tests.signin.test_second_factor import send_code
-from tests.test_log_lines import written  # noqa: F401  a fixture
 
 pytestmark = pytest.mark.django_db
 ADDRESS = "198.51.100.7"
@@ -22,7 +21,7 @@ def of_sign_ins(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_failures_and_the_lock_out_are_told_with_whose_name_it_was_and_from_where(
     ada: Any,
     locks: None,
-    written: Any,  # noqa: F811
+    written: Any,
 ) -> None:
     client = Client(REMOTE_ADDR=ADDRESS)
     for number in range(7):
@@ -47,7 +46,7 @@ def test_failures_and_the_lock_out_are_told_with_whose_name_it_was_and_from_wher
 def test_a_name_that_nobody_has_is_in_no_line(
     ada: Any,
     locks: None,
-    written: Any,  # noqa: F811
+    written: Any,
     typed: str,
 ) -> None:
     for _ in range(6):
@@ -59,7 +58,7 @@ def test_a_name_that_nobody_has_is_in_no_line(
     assert typed not in json.dumps(lines)
 
 
-def test_wrong_codes_and_passwords_of_who_is_signed_in_are_told_too(ada: Any, locks: None, written: Any) -> None:  # noqa: F811
+def test_wrong_codes_and_passwords_of_who_is_signed_in_are_told_too(ada: Any, locks: None, written: Any) -> None:
     client = Client(REMOTE_ADDR=ADDRESS)
     give_password(client)
     written()
@@ -79,7 +78,7 @@ def test_wrong_codes_and_passwords_of_who_is_signed_in_are_told_too(ada: Any, lo
 @pytest.mark.parametrize("address", ["", "unix:"])
 def test_without_an_address_or_with_locks_off_a_failure_is_told_as_well(
     ada: Any,
-    written: Any,  # noqa: F811
+    written: Any,
     address: str,
 ) -> None:
     give_password(Client(REMOTE_ADDR=address), password="x")
