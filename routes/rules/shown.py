@@ -72,8 +72,8 @@ def listed(rows: RouteQuerySet) -> RouteQuerySet:
 
 
 def _read(field: Any) -> Any:
-    """The column; its text, where the driver would make an object of it: to make and to compare 400 of them would take
-    as long as all the rest of a list of 100."""
+    """The column; its text, where PostgreSQL's driver would make an object of it. To make and compare 400 of those takes
+    an eighth more time for a list of 100."""
     return Cast(field.name, TextField()) if _is_text(field) else field.attname
 
 
