@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, ValidationError
 from django.db import transaction
 from django.http import HttpResponse
 from django.http.request import RawPostDataException
@@ -18,11 +18,12 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from audit.services import Receipt
-from routes.engine.reading import shown, unsupported_in
+from routes.engine.reading import shown
 from routes.idempotency.services import Answer, once
 from routes.orgs.models import ApiKey
 from routes.parameters import check_parameters
 from routes.publish import Change
+from routes.texts import one_line, several_lines
 
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
@@ -30,8 +31,6 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _MAX_UNKNOWN: Final = 100
 #: So long may be what says nothing.
 _MAX_NOTHING: Final = 1_000
-#: What makes lines, and columns in them.
-_LINES: Final = dict.fromkeys(map(ord, "\t\n\r"))
 _CHARSETS: Final = ("utf-8", "utf8", "us-ascii")
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
@@ -274,19 +273,19 @@ class ListField(serializers.ListField):
 
 
 class TextField(serializers.CharField):
-    """A JSON string: a stock one turns numbers into text. By the engine's rule for texts, because names come into logs,
-    headers and pages; with `lines` it may have several, and tabs."""
+    """A JSON string, by the rule of `routes.texts`: a stock one turns numbers into text."""
 
     def __init__(self, *, lines: bool = False, **more: Any) -> None:
         super().__init__(**more)
-        self._lines = lines
+        self._refuse_unsupported = several_lines if lines else one_line
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             raise serializers.ValidationError(f"This is text, not {shown(data)}.", "wrong_type")
-        if unsupported_in(data.translate(_LINES) if self._lines else data):
-            message = "Control characters, line separators and lone surrogates are refused. Leave them out."
-            raise serializers.ValidationError(message, "unsupported_value")
+        try:
+            self._refuse_unsupported(data)
+        except ValidationError as error:
+            raise serializers.ValidationError(error.message, error.code) from None
         return super().to_internal_value(data)
 
 

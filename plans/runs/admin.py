@@ -16,7 +16,7 @@ from plans.logs.models import RequestLog
 from plans.runs import services
 from plans.runs.answer import answer, cost_rows, earlier_version, kept, latency_rows, percent_text, route_rows, unknowns
 from plans.runs.change import would_be_live
-from plans.runs.forms import PlanForm
+from plans.runs.forms import PlanForm, ReasonForm
 from plans.runs.models import PlanRun, State
 from routes import engine
 from routes.catalog.services import prices_for
@@ -72,7 +72,7 @@ def plan_new(request: HttpRequest) -> HttpResponse:
     )
 
 
-def plan(request: HttpRequest, id: str) -> HttpResponse:
+def plan(request: HttpRequest, id: str, reject_form: ReasonForm | None = None) -> HttpResponse:
     """The answer first; then what would change, the steps that are possible, and the figures."""
     run = _plan_or_404(request, id)
     result = run.outcome
@@ -98,10 +98,12 @@ def plan(request: HttpRequest, id: str) -> HttpResponse:
             "may_approve": run.state == State.PROJECTED and person != run.created_by,
             "may_apply": not is_stale and not needs_approval and run.state in (State.PROJECTED, State.APPROVED),
             "may_reject": run.state == State.PROJECTED,
+            "reject_form": reject_form or ReasonForm(),
             "may_cancel": run.state in (State.DRAFT, State.QUEUED, State.RUNNING, State.PROJECTED, State.APPROVED),
             "may_revert": run.state == State.APPLIED,
             "is_waiting": run.state in (State.QUEUED, State.RUNNING),
         },
+        status=422 if reject_form else 200,
     )
 
 
@@ -145,6 +147,13 @@ def _line(route: dict[str, Any] | None) -> str:
     return f"{sentence(route)}, priority {route['priority']}"
 
 
+class _Mistakes(Exception):
+    """The form of a step has some, which the plan's page shows beside what was written."""
+
+    def __init__(self, form: ReasonForm) -> None:
+        self.form = form
+
+
 @require_POST
 def plan_step(request: HttpRequest, id: str, step: str) -> HttpResponse:
     """One of the steps that editors may do, or that need an approver."""
@@ -154,6 +163,8 @@ def plan_step(request: HttpRequest, id: str, step: str) -> HttpResponse:
         return redirect("admin:plan", request.org.slug, run.pk)
     try:
         messages.success(request, STEPS[step](run, request))
+    except _Mistakes as mistakes:
+        return plan(request, id, mistakes.form)
     except (engine.errors.RoutingError, PlansError, RoutesError) as error:
         messages.error(request, str(error))
     return redirect("admin:plan", request.org.slug, run.pk)
@@ -165,7 +176,10 @@ def _approve(run: PlanRun, request: HttpRequest) -> str:
 
 
 def _reject(run: PlanRun, request: HttpRequest) -> str:
-    services.reject(run, reason=request.POST.get("reason", ""), by=request.actor)
+    form = ReasonForm(request.POST)
+    if not form.is_valid():
+        raise _Mistakes(form)
+    services.reject(run, reason=form.cleaned_data["reason"], by=request.actor)
     return "Rejected."
 
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 from plans.replay.question import L2_THRESHOLDS
 from plans.runs.models import IntervalMethod, Mode
 from routes.rules.forms.fields import Json, UtcTime
+from routes.texts import one_line, several_lines
 
 #: Of a plan, what most leave as it is: the form folds it away.
 SETTINGS = ("l1_ttl_seconds", "l2_ttl_seconds", "l2_priced_threshold", "interval_method")
@@ -29,7 +30,9 @@ class Routes(Json):
 class PlanForm(forms.Form):
     """Which routes, over which traffic. The routes are edited as JSON here; the form starts from a template of one."""
 
-    name = forms.CharField(max_length=200, help_text="What people will see in lists, approvals and the log.")
+    name = forms.CharField(
+        max_length=200, validators=[one_line], help_text="What people will see in lists, approvals and the log."
+    )
     mode = forms.ChoiceField(choices=Mode.choices, initial=Mode.MERGE, label="What the routes below do")
     routes = Routes(
         required=True,
@@ -68,7 +71,13 @@ class PlanForm(forms.Form):
         label="How the 95% intervals are drawn",
         help_text="The bootstrap is there for those who must compare; it covers less with few unequal users.",
     )
-    note = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 2}), help_text="Why. Optional.")
+    note = forms.CharField(
+        required=False,
+        max_length=10_000,
+        validators=[several_lines],
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Why. Optional.",
+    )
 
     def __init__(self, *args: Any, first: datetime | None = None, last: datetime | None = None, **kwargs: Any) -> None:
         """`first` and `last` are the times of the oldest and newest logged request: the window offered."""
@@ -101,4 +110,6 @@ class PlanForm(forms.Form):
 
 
 class ReasonForm(forms.Form):
-    reason = forms.CharField(widget=forms.Textarea(attrs={"rows": 2}), max_length=10_000)
+    reason = forms.CharField(
+        label="Why", widget=forms.Textarea(attrs={"rows": 2}), max_length=10_000, validators=[several_lines]
+    )

@@ -1,9 +1,10 @@
 """Who belongs to an organisation, its keys, its policy; and for installation staff the organisations themselves."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.db.models import CharField
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
@@ -13,6 +14,7 @@ from routes.errors import RoutesError
 from routes.orgs import keys, members
 from routes.orgs.models import ApiKey, Membership, Organization, Role
 from routes.orgs.services import create_organization, update_organization
+from routes.texts import one_line
 
 
 class MemberForm(forms.Form):
@@ -21,7 +23,7 @@ class MemberForm(forms.Form):
 
 
 class KeyForm(forms.Form):
-    name = forms.CharField(max_length=100, help_text="What uses it, for example “dashboard”.")
+    name = forms.CharField(max_length=100, validators=[one_line], help_text="What uses it, for example “dashboard”.")
     kind = forms.ChoiceField(choices=ApiKey.Kind.choices)
     role = forms.ChoiceField(
         choices=Role.choices,
@@ -206,6 +208,7 @@ class OrganizationAdmin(admin.ModelAdmin):
     list_display = ["slug", "name", "environment", "status", "version", "approval"]
     fields = ["slug", "name", "environment", "approval"]
     actions = None
+    formfield_overrides: ClassVar = {CharField: {"validators": [one_line]}}
 
     def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
         made = create_organization(by=request.user, **form.cleaned_data)
