@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 from routes import engine
 from routes.orgs.models import Organization
@@ -37,6 +38,14 @@ def default_of(org: Organization) -> dict[str, Any] | None:
         return None if raw is None else engine.Action.from_dict(raw).to_dict()
     except engine.errors.InvalidRoute:
         return raw  # nobody would load it, and so `publish` refuses it
+
+
+def content_at(org_id: UUID | str, version: int) -> dict[str, Any] | None:
+    """What this version published, the empty content for version 0; None where it is not there, or was retired."""
+    if version == 0:
+        return EMPTY_CONTENT
+    published = RouteSetVersion.objects.filter(org=org_id, version=version).first()
+    return published.unpacked() if published else None
 
 
 def document_of(org: Organization) -> engine.Document:

@@ -24,6 +24,18 @@ class StaleVersion(RoutesError):
         self.current = current
 
 
+class OrganizationFrozen(RoutesError):
+    """Nothing of a frozen organisation is changed."""
+
+    code = "organization_frozen"
+
+
+class ApprovalRequired(RoutesError):
+    """This organisation wants a second person to approve this first."""
+
+    code = "approval_required"
+
+
 class NameTaken(RoutesError):
     """Another route of the organisation has this name."""
 

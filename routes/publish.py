@@ -1,22 +1,23 @@
 """The one write path: every change of an organisation's routing, from any door, runs inside `publish`."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from audit.actors import as_actor
+from audit.actors import Actor, as_actor
 from audit.services import Receipt, record
 from routes import engine
 from routes.document import EMPTY_CONTENT, content_with, default_of, live_routes
 from routes.engine.canonical import canonical_bytes
-from routes.errors import DocumentTooLarge, NotFound, StaleVersion, TooManyRoutes
+from routes.errors import ApprovalRequired, DocumentTooLarge, NotFound, StaleVersion, TooManyRoutes
+from routes.orgs.locks import refuse_frozen
 from routes.orgs.models import Organization
 from routes.versions.models import RouteSetVersion
 
@@ -24,6 +25,26 @@ MAX_ROUTES = 1_000
 MAX_BYTES = 4 * 1024 * 1024
 #: PostgreSQL's channel on which a commit announces itself; a hint for whoever polls.
 CHANNEL = "routing_versions"
+
+
+class DirectWrite(ApprovalRequired):
+    """Every change of this organisation's routing is a plan. This one would have made `content` of what `was` live; `plan`
+    is its draft, once there is one."""
+
+    #: Makes it. `routing_admin` names the function: this application knows no plans.
+    make: ClassVar[Callable[["DirectWrite"], Any] | None] = None
+
+    def __init__(self, org: Organization, was: dict[str, Any], content: dict[str, Any], *, by: Actor) -> None:
+        super().__init__(f"Every change of {org} is a plan that a second person approves.")
+        self.org, self.was, self.content, self.by = org, was, content, by
+        self.plan: Any = None
+
+    def make_draft(self) -> None:
+        """Once the transaction that was refused is over."""
+        make = type(self).make
+        if self.plan is None and make is not None:
+            self.plan = make(self)
+            self.args = (f"{self.args[0]} Your change is kept as the draft “{self.plan.name}”.",)
 
 
 @dataclass
@@ -55,6 +76,7 @@ def publish(
     payload: dict[str, Any] | None = None,
     note: str = "",
     always_record: bool = False,
+    is_direct: bool = True,
 ) -> Iterator[Change]:
     """Change the rows of an organisation's routing inside this block, and publish what they lead to.
 
@@ -65,62 +87,74 @@ def publish(
     `expected` is the version the caller looked at. Where the block changes nothing the bump is undone and nothing is
     recorded; `always_record` records nevertheless, for acts that are more than their effect (an applied plan).
 
-    Raises `NotFound`, `StaleVersion`, `engine.errors.InvalidRoute`, `TooManyRoutes`, `DocumentTooLarge`, and
-    `engine.errors.DocumentRejected` where no gateway would load what is live even without this change.
+    `is_direct` is false for what was approved, or need not be even where every change must: then a direct change is refused
+    and becomes the draft of a plan, which is made after the transaction.
+
+    Raises `NotFound`, `OrganizationFrozen`, `StaleVersion`, `DirectWrite`, `engine.errors.InvalidRoute`, `TooManyRoutes`,
+    `DocumentTooLarge`, and `engine.errors.DocumentRejected` where no gateway would load what is live even without this
+    change.
     """
     actor = as_actor(by)
-    with transaction.atomic():
-        if not Organization.objects.filter(pk=org_id).update(version=F("version") + 1):
-            raise NotFound("There is no such organisation.")
-        org = Organization.objects.get(pk=org_id)
-        base = org.version - 1
-        if expected is not None and expected != base:
-            raise StaleVersion(expected, base)
-        base_digest, base_content = _published(org, base)
-        change = Change(
-            org=org,
-            version=org.version,
-            base_version=base,
-            base_digest=base_digest,
-            base_content=base_content,
-            payload=dict(payload or {}),
-        )
-        yield change
-
-        content = content_with(live_routes(org), default=default_of(org))
-        data = canonical_bytes(content)
-        _accept(org, content, base_content, size=len(data))
-        document = engine.Document.build(content, org_id=str(org.id), org_slug=org.slug, version=org.version)
-        change.digest = document.digest
-        change.changed = document.digest != base_digest
-        if change.changed:
-            RouteSetVersion.objects.create(
+    try:
+        with transaction.atomic():
+            if not Organization.objects.filter(pk=org_id).update(version=F("version") + 1):
+                raise NotFound("There is no such organisation.")
+            org = Organization.objects.get(pk=org_id)
+            refuse_frozen(org)
+            base = org.version - 1
+            if expected is not None and expected != base:
+                raise StaleVersion(expected, base)
+            base_digest, base_content = _published(org, base)
+            change = Change(
                 org=org,
                 version=org.version,
-                digest=document.digest,
-                cause=action,
-                author_type=actor.type,
-                author_id=actor.id,
-                author_name=actor.name,
-                note=note,
-                content=zlib.compress(data),
-                published_at=timezone.now(),
+                base_version=base,
+                base_digest=base_digest,
+                base_content=base_content,
+                payload=dict(payload or {}),
             )
-            # A hint: where it fails, the change stands nevertheless.
-            transaction.on_commit(lambda: _announce(org), robust=True)
-        else:
-            Organization.objects.filter(pk=org.pk).update(version=base)
-            change.version = org.version = base
-        if change.changed or always_record:
-            change.receipt = record(
-                org.pk,
-                by=actor,
-                action=action,
-                target=target,
-                payload={**change.payload, "digest": document.digest, **({"note": note} if note else {})},
-                version_before=base,
-                version_after=change.version,
-            )
+            yield change
+
+            content = content_with(live_routes(org), default=default_of(org))
+            data = canonical_bytes(content)
+            _accept(org, content, base_content, size=len(data))
+            document = engine.Document.build(content, org_id=str(org.id), org_slug=org.slug, version=org.version)
+            change.digest = document.digest
+            change.changed = document.digest != base_digest
+            if change.changed and is_direct and org.approval == Organization.Approval.ALL:
+                raise DirectWrite(org, base_content, content, by=actor)
+            if change.changed:
+                RouteSetVersion.objects.create(
+                    org=org,
+                    version=org.version,
+                    digest=document.digest,
+                    cause=action,
+                    author_type=actor.type,
+                    author_id=actor.id,
+                    author_name=actor.name,
+                    note=note,
+                    content=zlib.compress(data),
+                    published_at=timezone.now(),
+                )
+                # A hint: where it fails, the change stands nevertheless.
+                transaction.on_commit(lambda: _announce(org), robust=True)
+            else:
+                Organization.objects.filter(pk=org.pk).update(version=base)
+                change.version = org.version = base
+            if change.changed or always_record:
+                change.receipt = record(
+                    org.pk,
+                    by=actor,
+                    action=action,
+                    target=target,
+                    payload={**change.payload, "digest": document.digest, **({"note": note} if note else {})},
+                    version_before=base,
+                    version_after=change.version,
+                )
+    except DirectWrite as refused:
+        if not connection.in_atomic_block:  # else it would be undone with what is around it
+            refused.make_draft()
+        raise
 
 
 def _published(org: Organization, version: int) -> tuple[str, dict[str, Any]]:

@@ -15,19 +15,39 @@ from rest_framework.settings import api_settings
 
 from audit.services import AuditError
 from plans.errors import PlansError
-from plans.runs.services import ApprovalRequired, ApprovalVoid, InvalidPlan, OwnPlan, RevertConflict, StalePlan
+from plans.runs.errors import (
+    ApprovalVoid,
+    InvalidPlan,
+    InvalidTime,
+    MissedTime,
+    NotAllowed,
+    OwnPlan,
+    PlanChanged,
+    RevertConflict,
+    StalePlan,
+)
 from plans.runs.states import InvalidState
 from routes import engine
 from routes.catalog.api import import_json
 from routes.catalog.listed import UnreadablePrices
 from routes.catalog.services import PricesChanged, SinceTaken, TooManyPrices, UnknownProvider
 from routes.engine.reading import MAX_ISSUES, key_text
-from routes.errors import DocumentTooLarge, NameTaken, NotFound, RoutesError, StaleVersion, TooManyRoutes
+from routes.errors import (
+    ApprovalRequired,
+    DocumentTooLarge,
+    NameTaken,
+    NotFound,
+    OrganizationFrozen,
+    RoutesError,
+    StaleVersion,
+    TooManyRoutes,
+)
 from routes.fleet.services import InvalidInstance, TooManyInstances
 from routes.idempotency.services import AlreadyCreated, InProgress, OtherBody
 from routes.orgs import api as orgs
 from routes.orgs.keys import InvalidKey, PersonRequired, RoleTooHigh
 from routes.orgs.members import AlreadyMember, LastAdmin, StaleMember, TooManyNames, UnknownPerson
+from routes.orgs.policy import NoProposal, OwnProposal, ReasonRequired
 from routes.orgs.services import InvalidOrganization, StaleOrganization
 from routes.rules import api as rules
 from routes.rules.requests import InvalidRequest
@@ -65,6 +85,14 @@ STATUS: dict[type[Exception], int] = {
     OtherBody: 422,
     AlreadyCreated: 409,
     InvalidPlan: 422,
+    InvalidTime: 422,
+    MissedTime: 409,
+    NotAllowed: 403,
+    PlanChanged: 412,
+    OrganizationFrozen: 409,
+    ReasonRequired: 422,
+    NoProposal: 409,
+    OwnProposal: 403,
     InvalidState: 409,
     OwnPlan: 403,
     ApprovalRequired: 409,

@@ -15,16 +15,16 @@ from plans.errors import PlansError
 from plans.logs.models import RequestLog
 from plans.runs import services
 from plans.runs.answer import answer, cost_rows, earlier_version, kept, latency_rows, percent_text, route_rows, unknowns
-from plans.runs.change import would_be_live
+from plans.runs.errors import InvalidPlan
 from plans.runs.forms import PlanForm, ReasonForm
 from plans.runs.models import PlanRun, State
+from plans.runs.proposals import content_of
 from routes import engine
 from routes.catalog.services import prices_for
-from routes.document import document_of
+from routes.document import EMPTY_CONTENT, content_at, document_of
 from routes.errors import NotFound, RoutesError
 from routes.orgs.models import Organization
-from routes.rules.sentences import differences, sentence
-from routes.versions.models import RouteSetVersion
+from routes.rules.compared import compared
 
 TEMPLATE = [
     {
@@ -52,7 +52,7 @@ def plan_new(request: HttpRequest) -> HttpResponse:
         try:
             plan = services.propose(request.org, by=request.actor, **form.cleaned_data)
             services.project(plan, by=request.actor)
-        except services.InvalidPlan as error:
+        except InvalidPlan as error:
             form.add_issues(error.issues)
         except (engine.errors.RoutingError, RoutesError) as error:
             form.add_error(None, str(error))
@@ -122,29 +122,8 @@ def _figures(result: dict[str, Any]) -> dict[str, Any]:
 
 def _changes(run: PlanRun) -> list[dict[str, str]]:
     """What would change, or changed, route by route, in words."""
-    published = RouteSetVersion.objects.filter(org=run.org_id, version=run.base_version).first()
-    content = published.unpacked() if published else None
-    before = {route["id"]: route for route in (content or {"routes": []})["routes"]}
-    after = {route["id"]: route for route in would_be_live(list(before.values()), run.proposed_routes, run.mode)}
-    rows = []
-    for uid in {**before, **after}:
-        was, is_ = before.get(uid), after.get(uid)
-        if was != is_:
-            rows.append(
-                {
-                    "name": (is_ or was or {})["name"],
-                    "change": "added" if was is None else "removed" if is_ is None else "changed",
-                    "was": _line(was),
-                    "is": "; ".join([_line(is_), *(differences(was, is_) if was and is_ else [])]),
-                }
-            )
-    return rows
-
-
-def _line(route: dict[str, Any] | None) -> str:
-    if route is None:
-        return ""
-    return f"{sentence(route)}, priority {route['priority']}"
+    was = content_at(run.org_id, run.base_version) or EMPTY_CONTENT
+    return compared(was, content_of(run, was))
 
 
 class _Mistakes(Exception):

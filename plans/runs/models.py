@@ -69,6 +69,8 @@ class PlanRun(models.Model):
     mode = models.CharField(max_length=10, choices=Mode, default=Mode.MERGE)
     #: The proposed routes: canonical JSON text, because a JSON column would rewrite what the plan's digest covers.
     proposed = models.TextField(default="[]")
+    #: The same of the action for requests that no route takes; "" leaves today's.
+    proposed_default = models.TextField(blank=True, default="", db_default="")
     base_version = models.PositiveBigIntegerField()
     base_digest = models.CharField(max_length=71)
     window_start = models.DateTimeField()
@@ -91,6 +93,8 @@ class PlanRun(models.Model):
     #: What was approved: the plan's digest at that moment.
     approved_digest = models.CharField(max_length=71, blank=True)
     rejected_reason = models.TextField(blank=True)
+    #: The plan that is the same on newer routes, where there is one; text, as the log has it.
+    superseded_by = models.CharField(max_length=36, blank=True, default="", db_default="")
     # The worker's claim: whose it is, until when, and the number that tells a worker that it lost it.
     lease_owner = models.CharField(max_length=100, blank=True)
     lease_until = models.DateTimeField(null=True)
@@ -113,7 +117,12 @@ class PlanRun(models.Model):
     #: Canonical JSON text of the result; "" until projected.
     result = models.TextField(blank=True)
     failure = models.TextField(blank=True)
+    #: When it is to be applied, and for whom: by then that person must still be allowed to.
     apply_at = models.DateTimeField(null=True)
+    scheduled_by = models.CharField(max_length=100, blank=True, default="", db_default="")
+    scheduled_by_name = models.CharField(max_length=200, blank=True, default="", db_default="")
+    #: Why it was not applied at its time.
+    schedule_failure = models.TextField(blank=True, default="", db_default="")
     applied_at = models.DateTimeField(null=True)
     applied_version = models.PositiveBigIntegerField(null=True)
     #: Canonical JSON text of what undoes the applied change; "" until applied.
@@ -148,6 +157,11 @@ class PlanRun(models.Model):
             models.CheckConstraint(
                 condition=~Q(state__in=["projected", "approved", "scheduled", "applied", "reverted"]) | ~Q(result=""),
                 name="plan_projected_has_a_result",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="scheduled", apply_at__isnull=False)
+                | (~Q(state="scheduled") & Q(apply_at__isnull=True)),
+                name="plan_scheduled_has_its_time",
             ),
         ]
 

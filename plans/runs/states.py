@@ -37,10 +37,12 @@ class InvalidState(PlansError):
 def move(plan: PlanRun, to: State, *, fence: int | None = None, **fields: Any) -> None:
     """Move the plan to another state and set these fields, in one statement that checks what it was.
 
-    `fence` is the number of a worker's claim: with it the move happens only while that claim stands. Raises
-    `InvalidState`, with the state that the row has now.
+    A plan that is scheduled no more loses its time. `fence` is the number of a worker's claim: with it the move happens
+    only while that claim stands. Raises `InvalidState`, with the state that the row has now.
     """
     if to in TRANSITIONS[State(plan.state)]:
+        if plan.state == State.SCHEDULED:
+            fields = {"apply_at": None, "scheduled_by": "", "scheduled_by_name": "", **fields}
         rows = PlanRun.objects.filter(pk=plan.pk, state=plan.state)
         if fence is not None:
             rows = rows.filter(fence=fence)

@@ -35,16 +35,15 @@ from plans.replay.result import result_of
 from plans.replay.stored import NotStored, dump, load
 from plans.replay.sums.partial import Partial
 from plans.replay.survey import Survey, resumable, survey
-from plans.runs.change import would_be_live
 from plans.runs.failures import code_of, failure_text, in_one_line
 from plans.runs.models import Phase, PlanRun, State
+from plans.runs.proposals import content_of
 from plans.runs.states import InvalidState, move
 from routes import engine
 from routes.catalog.services import price_table
-from routes.document import EMPTY_CONTENT, content_with
+from routes.document import content_at
 from routes.engine.canonical import canonical_bytes
 from routes.times import rfc3339
-from routes.versions.models import RouteSetVersion
 
 LEASE = timedelta(seconds=30)
 HEARTBEAT_SECONDS = 10.0
@@ -197,11 +196,11 @@ def _claim() -> PlanRun | None:
 def _replay(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> str:
     """The result, as canonical JSON."""
     today = _content_at(plan)
-    live = would_be_live(today["routes"], plan.proposed_routes, plan.mode)
+    live = content_of(plan, today)
     window = (plan.window_start, plan.window_end)
     question = Question(
         current=_engine(plan, today),
-        proposed=_engine(plan, content_with(live, default=today["default"])),
+        proposed=_engine(plan, live),
         prices=price_table(plan.org),
         seed=plan.seed,
         iterations=plan.iterations,
@@ -215,7 +214,7 @@ def _replay(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> s
     result = _asked(plan, question, is_lost, stop)
     if is_lost.is_set():
         raise LostLease
-    result["proposed_routes"] = live
+    result["proposed_routes"] = live["routes"]
     result["provenance"] |= {
         "base_version": plan.base_version,
         "base_digest": plan.base_digest,
@@ -362,10 +361,7 @@ def _heartbeat(plan: PlanRun) -> Iterator[threading.Event]:
 
 def _content_at(plan: PlanRun) -> dict[str, Any]:
     """The content of the version that the plan stands on."""
-    if plan.base_version == 0:
-        return EMPTY_CONTENT
-    published = RouteSetVersion.objects.filter(org=plan.org_id, version=plan.base_version).first()
-    content = published.unpacked() if published else None
+    content = content_at(plan.org_id, plan.base_version)
     if content is None:
         raise MissingVersion(f"Version {plan.base_version} is not kept any more. Make a new plan on today's routes.")
     return content

@@ -20,7 +20,9 @@ from routes.catalog.listed import FACTS, FIGURES, PriceList
 from routes.catalog.models import ModelPrice, PriceEdition
 from routes.engine.prices import MAX_PRICES, Price, PriceTable
 from routes.errors import RoutesError
+from routes.orgs.locks import locked
 from routes.orgs.models import Organization
+from routes.transactions import repeated
 
 SHIPPED = Path(__file__).with_name("prices.json")
 #: So many models whose facts were changed in place are named in the log's entry; all of them are counted there.
@@ -138,6 +140,7 @@ def plan_import(
     return plan
 
 
+@repeated
 def import_prices(
     file: PriceList,
     *,
@@ -156,10 +159,12 @@ def import_prices(
     make history say that it changed; what they were is in the log. What the file has no longer stays. The same file
     again changes nothing and records nothing.
 
-    `expected` is the digest of the plan that somebody saw. Raises `PricesChanged` where it would be another one now, and
-    what `plan_import` raises. `source` says where the figures come from, for people.
+    `expected` is the digest of the plan that somebody saw. Raises `PricesChanged` where it would be another one now,
+    `OrganizationFrozen`, and what `plan_import` raises. `source` says where the figures come from, for people.
     """
     with transaction.atomic():
+        if org is not None:
+            locked(org.pk)
         _lock_table()
         plan = plan_import(file, org=org, since=since, providers=providers)
         if not plan.changes:

@@ -20,8 +20,10 @@ from django.utils import timezone
 from audit.services import record
 from routes.errors import NotFound, RoutesError
 from routes.orgs.access import role_of
+from routes.orgs.locks import locked
 from routes.orgs.models import ApiKey, Membership, Organization, Role
 from routes.prepared import Prepared
+from routes.transactions import repeated
 
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 #: How often the last use of a key is written down.
@@ -59,6 +61,7 @@ class NewKey:
     text: str
 
 
+@repeated
 def create_key(
     org: Organization | None,
     *,
@@ -72,7 +75,7 @@ def create_key(
     for all organisations.
 
     `by` is a person or, for kinds other than management, a key, for whose person the new one is noted. Raises
-    `RoleTooHigh`, `InvalidKey` and `PersonRequired`.
+    `RoleTooHigh`, `InvalidKey`, `PersonRequired` and `OrganizationFrozen`.
     """
     person = by.made_by if isinstance(by, ApiKey) else by
     _check(org, kind=kind, role=role, expires_at=expires_at)
@@ -89,6 +92,8 @@ def create_key(
     text = f"rk_{kind}_{key_id}_{secrets.token_hex(32)}"
     pepper = None if kind == ApiKey.Kind.TRAFFIC else max(settings.API_KEY_PEPPERS)
     with transaction.atomic():
+        if org is not None:
+            locked(org.pk)
         key = ApiKey.objects.create(
             id=key_id,
             kind=kind,
@@ -133,8 +138,10 @@ def get_key(org: Organization | None, key_id: str) -> ApiKey:
     raise NotFound("There is no such key in this organisation.")
 
 
+@repeated
 def revoke_key(key: ApiKey, *, by: Any) -> bool:
-    """The key stops working at once. Revoking it again changes nothing; answers whether this did."""
+    """The key stops working at once, also in a frozen organisation. Revoking it again changes nothing; answers whether this
+    did."""
     with transaction.atomic():
         now = timezone.now()
         if not ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=now):

@@ -9,8 +9,10 @@ from django.db import transaction
 
 from audit.services import record
 from routes.errors import NotFound, RoutesError
+from routes.orgs.locks import locked, refuse_frozen
 from routes.orgs.models import Membership, Organization, Role
 from routes.rates import count
+from routes.transactions import repeated
 
 _HOUR_SECONDS: Final = 3_600
 log = logging.getLogger(__name__)
@@ -84,9 +86,11 @@ def get_member(org: Organization, user_id: int) -> Membership:
     return member
 
 
+@repeated
 def add_member(org: Organization, user: Any, *, role: str, by: Any) -> Membership:
-    """Give a person a role. Raises `AlreadyMember`."""
+    """Give a person a role. Raises `AlreadyMember` and `OrganizationFrozen`."""
     with transaction.atomic():
+        locked(org.pk)
         member, made = Membership.objects.get_or_create(org=org, user=user, defaults={"role": role})
         if not made:
             raise AlreadyMember(f"{user.get_username()} is {member.role} here already; change the role instead.")
@@ -100,20 +104,20 @@ def add_member(org: Organization, user: Any, *, role: str, by: Any) -> Membershi
     return member
 
 
+@repeated
 def change_role(member: Membership, *, role: str, by: Any) -> bool:
     """Change a person's role, and answer whether it did; the same role changes nothing.
 
-    `member` is as the caller saw it. Raises `LastAdmin`, `StaleMember` and `NotFound`.
+    `member` is as the caller saw it. Raises `LastAdmin`, `StaleMember`, `OrganizationFrozen` and `NotFound`.
     """
     with transaction.atomic():
-        _lock(member)
+        refuse_frozen(_lock(member))
         if member.role == role:
             return False
         if member.role == Role.ADMIN:
             _keep_an_admin(member)
         was = member.role
         Membership.objects.filter(pk=member.pk).update(role=role)
-        member.role = role
         record(
             member.org_id,
             by=by,
@@ -121,11 +125,13 @@ def change_role(member: Membership, *, role: str, by: Any) -> bool:
             target=("user", str(member.user_id)),
             payload={"was": was, "is": role, "username": member.user.get_username()},
         )
+    member.role = role
     return True
 
 
+@repeated
 def remove_member(member: Membership, *, by: Any) -> None:
-    """Take a person's role away; keys that act for the person stop working with it.
+    """Take a person's role away, also in a frozen organisation; keys that act for the person stop working with it.
 
     `member` is as the caller saw it. Raises `LastAdmin`, `StaleMember` and `NotFound`.
     """
@@ -143,15 +149,16 @@ def remove_member(member: Membership, *, by: Any) -> None:
         )
 
 
-def _lock(member: Membership) -> None:
+def _lock(member: Membership) -> Organization:
     """Lock the organisation's row, so that two admins cannot remove each other at once. Raises `StaleMember` where the
     role is another than the caller saw, `NotFound` where there is none any more."""
-    list(Organization.objects.select_for_update().filter(pk=member.org_id).values_list("pk"))
+    org = locked(member.org_id, even_frozen=True)
     now = Membership.objects.select_related("user").filter(pk=member.pk).first()
     if now is None:
         raise NotFound("There is no such member in this organisation.")
     if now.role != member.role:
         raise StaleMember(now)
+    return org
 
 
 def _keep_an_admin(member: Membership) -> None:

@@ -64,6 +64,11 @@ class Organization(models.Model):
     class Approval(models.TextChoices):
         NONE = "none", "Nobody has to approve"
         PLANS = "plans", "A plan needs a second person"
+        ALL = "all", "Every change is a plan and needs a second person; only pausing does not"
+
+        def is_looser_than(self, other: str) -> bool:
+            order = list(type(self))
+            return order.index(self) < order.index(type(self)(other))
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     slug = models.CharField(
@@ -77,7 +82,18 @@ class Organization(models.Model):
     #: The counter of publications. Only `routes.publish` changes it; gateways key their caches on it.
     version = models.PositiveBigIntegerField(default=0)
     placement_epoch = models.PositiveBigIntegerField(default=0)
+    #: Since when, by whom and why nothing may be changed; together with the status.
+    frozen_at = models.DateTimeField(null=True, editable=False)
+    frozen_by_name = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
+    frozen_reason = models.TextField(blank=True, default="", db_default="", editable=False)
     approval = models.CharField(max_length=10, choices=Approval, default=Approval.NONE)
+    #: A looser policy, proposed by one admin, which another one has to confirm; "" for none.
+    approval_proposed = models.CharField(
+        max_length=10, choices=Approval, blank=True, default="", db_default="", editable=False
+    )
+    approval_proposed_by = models.CharField(max_length=100, blank=True, default="", db_default="", editable=False)
+    approval_proposed_by_name = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
+    approval_proposed_at = models.DateTimeField(null=True, editable=False)
     #: The action for requests that no route takes, in the document's keys; null: they pass unchanged. Part of what is
     #: published; `routes.rules.services.set_default` writes it.
     default_action = models.JSONField(null=True, blank=True, editable=False)
@@ -87,6 +103,18 @@ class Organization(models.Model):
 
     class Meta:
         ordering = ["slug"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status="frozen", frozen_at__isnull=False)
+                | (~Q(status="frozen") & Q(frozen_at__isnull=True)),
+                name="organization_frozen_has_its_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(approval_proposed="", approval_proposed_at__isnull=True)
+                | (~Q(approval_proposed="") & Q(approval_proposed_at__isnull=False)),
+                name="organization_approval_proposed_has_its_time",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name or self.slug

@@ -4,10 +4,18 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
+from audit.actors import as_actor
 from audit.services import Receipt, record
 from routes.errors import RoutesError
+from routes.orgs.locks import locked
 from routes.orgs.models import Organization
+from routes.orgs.policy import NOTHING_PROPOSED
+from routes.transactions import repeated
+
+#: What a caller may have seen of a policy beside the policy itself.
+_PROPOSED = ("approval_proposed", "approval_proposed_by")
 
 
 class StaleOrganization(RoutesError):
@@ -56,6 +64,7 @@ def create_organization(
     return org
 
 
+@repeated
 def update_organization(
     org: Organization,
     *,
@@ -67,30 +76,45 @@ def update_organization(
 ) -> Receipt | None:
     """Change what is given; None where that changes nothing.
 
-    `seen` is the organisation as the caller saw it. Raises `StaleOrganization` where it is another by now, and
+    A looser approval is only proposed, for another admin to confirm (`routes.orgs.policy`). `seen` is the organisation as
+    the caller saw it. Raises `StaleOrganization` where it is another by now, `OrganizationFrozen` and
     `InvalidOrganization`.
     """
+    actor = as_actor(by)
     wanted = {"name": name, "environment": environment, "approval": approval}
     with transaction.atomic():
-        now = Organization.objects.select_for_update().get(pk=org.pk)
-        if seen is not None and any(getattr(seen, field) != getattr(now, field) for field in wanted):
+        now = locked(org.pk)
+        if seen is not None and any(getattr(seen, field) != getattr(now, field) for field in (*wanted, *_PROPOSED)):
             raise StaleOrganization(now)
+        proposal: dict[str, Any] = {}
+        if approval in Organization.Approval.values and Organization.Approval(approval).is_looser_than(now.approval):
+            wanted |= {"approval": None, "approval_proposed": approval}
+            proposal = {
+                "approval_proposed_by": actor.person or "",
+                "approval_proposed_by_name": actor.name[:200],
+                "approval_proposed_at": timezone.now(),
+            }
+        elif approval not in (None, now.approval) and now.approval_proposed:
+            wanted |= {"approval_proposed": ""}
+            proposal = NOTHING_PROPOSED
         was = {
             field: getattr(now, field) for field, value in wanted.items() if value not in (None, getattr(now, field))
         }
         if not was:
             return None
-        for field in was:
-            setattr(now, field, wanted[field])
-            setattr(org, field, wanted[field])
+        fields = {**{field: wanted[field] for field in was}, **(proposal if "approval_proposed" in was else {})}
+        for field, value in fields.items():
+            setattr(now, field, value)
         try:
             now.full_clean(validate_unique=False, validate_constraints=False)
         except ValidationError as error:
             raise InvalidOrganization(error) from error
-        now.save(update_fields=list(was))
+        now.save(update_fields=list(fields))
+        for field, value in fields.items():
+            setattr(org, field, value)
         return record(
             org.pk,
-            by=by,
+            by=actor,
             action="organization.updated",
             target=("organization", str(org.pk)),
             payload={"was": was, "is": {field: wanted[field] for field in was}},

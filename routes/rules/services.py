@@ -7,15 +7,15 @@ from django.db.models import Max
 from django.utils import timezone
 
 from routes import engine
-from routes.document import canonical_route, default_of
+from routes.document import canonical_route, content_at, default_of
 from routes.engine.canonical import canonical_bytes
 from routes.engine.times import read_time
 from routes.errors import NameTaken, NotFound, RoutesError
 from routes.orgs.models import Organization, new_id
 from routes.publish import Change, publish
 from routes.rules.models import Route
+from routes.transactions import repeated
 from routes.versions.difference import fields_between
-from routes.versions.models import RouteSetVersion
 
 
 class StaleRoute(RoutesError):
@@ -40,6 +40,7 @@ class StaleDefault(RoutesError):
         self.default = default
 
 
+@repeated
 def create_route(
     org: Organization, new: engine.NewRoute, *, by: Any, expected: int | None = None
 ) -> tuple[Route, Change]:
@@ -52,6 +53,7 @@ def create_route(
     return row, change
 
 
+@repeated
 def update_route(
     org: Organization,
     uid: UUID | str,
@@ -75,6 +77,7 @@ def update_route(
     return row, change
 
 
+@repeated
 def delete_route(
     org: Organization, uid: UUID | str, *, by: Any, expected: int | None = None, expected_revision: int | None = None
 ) -> Change:
@@ -87,6 +90,7 @@ def delete_route(
     return change
 
 
+@repeated
 def set_default(
     org: Organization,
     action: engine.Action | None,
@@ -123,8 +127,7 @@ def get_route(org: Organization, uid: UUID | str) -> Route:
 def changed_since(row: Route, revision: int | None) -> list[dict[str, Any]] | None:
     """What differs in a route since this version published it, by field; None where that is not known any more, or never
     had it."""
-    published = RouteSetVersion.objects.filter(org=row.org_id, version=revision).first()
-    content = published.unpacked() if published else None
+    content = None if revision is None else content_at(row.org_id, revision)
     was = next((route for route in (content or {}).get("routes", ()) if route["id"] == str(row.uid)), None)
     return None if was is None else fields_between(was, canonical_route(row.as_document()))
 
@@ -132,10 +135,11 @@ def changed_since(row: Route, revision: int | None) -> list[dict[str, Any]] | No
 # --- For services that change several routes inside one `publish` -----------------------------------------------------
 
 
-def insert_route(org: Organization, document: dict[str, Any], *, revision: int) -> Route:
-    """A new row for a route in the document's keys, asked after those of equal priority."""
-    last: int | None = Route.objects.of(org).aggregate(last=Max("position"))["last"]
-    position = 0 if last is None else last + 1
+def insert_route(org: Organization, document: dict[str, Any], *, revision: int, position: int | None = None) -> Route:
+    """A new row for a route in the document's keys, by default asked after those of equal priority."""
+    if position is None:
+        last: int | None = Route.objects.of(org).aggregate(last=Max("position"))["last"]
+        position = 0 if last is None else last + 1
     return Route.objects.create(org=org, uid=document["id"], position=position, revision=revision, **_columns(document))
 
 

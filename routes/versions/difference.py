@@ -1,9 +1,11 @@
 """What differs between two states of a document, by field."""
 
+from bisect import bisect_left
 from typing import Any
 
 from routes.engine.canonical import canonical_bytes
 
+Content = dict[str, Any]
 #: Of these members of a route the fields are compared; every other value is compared whole.
 _OPENED = ("when", "then", "meta")
 
@@ -34,3 +36,55 @@ def _between(path: str, was: Any, now: Any) -> list[dict[str, Any]]:
 def _escaped(key: str) -> str:
     """As a part of a JSON pointer (RFC 6901)."""
     return key.replace("~", "~0").replace("/", "~1")
+
+
+# --- Between two contents ---------------------------------------------------------------------------------------------
+
+
+def changes_between(was: Content, now: Content) -> list[dict[str, Any]]:
+    """What differs between two contents, route by route: `[{"route_id", "name", "change", "fields"}]` in the order of
+    `now`, what was removed last.
+
+    `change` is `added`, `removed`, `changed` or `moved`; `fields` as `fields_between` has them, and for a route that takes
+    another place among those that both have, `/position` (0 is asked first). Of the routes whose order differs as few as
+    possible are told as moved. The action for requests that no route takes has null as its id and as its name.
+    """
+    before, after = ({route["id"]: route for route in content["routes"]} for content in (was, now))
+    places = [{uid: place for place, uid in enumerate(routes)} for routes in (before, after)]
+    moved = _moved([uid for uid in before if uid in after], [uid for uid in after if uid in before])
+    found: list[dict[str, Any]] = []
+    for uid, route in after.items():
+        if uid not in before:
+            found.append(_change(route, "added", []))
+            continue
+        fields = fields_between(before[uid], route)
+        if fields or uid in moved:
+            place = {"path": "/position", "was": places[0][uid], "is": places[1][uid]} if uid in moved else None
+            found.append(_change(route, "changed" if fields else "moved", [*fields, *([place] if place else [])]))
+    found += [_change(route, "removed", []) for uid, route in before.items() if uid not in after]
+    if fields := _between("", was["default"], now["default"]):
+        found.append({"route_id": None, "name": None, "change": "changed", "fields": fields})
+    return found
+
+
+def _change(route: dict[str, Any], change: str, fields: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"route_id": route["id"], "name": route["name"], "change": change, "fields": fields}
+
+
+def _moved(was: list[str], now: list[str]) -> set[str]:
+    """The fewest ids that have to change places to come from one order to the other: all but a longest common order."""
+    place = {uid: index for index, uid in enumerate(was)}
+    # Patience sorting: `ends[n]` ends the best increasing run of n + 1 places, `before` links each to the one it follows.
+    ends: list[int] = []
+    links: dict[int, int | None] = {}
+    for uid in now:
+        index = place[uid]
+        at = bisect_left(ends, index)
+        links[index] = ends[at - 1] if at else None
+        ends[at : at + 1] = [index]
+    kept: set[str] = set()
+    index_: int | None = ends[-1] if ends else None
+    while index_ is not None:
+        kept.add(was[index_])
+        index_ = links[index_]
+    return set(was) - kept

@@ -18,6 +18,7 @@ from audit.database import drop_triggers
 from audit.models import AuditEntry
 from plans.logs.models import RequestLog
 from plans.runs import services as plans
+from plans.runs.errors import OwnPlan
 from plans.runs.models import PlanRun
 from plans.runs.worker import run_next
 from routes.catalog.services import install_shipped_prices
@@ -129,7 +130,7 @@ def test_import_plan_approve_apply_decide_revert_verify(org: Organization, gatew
     assert plan.outcome is not None
     check_against_a_plain_sum(plan.outcome, rows)
 
-    with pytest.raises(plans.OwnPlan):
+    with pytest.raises(OwnPlan):
         plans.approve(plan, by=author)
     plans.approve(plan, by=approver)
     plans.apply(plan, by=approver)

@@ -21,8 +21,8 @@ from plans.replay import MemorySource, Question, replay
 from plans.replay.memory import keep_freed_memory
 from plans.runs.answer import Answer, answer_of, latency_rows, route_rows
 from plans.runs.models import IntervalMethod
+from plans.runs.proposals import MAX_ITERATIONS, MAX_SEED, MAX_TTL_SECONDS, MIN_ITERATIONS
 from plans.runs.rows import blocks_of, days_of
-from plans.runs.services import MAX_ITERATIONS, MAX_SEED, MAX_TTL_SECONDS, MIN_ITERATIONS
 from routes.catalog.formats import MAX_BYTES, read_prices
 from routes.catalog.listed import UnreadablePrices
 from routes.catalog.services import SHIPPED, listed_table

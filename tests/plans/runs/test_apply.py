@@ -11,11 +11,12 @@ from django.db import connections
 from audit.models import AuditEntry
 from audit.services import verify_org
 from plans.runs import services as plans
+from plans.runs.errors import ApprovalVoid, OwnPlan, RevertConflict, StalePlan
 from plans.runs.models import PlanRun
 from plans.runs.states import InvalidState
 from routes import engine
 from routes.document import document_of
-from routes.errors import NotFound
+from routes.errors import ApprovalRequired, NotFound
 from routes.orgs.models import Organization, new_id
 from routes.rules.models import Route
 from routes.rules.services import delete_route, update_route
@@ -61,11 +62,11 @@ def test_apply_makes_exactly_what_was_replayed_live(org: Organization) -> None:
     [
         "routes.publish.record",
         "routes.publish.RouteSetVersion.objects.create",
-        "plans.runs.change.insert_route",
-        "plans.runs.change.write_route",
-        "plans.runs.services.move",
+        "routes.rules.content.insert_route",
+        "routes.rules.content.write_route",
+        "plans.runs.applying.move",
         "routes.publish.engine.Engine.from_document",
-        "plans.runs.services.canonical_bytes",
+        "plans.runs.applying.canonical_bytes",
     ],
 )
 def test_when_any_step_of_apply_fails_nothing_happened(org: Organization, broken: str) -> None:
@@ -126,7 +127,7 @@ def test_a_plan_on_routes_that_changed_since_is_refused(org: Organization) -> No
     plan = projected(a_plan(org))
     a_route(org, "meanwhile")
     before = state_of(org)
-    with pytest.raises(plans.StalePlan, match="version 0, now 1"):
+    with pytest.raises(StalePlan, match="version 0, now 1"):
         plans.apply(plan, by=BY)
     assert state_of(org) == before
 
@@ -135,9 +136,9 @@ def test_where_plans_need_approval_the_author_cannot_give_it_and_nobody_can_skip
     Organization.objects.filter(pk=org.pk).update(approval="plans")
     author, other = a_person("edda", org, "approver"), a_person("arno", org, "approver")
     plan = projected(a_plan(org, by=author))
-    with pytest.raises(plans.ApprovalRequired):
+    with pytest.raises(ApprovalRequired):
         plans.apply(plan, by=author)
-    with pytest.raises(plans.OwnPlan):
+    with pytest.raises(OwnPlan):
         plans.approve(plan, by=author)
     plans.approve(plan, by=other)
     plans.apply(plan, by=author)
@@ -150,9 +151,9 @@ def test_a_key_of_the_author_is_the_author(org: Organization) -> None:
     author = a_person("edda", org, "approver")
     key = create_key(org, name="k", role="approver", by=author).key
     plan = projected(a_plan(org, by=author))
-    with pytest.raises(plans.OwnPlan):
+    with pytest.raises(OwnPlan):
         plans.approve(plan, by=key)
-    with pytest.raises(plans.OwnPlan):
+    with pytest.raises(OwnPlan):
         plans.approve(plan, by=BY)  # no person at all
 
 
@@ -161,7 +162,7 @@ def test_what_was_approved_is_what_is_applied(org: Organization) -> None:
     plans.approve(plan, by=a_person("arno", org, "approver"))
     PlanRun.objects.filter(pk=plan.pk).update(mode="replace")
     before = state_of(org)
-    with pytest.raises(plans.ApprovalVoid):
+    with pytest.raises(ApprovalVoid):
         plans.apply(plan, by=BY)
     assert state_of(org) == before
 
@@ -202,7 +203,7 @@ def test_revert_is_refused_where_later_changes_touched_the_same_routes(org: Orga
     else:
         delete_route(org, row.uid, by=BY)
     before = state_of(org)
-    with pytest.raises(plans.RevertConflict, match="short to mini"):
+    with pytest.raises(RevertConflict, match="short to mini"):
         plans.revert(plan, by=BY)
     assert state_of(org) == before
 
@@ -213,7 +214,7 @@ def test_revert_is_refused_where_a_new_route_took_the_name_of_a_removed_one(org:
     plans.apply(plan, by=BY)
     a_route(org, "gone")
     before = state_of(org)
-    with pytest.raises(plans.RevertConflict, match="gone"):
+    with pytest.raises(RevertConflict, match="gone"):
         plans.revert(plan, by=BY)
     assert state_of(org) == before
 
@@ -268,7 +269,7 @@ def test_the_shared_apply_cases(org: Organization) -> None:
         seen = AuditEntry.objects.filter(org_id=here.pk).count()
         if expected.get("error") == "store":
             with (
-                patch("plans.runs.change.insert_route", side_effect=RuntimeError),
+                patch("routes.rules.content.insert_route", side_effect=RuntimeError),
                 pytest.raises(RuntimeError),
             ):
                 plans.apply(plan, by=BY)

@@ -2,12 +2,15 @@
 
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.test import Client
 
+from plans.runs.errors import InvalidPlan
 from plans.runs.models import PlanRun, State
-from plans.runs.services import InvalidPlan, propose
+from plans.runs.services import propose
+from routes import engine
 from routes.errors import TooManyRoutes
 from routes.orgs.models import Organization
 from tests.build import BY, START, a_person, a_plan, a_route, projected, traffic, usual_prices
@@ -100,11 +103,14 @@ def test_a_plan_that_could_never_be_applied_is_refused_when_it_is_made(client: C
     assert "An organisation may have 1,000 routes" in response.content.decode()
 
 
-def test_routes_that_no_gateway_would_load_are_told_when_the_plan_is_applied(client: Client, org: Organization) -> None:
+def test_routes_that_no_gateway_would_load_are_told_when_the_plan_is_applied(
+    client: Client, org: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usual_prices()
     traffic(org)
     plan = projected(a_plan(org))
-    Organization.objects.filter(pk=org.pk).update(default_action={"unheard_of": 1})
+    refused = engine.errors.DocumentRejected("This has the key unheard_of.")
+    monkeypatch.setattr("routes.publish._accept", Mock(side_effect=refused))
     page = client.post(url(org, f"{plan.pk}/apply/"), follow=True).content.decode()
     assert "unheard_of" in page
     plan.refresh_from_db()

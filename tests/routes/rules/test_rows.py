@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 
 from audit.models import AuditEntry
 from plans.runs import services as plans
+from plans.runs.errors import StalePlan
 from routes import engine
 from routes.document import default_of, document_of
 from routes.engine import Action, Engine, NewRoute, RequestContext
@@ -146,7 +147,7 @@ def test_a_new_default_makes_a_plan_stale(org: Organization) -> None:
     traffic(org)
     plan = projected(a_plan(org))
     set_default(org, SMALL, by=BY)
-    with pytest.raises(plans.StalePlan):
+    with pytest.raises(StalePlan):
         plans.apply(plan, by=BY)
 
 

@@ -1,0 +1,381 @@
+"""Proposing plans: what a plan may say, the same on newer routes, and drafts of what was refused as a direct change."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from audit.actors import as_actor
+from audit.services import record
+from plans.logs.models import RequestLog
+from plans.runs.errors import InvalidPlan, PlanChanged
+from plans.runs.models import IntervalMethod, Mode, PlanRun, State
+from plans.runs.states import TRANSITIONS, InvalidState, move
+from routes import engine
+from routes.document import content_with, document_of
+from routes.engine.canonical import canonical_bytes
+from routes.engine.reading import MAX_ISSUES
+from routes.orgs.locks import locked
+from routes.orgs.models import Organization, new_id
+from routes.publish import DirectWrite, check_limits
+from routes.rules.compared import summed_up
+from routes.rules.content import same, would_be_live
+from routes.transactions import repeated
+from routes.versions.difference import changes_between
+
+#: A month: what a cache of answers is kept for at the very most.
+MAX_TTL_SECONDS = 31 * 24 * 3600
+MAX_THRESHOLDS = 10
+MIN_ITERATIONS, MAX_ITERATIONS = 100, 100_000
+#: What a JSON number holds.
+MAX_SEED = 2**53 - 1
+#: What is replayed where nobody says.
+USUAL_WINDOW: Final = timedelta(days=7)
+#: What a plan asks beside its routes: the traffic, and how it is replayed.
+QUESTION: Final = (
+    "window_start",
+    "window_end",
+    "seed",
+    "iterations",
+    "interval_method",
+    "l1_ttl_seconds",
+    "l2_ttl_seconds",
+    "l2_threshold_sweep",
+    "l2_priced_threshold",
+)
+#: States of a plan that is over: nothing of it changes any more, but that what is live can be reverted.
+FINAL: Final = frozenset(state for state, others in TRANSITIONS.items() if not others) | {State.APPLIED}
+Default = tuple[dict[str, Any] | None]
+#: Not part of what a caller sees of a plan, or of what comes only with another part of it.
+_UNSEEN: Final = ("checkpoint", "result", "inverse", "lease_owner", "lease_until", "fence", "starts")
+
+
+@repeated
+def propose(
+    org: Organization,
+    *,
+    name: str,
+    routes: Sequence[dict[str, Any]],
+    by: Any,
+    mode: str = Mode.MERGE,
+    default: Default | None = None,
+    note: str = "",
+    **question: Any,
+) -> PlanRun:
+    """A draft on today's routes. Routes without an id are new ones and get theirs here.
+
+    `default` holds the action for requests that no route takes, None leaves today's. The rest are the fields of `QUESTION`,
+    of which `window_start` and `window_end` have no default. Raises `InvalidPlan` for the plan's own fields and for routes
+    that the engine would not load, `TooManyRoutes` and `DocumentTooLarge` for what could not be published, and
+    `OrganizationFrozen`.
+    """
+    with transaction.atomic():
+        org = locked(org.pk)
+        plan = PlanRun(org=org, name=name, note=note, mode=mode)
+        _ask(plan, routes, default, question)
+        actor = as_actor(by)
+        plan.created_by, plan.created_by_name = actor.person or "", actor.name
+        plan.save(force_insert=True)
+        _record(plan, by=actor, action="plan.proposed", name=name, mode=mode, base_version=plan.base_version)
+    return plan
+
+
+@repeated
+def edit(plan: PlanRun, *, by: Any, seen: str | None = None, **fields: Any) -> bool:
+    """Change a plan, and answer whether that changed anything: all that `propose` takes while it is a draft, which then
+    stands on today's routes; name and note until it is applied or given up. It voids an approval.
+
+    `seen` is the plan's ETag as the caller saw it (`etag`). Raises `InvalidState`, `PlanChanged`, `InvalidPlan` and what
+    `propose` raises.
+    """
+    with transaction.atomic():
+        org = locked(plan.org_id)
+        plan.refresh_from_db()
+        if seen is not None and seen != etag(plan):
+            raise PlanChanged(plan)
+        if plan.state in FINAL or (plan.state != State.DRAFT and fields.keys() - {"name", "note"}):
+            raise InvalidState(plan, "changed")
+        before = _written(plan)
+        for field in ("name", "note", "mode"):
+            setattr(plan, field, fields.get(field, getattr(plan, field)))
+        if plan.state == State.DRAFT:
+            plan.org = org
+            default = fields["default"] if "default" in fields else _default_of(plan)
+            question = {field: fields.get(field, getattr(plan, field)) for field in QUESTION}
+            _ask(plan, fields.get("routes", plan.proposed_routes), default, question)
+        else:
+            if issues := _wrong_names(plan):
+                raise InvalidPlan(issues)
+        now = _written(plan)
+        if now == before:
+            return False
+        plan.save(update_fields=list(now))
+        if plan.state in (State.APPROVED, State.SCHEDULED):
+            void_approval(plan, by=by, why="the plan was edited")
+        changed = [field for field in now if now[field] != before[field]]
+        _record(plan, by=by, action="plan.edited", fields=changed)
+    return True
+
+
+def void_approval(plan: PlanRun, *, by: Any, why: str) -> None:
+    """Take the approval away, and with it the time at which the plan was to be applied; inside a transaction."""
+    if plan.state == State.SCHEDULED:
+        move(plan, State.APPROVED)
+    was = plan.approved_by
+    move(plan, State.PROJECTED, approved_by="", approved_by_name="", approved_at=None, approved_digest="")
+    _record(plan, by=by, action="plan.approval_voided", why=why, approved_by=was)
+
+
+@repeated
+def rebase(plan: PlanRun, *, by: Any) -> PlanRun:
+    """The same plan on what is live now, queued for the worker. One that waited to be applied is superseded by it, a draft
+    is cancelled; what has ended stays as it is. Raises `InvalidState` for one that is at work or live, and what `propose`
+    raises."""
+    with transaction.atomic():
+        locked(plan.org_id)
+        plan.refresh_from_db()
+        if plan.state in (State.QUEUED, State.RUNNING, State.APPLIED):
+            raise InvalidState(plan, "made again")
+        new = propose(
+            plan.org,
+            name=plan.name,
+            note=plan.note,
+            mode=plan.mode,
+            routes=plan.proposed_routes,
+            default=_default_of(plan),
+            by=by,
+            **{field: getattr(plan, field) for field in QUESTION},
+        )
+        move(new, State.QUEUED, queued_at=timezone.now())
+        _record(new, by=by, action="plan.queued", rebased_from=str(plan.pk))
+        if plan.state == State.DRAFT:
+            move(plan, State.CANCELLED, superseded_by=str(new.pk))
+            _record(plan, by=by, action="plan.cancelled", superseded_by=str(new.pk))
+        elif plan.state not in FINAL:
+            move(plan, State.SUPERSEDED, superseded_by=str(new.pk))
+            _record(plan, by=by, action="plan.superseded", superseded_by=str(new.pk))
+    return new
+
+
+def draft_of(refused: DirectWrite) -> PlanRun:
+    """A draft of the change that was refused because it needs approval; the same one for the same change of the same
+    person, so that to try again does not make many."""
+    was, content = refused.was, refused.content
+    known = {route["id"]: route for route in was["routes"]}
+    changed = [route for route in content["routes"] if not same(known.get(route["id"]), route)]
+    is_merge = same(would_be_live(was["routes"], changed, Mode.MERGE), content["routes"])
+    routes = changed if is_merge else content["routes"]
+    actor = as_actor(refused.by)
+    newest = RequestLog.objects.filter(org=refused.org).aggregate(newest=Max("ts"))["newest"] or timezone.now()
+    end = newest.astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
+    name = f"{summed_up(changes_between(was, content))}, by {actor.name}"[:200]
+    mode = Mode.MERGE if is_merge else Mode.REPLACE
+    default = None if same(was["default"], content["default"]) else (content["default"],)
+
+    def without_new_ids(routes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**route, "id": known.get(route["id"]) and route["id"]} for route in routes]
+
+    drafts = PlanRun.objects.of(refused.org).filter(
+        state=State.DRAFT, created_by=actor.person or "", mode=mode, name=name
+    )
+    for draft in drafts:
+        if same(without_new_ids(draft.proposed_routes), without_new_ids(routes)) and _default_of(draft) == default:
+            return draft
+    return propose(
+        refused.org,
+        name=name,
+        mode=mode,
+        routes=routes,
+        default=default,
+        by=actor,
+        window_start=end - USUAL_WINDOW,
+        window_end=end,
+    )
+
+
+# --- Reading what somebody asks ---------------------------------------------------------------------------------------
+
+
+def content_of(plan: PlanRun, today: dict[str, Any]) -> dict[str, Any]:
+    """The content that would be live were the plan applied to this one."""
+    return _content_on(today, plan.proposed_routes, plan.mode, _default_of(plan))
+
+
+def etag(plan: PlanRun) -> str:
+    """Of all that a caller sees of the plan; its result comes with another state."""
+    names = [field.attname for field in PlanRun._meta.concrete_fields if field.attname not in _UNSEEN]
+    seen = repr([(name, getattr(plan, name)) for name in names])
+    return f'"p{sha256(seen.encode()).hexdigest()[:16]}"'
+
+
+def _default_of(plan: PlanRun) -> Default | None:
+    return (json.loads(plan.proposed_default),) if plan.proposed_default else None
+
+
+def _content_on(
+    today: dict[str, Any], routes: Sequence[dict[str, Any]], mode: str, default: Default | None
+) -> dict[str, Any]:
+    live = would_be_live(today["routes"], routes, mode)
+    return content_with(live, default=today["default"] if default is None else default[0])
+
+
+def _written(plan: PlanRun) -> dict[str, Any]:
+    names = ("name", "note", "mode", "proposed", "proposed_default", "base_version", "base_digest", *QUESTION)
+    return {name: getattr(plan, name) for name in names}
+
+
+def _ask(plan: PlanRun, routes: Sequence[dict[str, Any]], default: Default | None, question: dict[str, Any]) -> None:
+    """Fill the plan in with what somebody asks, on what is live. Raises `InvalidPlan`, `TooManyRoutes` and
+    `DocumentTooLarge`."""
+    document = document_of(plan.org)
+    for name, value in question.items():
+        setattr(plan, name, value)
+    if default is not None:
+        default = (_read_default(default[0]),)
+    proposed = _read(routes, document.content, plan.mode, default)
+    if issues := [*_wrong_names(plan), *_wrong(plan)]:
+        raise InvalidPlan(issues)
+    plan.proposed = canonical_bytes(proposed).decode()
+    plan.proposed_default = "" if default is None else canonical_bytes(default[0]).decode()
+    plan.base_version, plan.base_digest = document.version, document.digest
+    plan.l2_threshold_sweep = sorted(map(float, plan.l2_threshold_sweep))  # one spelling of the same question
+
+
+def _wrong_names(plan: PlanRun) -> list[dict[str, str]]:
+    return _told(
+        (not plan.name.strip(), "name", "blank_value", "Give the plan a name."),
+        (len(plan.name) > 200, "name", "out_of_range", "A plan's name has at most 200 characters."),
+    )
+
+
+def _wrong(plan: PlanRun) -> list[dict[str, str]]:
+    return _told(
+        (plan.window_end <= plan.window_start, "window_end", "out_of_range", "The window ends before it begins."),
+        (plan.mode not in Mode.values, "mode", "unsupported_value", "The mode is merge or replace."),
+        (not 0 <= plan.seed <= MAX_SEED, "seed", "out_of_range", "The seed is a whole number from 0 to 2^53 - 1."),
+        (
+            not MIN_ITERATIONS <= plan.iterations <= MAX_ITERATIONS,
+            "iterations",
+            "out_of_range",
+            f"The iterations are a whole number from {MIN_ITERATIONS:,} to {MAX_ITERATIONS:,}.",
+        ),
+        (
+            plan.interval_method not in IntervalMethod.values,
+            "interval_method",
+            "unsupported_value",
+            f"The method is {' or '.join(IntervalMethod.values)}.",
+        ),
+        *_wrong_caches(plan.l1_ttl_seconds, plan.l2_ttl_seconds, plan.l2_threshold_sweep, plan.l2_priced_threshold),
+    )
+
+
+def _told(*checks: tuple[bool, str, str, str]) -> list[dict[str, str]]:
+    """The issues among (whether it is wrong, path, code, message)."""
+    return [{"path": path, "code": code, "message": message} for wrong, path, code, message in checks if wrong]
+
+
+def _read_default(raw: Any) -> dict[str, Any] | None:
+    """Raises `InvalidPlan`."""
+    try:
+        return None if raw is None else engine.Action.from_dict(raw).to_dict()
+    except engine.errors.InvalidRoute as error:
+        raise InvalidPlan(
+            [{**issue, "path": f"default.{issue['path']}".rstrip(".")} for issue in error.issues]
+        ) from error
+
+
+def _wrong_caches(
+    l1_ttl_seconds: float | None,
+    l2_ttl_seconds: float | None,
+    sweep: Sequence[float],
+    priced: float | None,
+) -> list[tuple[bool, str, str, str]]:
+    """(whether it is wrong, path, code, message) of what a plan says of caches."""
+    checks = [
+        (
+            ttl is not None and not 0 < ttl <= MAX_TTL_SECONDS,
+            path,
+            "out_of_range",
+            f"Answers are kept for more than 0 and at most {MAX_TTL_SECONDS:,} seconds; leave it out for no such cache.",
+        )
+        for path, ttl in (("l1_ttl_seconds", l1_ttl_seconds), ("l2_ttl_seconds", l2_ttl_seconds))
+    ]
+    return [
+        *checks,
+        (
+            not 1 <= len(sweep) <= MAX_THRESHOLDS or len(set(sweep)) < len(sweep),
+            "l2_threshold_sweep",
+            "out_of_range",
+            f"Give 1 to {MAX_THRESHOLDS} different similarities.",
+        ),
+        (
+            not all(0 < threshold <= 1 for threshold in sweep),
+            "l2_threshold_sweep",
+            "out_of_range",
+            "A similarity is above 0 and at most 1.",
+        ),
+        (
+            priced is not None and priced not in sweep,
+            "l2_priced_threshold",
+            "unsupported_value",
+            "The threshold that is priced is one of l2_threshold_sweep.",
+        ),
+        (
+            priced is not None and l2_ttl_seconds is None,
+            "l2_priced_threshold",
+            "conflict",
+            "Without l2_ttl_seconds there is no semantic cache to price.",
+        ),
+    ]
+
+
+def _read(
+    routes: Sequence[dict[str, Any]], today: dict[str, Any], mode: str, default: Default | None
+) -> list[dict[str, Any]]:
+    """The proposed routes in canonical form, each with an id, checked alone and as the content they make of today's."""
+    issues: list[dict[str, str]] = []
+    read: list[dict[str, Any]] = []
+    for index, raw in enumerate(routes):
+        if isinstance(raw, dict):
+            raw = {"priority": 100, "enabled": True, "when": {}, **raw}
+            raw.setdefault("id", str(new_id()))
+        try:
+            read.append(engine.Route.from_dict(raw).to_dict())
+        except engine.errors.InvalidRoute as error:
+            issues += [{**issue, "path": f"routes[{index}].{issue['path']}".rstrip(".")} for issue in error.issues]
+            if len(issues) >= MAX_ISSUES:  # 10 MiB of routes can have millions
+                rest = "No more routes were looked at: mend these first."
+                issues.append({"path": "routes", "code": "too_many", "message": rest})
+                break
+    if not issues:
+        content = _content_on(today, read, mode, default)
+        live = content["routes"]
+        check_limits(content, size=len(canonical_bytes(content)))
+        document = engine.Document.build(content, org_id=str(new_id()))
+        bad_today = [route for route in today["routes"] if route not in read]
+        for skipped in engine.Engine.from_document(document).skipped:
+            if live[skipped.index] not in bad_today:
+                issues += [_in_words(issue, live[skipped.index]["name"]) for issue in skipped.issues]
+    if issues:
+        raise InvalidPlan(issues)
+    return read
+
+
+def _in_words(issue: engine.errors.Issue, name: str) -> dict[str, str]:
+    """An issue of the document that the plan would lead to, at the list of proposed routes."""
+    message = f"“{name}”: {issue['message']}"
+    if (issue["path"], issue["code"]) == ("name", "duplicate_value"):
+        message = (
+            f"There would be two routes called “{name}”. Give the proposed one another name, or the id of the live one"
+            " to replace it."
+        )
+    return {"path": "routes", "code": issue["code"], "message": message}
+
+
+def _record(plan: PlanRun, *, by: Any, action: str, **payload: Any) -> None:
+    record(plan.org_id, by=by, action=action, target=("plan", plan.pk), payload=payload)

@@ -1,0 +1,106 @@
+"""Changes of many routes at once: from today's content and what is proposed to what would be live, to rows, and back.
+
+What a plan, an import, a restored version and a bulk edit share.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from routes.document import content_with, default_of
+from routes.engine.canonical import canonical_bytes
+from routes.orgs.models import Organization
+from routes.publish import Change
+from routes.rules.models import Route
+from routes.rules.services import insert_route, write_route
+
+Document = dict[str, Any]
+Content = dict[str, Any]
+MERGE: Final = "merge"
+REPLACE: Final = "replace"
+
+
+def would_be_live(today: Sequence[Document], proposed: Sequence[Document], mode: str) -> list[Document]:
+    """The routes after a change, in evaluation order.
+
+    `merge` keeps today's routes, replaces those with a proposed id in their place, and puts new ones after those of
+    equal priority; `replace` is exactly the proposed ones. An empty proposal in `merge` is today.
+    """
+    if mode == REPLACE:
+        return in_order(proposed)
+    by_id = {route["id"]: route for route in proposed}
+    known = {route["id"] for route in today}
+    merged = [by_id.get(route["id"], route) for route in today]
+    return in_order(merged + [route for route in proposed if route["id"] not in known])
+
+
+def in_order(routes: Iterable[Document]) -> list[Document]:
+    return sorted(routes, key=lambda route: -route["priority"])  # stable: equal priorities keep their order
+
+
+def make_live(change: Change, content: Content) -> Document:
+    """Make exactly this content the organisation's rows, touching only rows that differ; inside `publish`.
+
+    Answers the inverse: `{"changes": [{"id", "was", "is"}], "order": [ids before], "default": {"was", "is"}}`, where `was`
+    or `is` is null for a route that did not or does not exist, and `default` where it stays.
+    """
+    org = change.org
+    rows = {str(row.uid): row for row in Route.objects.of(org).in_order()}
+    order = list(rows)
+    wanted = {route["id"]: route for route in content["routes"]}
+    changes: list[Document] = []
+    for uid in [uid for uid in rows if uid not in wanted]:
+        row = rows.pop(uid)
+        changes.append({"id": uid, "was": row.as_document(), "is": None})
+        row.delete()
+    # Two routes may swap their names; the names in between belong to nobody.
+    for uid, row in rows.items():
+        if row.name != wanted[uid]["name"]:
+            Route.objects.filter(pk=row.pk).update(name=f"renaming {uid}")
+    for position, (uid, route) in enumerate(wanted.items()):
+        if uid not in rows:
+            rows[uid] = insert_route(org, route, revision=change.version, position=position)
+            changes.append({"id": uid, "was": None, "is": route})
+        elif was := write_route(rows[uid], route, revision=change.version):
+            changes.append({"id": uid, "was": was, "is": route})
+        if rows[uid].position != position:
+            Route.objects.filter(pk=rows[uid].pk).update(position=position)
+    return {"changes": changes, "order": order, "default": _make_default_live(org, content["default"])}
+
+
+def _make_default_live(org: Organization, default: Document | None) -> Document | None:
+    was = default_of(org)
+    if same(was, default):
+        return None
+    org.default_action = default
+    org.save(update_fields=["default_action"])
+    return {"was": was, "is": default}
+
+
+def conflicts(org: Organization, inverse: Document) -> list[str]:
+    """The names of what was changed again since the change that this inverse undoes."""
+    rows = {str(row.uid): row for row in Route.objects.of(org)}
+    found = []
+    for change in inverse["changes"]:
+        row = rows.get(change["id"])
+        if not same(row.as_document() if row else None, change["is"]):
+            found.append((change["is"] or change["was"])["name"])
+    default = inverse.get("default")
+    if default is not None and not same(default_of(org), default["is"]):
+        found.append("what happens to requests that no route takes")
+    return found
+
+
+def undone(today: Content, inverse: Document) -> Content:
+    """The content after undoing: today's, with everything that changed as it was, in the order there was before."""
+    was = {change["id"]: change["was"] for change in inverse["changes"]}
+    rank = {uid: index for index, uid in enumerate(inverse["order"])}
+    kept = [route for route in today["routes"] if route["id"] not in was] + [route for route in was.values() if route]
+    # Routes that came later keep their place behind those of equal priority.
+    routes = sorted(kept, key=lambda route: (-route["priority"], rank.get(route["id"], len(rank))))
+    default = inverse.get("default")
+    return content_with(routes, default=today["default"] if default is None else default["was"])
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two documents are one to whoever reads them: to Python 1 and True are equal."""
+    return canonical_bytes(left) == canonical_bytes(right)
