@@ -22,7 +22,7 @@ from routes.engine.reading import shown
 from routes.idempotency.services import Answer, once
 from routes.orgs.models import ApiKey
 from routes.parameters import check_parameters
-from routes.publish import Change
+from routes.publish import Change, DirectWrite
 from routes.texts import one_line, several_lines
 
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
@@ -101,7 +101,9 @@ class View(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         method = request.method or ""
-        if method in ("PUT", "PATCH", "DELETE") and (etag := self.etag()) is not None:
+        # A step of an object needs no If-Match; one that is sent holds.
+        may_match = method in ("PUT", "PATCH", "DELETE") or (method == "POST" and "If-Match" in request.headers)
+        if may_match and (etag := self.etag()) is not None:
             self.is_stale = not _matches(request, etag)
         self.check_parameters(request)
         self.check_body(request)
@@ -179,7 +181,11 @@ class View(APIView):
         org = {} if request.org is None else {"org": str(request.org.pk)}
         place = f"{request.resolver_match.view_name} {sorted({**self.kwargs, **org}.items())}"
         query = request.META.get("QUERY_STRING", "")
-        answer = once(caller=caller, method="POST", path=place, query=query, key=key, body=body, act=act)
+        try:
+            answer = once(caller=caller, method="POST", path=place, query=query, key=key, body=body, act=act)
+        except DirectWrite as refused:
+            refused.make_draft()
+            raise
         headers = {**answer.headers, **({"Idempotency-Replayed": "true"} if answer.is_repeated else {})}
         return HttpResponse(answer.body, status=answer.status, headers=headers, content_type="application/json")
 

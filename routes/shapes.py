@@ -70,10 +70,10 @@ def given(title: str, properties: dict[str, Shape], *, required: tuple[str, ...]
     return thing(title, properties, optional=tuple(name for name in properties if name not in required))
 
 
-def written(title: str, properties: dict[str, Shape]) -> Shape:
+def written(title: str, properties: dict[str, Shape], *, optional: tuple[str, ...] = ()) -> Shape:
     """What a write answers: with `?dry_run=1` it says so."""
     told = described({"type": "boolean", "const": True}, "Nothing was written.")
-    return thing(title, {**properties, "dry_run": told}, optional=("dry_run",))
+    return thing(title, {**properties, "dry_run": told}, optional=("dry_run", *optional))
 
 
 RECEIPT = thing(

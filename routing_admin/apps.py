@@ -7,6 +7,12 @@ class RoutingAdminConfig(AppConfig):
 
     name = "routing_admin"
 
+    def ready(self) -> None:
+        from plans.runs.services import draft_of
+        from routes.publish import DirectWrite
+
+        DirectWrite.make = draft_of
+
 
 class SiteConfig(AdminConfig):
     """The stock admin with the project's own site: home page, pages per organisation, access by role."""

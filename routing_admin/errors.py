@@ -15,6 +15,7 @@ from rest_framework.settings import api_settings
 
 from audit.services import AuditError
 from plans.errors import PlansError
+from plans.runs.api import plan_json
 from plans.runs.errors import (
     ApprovalVoid,
     InvalidPlan,
@@ -26,6 +27,7 @@ from plans.runs.errors import (
     RevertConflict,
     StalePlan,
 )
+from plans.runs.services import etag as plan_etag
 from plans.runs.states import InvalidState
 from routes import engine
 from routes.catalog.api import import_json
@@ -49,6 +51,7 @@ from routes.orgs.keys import InvalidKey, PersonRequired, RoleTooHigh
 from routes.orgs.members import AlreadyMember, LastAdmin, StaleMember, TooManyNames, UnknownPerson
 from routes.orgs.policy import NoProposal, OwnProposal, ReasonRequired
 from routes.orgs.services import InvalidOrganization, StaleOrganization
+from routes.publish import DirectWrite
 from routes.rules import api as rules
 from routes.rules.requests import InvalidRequest
 from routes.rules.services import StaleDefault, StaleRoute, changed_since
@@ -186,6 +189,12 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             headers["Retry-After"] = str(error.wait_seconds)
         if isinstance(error, InvalidState):
             extra["state"] = error.state
+        if isinstance(error, StalePlan):
+            extra |= {"current": error.version, "difference": error.difference, "touched": error.touched}
+        if isinstance(error, RevertConflict):
+            extra["conflicts"] = error.names
+        if isinstance(error, DirectWrite) and error.plan is not None:
+            extra["plan"] = {"id": str(error.plan.pk), "name": error.plan.name}
         if isinstance(error, StaleVersion):
             extra["current"] = error.current
         if isinstance(error, PricesChanged):
@@ -236,6 +245,9 @@ def _of_what_is_stale(error: Exception, headers: dict[str, str]) -> dict[str, An
     if isinstance(error, StaleOrganization):
         headers["ETag"] = orgs.organization_etag(error.org)
         return {"current": orgs.organization_json(error.org), "difference": None}
+    if isinstance(error, PlanChanged):
+        headers["ETag"] = plan_etag(error.plan)
+        return {"current": plan_json(error.plan), "difference": None}
     if isinstance(error, StaleDefault):
         headers["ETag"] = rules.default_etag(error.default)
         return {"current": {"default": error.default}, "difference": None}

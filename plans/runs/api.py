@@ -1,14 +1,16 @@
 """`plans/` of an organisation."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 from django.urls import path
-from rest_framework import serializers
+from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from plans.runs import services, shapes
+from plans.runs.errors import PlanChanged
 from plans.runs.filters import PlanFilters
 from plans.runs.models import IntervalMethod, Mode, PlanRun, default_sweep
 from routes.api import (
@@ -23,6 +25,8 @@ from routes.api import (
     change_json,
 )
 from routes.publish import Change
+from routes.rules.shapes import ACTION
+from routes.shapes import or_null
 from routes.times import rfc3339
 
 _EXAMPLE = {
@@ -44,11 +48,17 @@ class RoutesField(ListField):
     shape = shapes.PROPOSED
 
 
+class DefaultField(serializers.JSONField):
+    shape = or_null(ACTION)
+
+
 class PlanInput(StrictSerializer):
     name = TextField(max_length=200)
     note = TextField(lines=True, default="", allow_blank=True, max_length=10_000)
     mode = serializers.ChoiceField(Mode.choices, default=Mode.MERGE)
     routes = RoutesField(child=serializers.JSONField())
+    #: Beside the routes, where it is to change too.
+    default = DefaultField(required=False, allow_null=True)
     window_start = TimeField()
     window_end = TimeField()
     seed = WholeField(default=1)
@@ -59,9 +69,36 @@ class PlanInput(StrictSerializer):
     l2_threshold_sweep = ListField(child=NumberField(), default=default_sweep)
     l2_priced_threshold = NumberField(default=None, allow_null=True)
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        # None means that nothing is said of it; that nothing is to happen to the rest is a tuple which holds None.
+        return {**attrs, "default": (attrs["default"],)} if "default" in attrs else attrs
+
+
+class PlanChange(PlanInput):
+    """What is left out stays as it is."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        given = super().to_internal_value(data)
+        return {name: value for name, value in given.items() if name in data}
+
 
 class ReasonInput(StrictSerializer):
     reason = TextField(lines=True, max_length=10_000)
+
+
+class RevertInput(StrictSerializer):
+    force = serializers.BooleanField(default=False)
+    reason = TextField(lines=True, max_length=10_000, required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["force"] != ("reason" in attrs):
+            message = "To force it takes a reason, which the log keeps; a revert that is not forced has none."
+            raise serializers.ValidationError({"reason": [exceptions.ErrorDetail(message, "conflict")]})
+        return attrs
+
+
+class ScheduleInput(StrictSerializer):
+    apply_at = TimeField(allow_null=True)
 
 
 def plan_json(plan: PlanRun, *, whole: bool = True) -> dict[str, Any]:
@@ -88,6 +125,10 @@ def plan_json(plan: PlanRun, *, whole: bool = True) -> dict[str, Any]:
         "approved_by": plan.approved_by_name or None,
         "approved_at": rfc3339(plan.approved_at),
         "rejected_reason": plan.rejected_reason or None,
+        "superseded_by": plan.superseded_by or None,
+        "apply_at": rfc3339(plan.apply_at),
+        "scheduled_by": plan.scheduled_by_name or None,
+        "schedule_failure": plan.schedule_failure or None,
         "progress": {
             "phase": plan.phase or None,
             "rows_done": plan.rows_done,
@@ -102,7 +143,11 @@ def plan_json(plan: PlanRun, *, whole: bool = True) -> dict[str, Any]:
         "reverted_at": rfc3339(plan.reverted_at),
         "reverted_version": plan.reverted_version,
     }
-    return {**brief, "proposed_routes": plan.proposed_routes, "result": plan.outcome} if whole else brief
+    if not whole:
+        return brief
+    # Only where the plan changes it: null is an action too, that of leaving requests as they are.
+    default = {"proposed_default": json.loads(plan.proposed_default)} if plan.proposed_default else {}
+    return {**brief, "proposed_routes": plan.proposed_routes, **default, "result": plan.outcome}
 
 
 class PlanList(ListView):
@@ -127,37 +172,73 @@ class PlanList(ListView):
         given = PlanInput(data=request.data)
         given.is_valid(raise_exception=True)
         plan = services.propose(request.org, by=request.actor, **given.validated_data)
-        return Response(plan_json(plan), status=201, headers={"Location": f"{request.path}{plan.pk}/"})
+        headers = {"Location": f"{request.path}{plan.pk}/", "ETag": services.etag(plan)}
+        return Response(plan_json(plan), status=201, headers=headers)
 
 
-class PlanDetail(View):
-    """One plan, with its routes and its result."""
-
-    required_role = {"GET": "viewer"}
-    gives = {"GET": shapes.PLAN}
+class OnePlan(View):
+    """What names a plan by its id."""
 
     def find(self, request: Request) -> None:
         self.plan = services.get_plan(request.org, self.kwargs["id"])
 
+    def etag(self) -> str:
+        return services.etag(self.plan)
+
+
+class PlanDetail(OnePlan):
+    """One plan, with its routes and its result."""
+
+    required_role = {"GET": "viewer", "PATCH": "editor"}
+    takes = {"PATCH": PlanChange}
+    gives = {"GET": shapes.PLAN, "PATCH": shapes.PLAN_EDITED}
+    examples = {"PATCH": {"note": "Asked for by finance."}}
+
     def get(self, request: Request, **_: Any) -> Response:
-        return Response(plan_json(self.plan))
+        """One plan, with what it proposes and its result."""
+        return Response(plan_json(self.plan), headers={"ETag": self.etag()})
+
+    def patch(self, request: Request, **_: Any) -> Response:
+        """Changes a draft, which then stands on today's routes; of a plan that is none any more, name and note. Any change
+        voids an approval."""
+        given = PlanChange(data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        if self.is_stale:
+            raise PlanChanged(self.plan)
+        changed = services.edit(self.plan, by=request.actor, seen=self.etag(), **given.validated_data)
+        return Response({**plan_json(self.plan), "changed": changed}, headers={"ETag": self.etag()})
 
 
-class PlanStep(View):
-    """One step in the life of a plan."""
+class PlanStep(OnePlan):
+    """One step in the life of a plan. An If-Match that is sent must name the plan as it is."""
 
     required_role = {"POST": "admin"}
     gives = {"POST": shapes.STEPPED}
     step: Step | None = None
 
-    def find(self, request: Request) -> None:
-        self.plan = services.get_plan(request.org, self.kwargs["id"])
-
     def post(self, request: Request, **_: Any) -> Response:
         assert self.step is not None  # given with the URL, on the instance: it gets no self
+        if self.is_stale:
+            raise PlanChanged(self.plan)
         change = self.step(self.plan, request)
         changed = change_json(change) if change else {}
-        return Response({**plan_json(services.get_plan(request.org, self.kwargs["id"])), **changed})
+        plan = services.get_plan(request.org, self.kwargs["id"])
+        return Response({**plan_json(plan), **changed}, headers={"ETag": services.etag(plan)})
+
+
+class PlanRebase(OnePlan):
+    """The same plan on newer routes."""
+
+    required_role = {"POST": "editor"}
+    gives = {"POST": (201, shapes.PLAN_MADE)}
+
+    def post(self, request: Request, **_: Any) -> Response:
+        """Makes the same plan on what is live now, and has it replayed. The old one is superseded."""
+        if self.is_stale:
+            raise PlanChanged(self.plan)
+        plan = services.rebase(self.plan, by=request.actor)
+        url = request.path.removesuffix(f"{self.kwargs['id']}/rebase/") + f"{plan.pk}/"
+        return Response(plan_json(plan), status=201, headers={"Location": url, "ETag": services.etag(plan)})
 
 
 def _project(plan: PlanRun, request: Request) -> None:
@@ -188,8 +269,18 @@ def _apply(plan: PlanRun, request: Request) -> Change:
 
 
 def _revert(plan: PlanRun, request: Request) -> Change:
-    """Brings back what was live before, as a new version."""
-    return services.revert(plan, by=request.actor)[0]
+    """Brings back what was live before, as a new version. Where that was changed again since, only by force, with a
+    reason."""
+    given = RevertInput(data=request.data or {})
+    given.is_valid(raise_exception=True)
+    return services.revert(plan, by=request.actor, force_reason=given.validated_data.get("reason", ""))[0]
+
+
+def _schedule(plan: PlanRun, request: Request) -> None:
+    """Has an approved plan applied at a time; null calls that off."""
+    given = ScheduleInput(data=request.data)
+    given.is_valid(raise_exception=True)
+    services.schedule(plan, given.validated_data["apply_at"], by=request.actor)
 
 
 #: The steps, with the role each needs.
@@ -198,13 +289,21 @@ STEPS: dict[str, tuple[str, Step]] = {
     "cancel": ("editor", _cancel),
     "approve": ("approver", _approve),
     "reject": ("approver", _reject),
+    "schedule": ("approver", _schedule),
     "apply": ("approver", _apply),
     "revert": ("approver", _revert),
+}
+#: Of steps that take something: its shape, and an example.
+_TAKEN: dict[str, tuple[Any, Any]] = {
+    "reject": (ReasonInput, {"reason": "The window has a holiday in it."}),
+    "schedule": (ScheduleInput, {"apply_at": "2026-12-01T06:00:00Z"}),
+    "revert": (RevertInput, {"force": True, "reason": "The small model fails on invoices."}),
 }
 
 urlpatterns = [
     path("plans/", PlanList.as_view(), name="plans"),
     path("plans/<str:id>/", PlanDetail.as_view(), name="plan"),
+    path("plans/<str:id>/rebase/", PlanRebase.as_view(), name="plan_rebase"),
     *(
         path(
             f"plans/<str:id>/{name}/",
@@ -212,8 +311,8 @@ urlpatterns = [
                 required_role={"POST": role},
                 step=step,
                 about=step.__doc__ or "",
-                takes={"POST": ReasonInput} if name == "reject" else {},
-                examples={"POST": {"reason": "The window has a holiday in it."}} if name == "reject" else {},
+                takes={"POST": _TAKEN[name][0]} if name in _TAKEN else {},
+                examples={"POST": _TAKEN[name][1]} if name in _TAKEN else {},
             ),
             name=f"plan_{name}",
         )

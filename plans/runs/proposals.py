@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from routes.orgs.models import Organization, new_id
 from routes.publish import DirectWrite, check_limits
 from routes.rules.compared import summed_up
 from routes.rules.content import same, would_be_live
+from routes.times import rfc3339
 from routes.transactions import repeated
 from routes.versions.difference import changes_between
 
@@ -208,8 +209,10 @@ def content_of(plan: PlanRun, today: dict[str, Any]) -> dict[str, Any]:
 
 def etag(plan: PlanRun) -> str:
     """Of all that a caller sees of the plan; its result comes with another state."""
-    names = [field.attname for field in PlanRun._meta.concrete_fields if field.attname not in _UNSEEN]
-    seen = repr([(name, getattr(plan, name)) for name in names])
+    fields = [field for field in PlanRun._meta.concrete_fields if field.attname not in _UNSEEN]
+    values = [(field.attname, field.to_python(getattr(plan, field.attname))) for field in fields]
+    # As the database gives it back, also of a plan that was just written.
+    seen = repr([(name, rfc3339(value) if isinstance(value, datetime) else value) for name, value in values])
     return f'"p{sha256(seen.encode()).hexdigest()[:16]}"'
 
 

@@ -1,11 +1,12 @@
 """Plans and their results, as JSON Schema."""
 
 from plans.runs.models import IntervalMethod, Mode, State
-from routes.rules.shapes import DOCUMENT_ROUTE, NEW_ROUTE
+from routes.rules.shapes import ACTION, DOCUMENT_ROUTE, NEW_ROUTE
 from routes.shapes import (
     CHANGE,
     COUNT,
     DIGEST,
+    FLAG,
     NUMBER,
     OBJECT,
     TEXT,
@@ -112,6 +113,10 @@ _BRIEF: dict[str, Shape] = {
     "approved_by": or_null(TEXT),
     "approved_at": or_null(TIME),
     "rejected_reason": or_null(TEXT),
+    "superseded_by": described(or_null(UUID), "The same plan on newer routes."),
+    "apply_at": described(or_null(TIME), "When it is to be applied."),
+    "scheduled_by": or_null(TEXT),
+    "schedule_failure": described(or_null(TEXT), "Why it was not applied at its time."),
     "progress": thing(
         "PlanProgress",
         {
@@ -132,11 +137,15 @@ _BRIEF: dict[str, Shape] = {
 _WHOLE: dict[str, Shape] = {
     **_BRIEF,
     "proposed_routes": listed(DOCUMENT_ROUTE),
+    "proposed_default": described(
+        or_null(ACTION), "What is to happen to requests that no route takes. Not there where that stays."
+    ),
     "result": described(or_null(RESULT), "Null until it is projected."),
 }
+_OPTIONAL = ("proposed_default",)
 BRIEF = thing("PlanBrief", _BRIEF)
-PLAN = thing("Plan", _WHOLE)
-PLAN_MADE = written("PlanMade", _WHOLE)
-STEPPED = written("PlanStepped", {**_WHOLE, **CHANGE})
-STEPPED["required"] = [name for name in STEPPED["required"] if name not in CHANGE]
+PLAN = thing("Plan", _WHOLE, optional=_OPTIONAL)
+PLAN_MADE = written("PlanMade", _WHOLE, optional=_OPTIONAL)
+PLAN_EDITED = written("PlanEdited", {**_WHOLE, "changed": FLAG}, optional=_OPTIONAL)
+STEPPED = written("PlanStepped", {**_WHOLE, **CHANGE}, optional=(*_OPTIONAL, *CHANGE))
 PROPOSED = listed(NEW_ROUTE)

@@ -12,6 +12,7 @@ from django.utils import timezone
 from routes.engine.canonical import canonical_bytes
 from routes.errors import RoutesError
 from routes.idempotency.models import IdempotencyKey
+from routes.transactions import repeated
 
 KEPT: Final = timedelta(hours=24)
 #: So many expired answers are removed whenever one is kept.
@@ -45,6 +46,7 @@ class Answer:
     is_repeated: bool = False
 
 
+@repeated
 def once(
     *, caller: str, method: str, path: str, key: str, body: bytes, act: Callable[[], Answer], query: str = ""
 ) -> Answer:

@@ -1,5 +1,6 @@
 """`orgs/`, and of an organisation `members/` and `api-keys/`; outside of all, `api-keys/` for gateways of all."""
 
+from collections.abc import Callable
 from copy import copy
 from hashlib import sha256
 from typing import Any
@@ -9,9 +10,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from audit.services import Receipt
 from routes.api import ListView, StrictSerializer, TextField, TimeField, View, receipt_json
 from routes.engine.canonical import canonical_bytes
-from routes.orgs import keys, members
+from routes.orgs import keys, members, policy
 from routes.orgs.filters import KeyFilters, MemberFilters, OrganizationFilters
 from routes.orgs.models import ApiKey, Membership, Organization, Role
 from routes.orgs.services import StaleOrganization, create_organization, update_organization
@@ -34,6 +36,15 @@ class OrganizationChange(StrictSerializer):
     approval = serializers.ChoiceField(Organization.Approval.choices, required=False)
 
 
+class ApprovalInput(StrictSerializer):
+    #: The one that the caller saw proposed.
+    approval = serializers.ChoiceField(Organization.Approval.choices)
+
+
+class FreezeInput(StrictSerializer):
+    reason = TextField(lines=True, max_length=10_000)
+
+
 ORGANIZATION = thing(
     "Organization",
     {
@@ -43,7 +54,16 @@ ORGANIZATION = thing(
         "environment": TEXT,
         "status": one_of(*Organization.Status.values),
         "version": described(COUNT, "Of what is live."),
+        "freeze": described(
+            or_null(thing("Freeze", {"at": TIME, "by": TEXT, "reason": TEXT})), "Where nothing can be changed: why."
+        ),
         "approval": one_of(*Organization.Approval.values),
+        "approval_proposed": described(
+            or_null(
+                thing("ProposedApproval", {"approval": one_of(*Organization.Approval.values), "at": TIME, "by": TEXT})
+            ),
+            "A looser policy, which another admin has to confirm.",
+        ),
         "created_at": TIME,
     },
 )
@@ -57,7 +77,17 @@ def organization_json(org: Organization) -> dict[str, Any]:
         "environment": org.environment,
         "status": org.status,
         "version": org.version,
+        "freeze": {"at": rfc3339(org.frozen_at), "by": org.frozen_by_name, "reason": org.frozen_reason}
+        if org.frozen_at
+        else None,
         "approval": org.approval,
+        "approval_proposed": {
+            "approval": org.approval_proposed,
+            "at": rfc3339(org.approval_proposed_at),
+            "by": org.approval_proposed_by_name,
+        }
+        if org.approval_proposed
+        else None,
         "created_at": rfc3339(org.created_at),
     }
 
@@ -68,6 +98,11 @@ def organization_etag(org: Organization) -> str:
 
 def _etag(kind: str, shown: dict[str, Any]) -> str:
     return f'"{kind}{sha256(canonical_bytes(shown)).hexdigest()[:16]}"'
+
+
+ORGANIZATION_WRITTEN = written(
+    "OrganizationWritten", {"organization": ORGANIZATION, "changed": FLAG, "receipt": or_null(RECEIPT)}
+)
 
 
 class OrganizationList(ListView):
@@ -103,12 +138,7 @@ class OrganizationDetail(View):
 
     required_role = {"GET": "viewer", "PATCH": "admin"}
     takes = {"PATCH": OrganizationChange}
-    gives = {
-        "GET": ORGANIZATION,
-        "PATCH": written(
-            "OrganizationWritten", {"organization": ORGANIZATION, "changed": FLAG, "receipt": or_null(RECEIPT)}
-        ),
-    }
+    gives = {"GET": ORGANIZATION, "PATCH": ORGANIZATION_WRITTEN}
     examples = {"PATCH": {"environment": "production"}}
 
     def etag(self) -> str:
@@ -119,18 +149,66 @@ class OrganizationDetail(View):
         return Response(organization_json(request.org), headers={"ETag": self.etag()})
 
     def patch(self, request: Request, **_: Any) -> Response:
-        """Changes the name, the environment or the approval policy."""
+        """Changes the name, the environment or the approval policy. A looser one is only proposed: another admin has to
+        confirm it."""
         given = OrganizationChange(data=request.data)
         given.is_valid(raise_exception=True)
         if self.is_stale:
             raise StaleOrganization(request.org)
         receipt = update_organization(request.org, seen=copy(request.org), by=request.actor, **given.validated_data)
-        body = {
-            "organization": organization_json(request.org),
-            "changed": receipt is not None,
-            "receipt": receipt_json(receipt),
-        }
-        return Response(body, headers={"ETag": organization_etag(request.org)})
+        return _written(request.org, receipt)
+
+
+class OrganizationStep(View):
+    """One step of what an organisation's admins decide. An If-Match that is sent must name the organisation as it is."""
+
+    required_role = {"POST": "admin"}
+    gives = {"POST": ORGANIZATION_WRITTEN}
+    step: Callable[[Organization, Request], Receipt | None] | None = None
+
+    def etag(self) -> str:
+        return organization_etag(self.request.org)
+
+    def post(self, request: Request, **_: Any) -> Response:
+        if self.is_stale:
+            raise StaleOrganization(request.org)
+        assert self.step is not None  # given with the URL, on the instance: it gets no self
+        return _written(request.org, self.step(request.org, request))
+
+
+def _freeze(org: Organization, request: Request) -> Receipt | None:
+    """Refuses every change of the organisation from now on, with a reason that is told to who is refused. What is live is
+    served on; keys and members can be taken away."""
+    given = FreezeInput(data=request.data)
+    given.is_valid(raise_exception=True)
+    return policy.freeze(org, reason=given.validated_data["reason"], by=request.actor)
+
+
+def _unfreeze(org: Organization, request: Request) -> Receipt | None:
+    """Allows changes again."""
+    return policy.unfreeze(org, by=request.actor)
+
+
+def _confirm(org: Organization, request: Request) -> Receipt:
+    """Lets a looser approval policy hold that another admin proposed."""
+    return policy.confirm_approval(org, _approval(request), by=request.actor)
+
+
+def _withdraw(org: Organization, request: Request) -> Receipt:
+    """Takes the proposal of a looser approval policy back."""
+    return policy.withdraw_approval(org, _approval(request), by=request.actor)
+
+
+def _approval(request: Request) -> str:
+    given = ApprovalInput(data=request.data)
+    given.is_valid(raise_exception=True)
+    approval: str = given.validated_data["approval"]
+    return approval
+
+
+def _written(org: Organization, receipt: Receipt | None) -> Response:
+    body = {"organization": organization_json(org), "changed": receipt is not None, "receipt": receipt_json(receipt)}
+    return Response(body, headers={"ETag": organization_etag(org)})
 
 
 # --- Members ----------------------------------------------------------------------------------------------------------
@@ -342,9 +420,28 @@ class InstallationKeyDetail(KeyDetail):
     required_role = {"GET": "installation", "DELETE": "installation"}
 
 
+_STEPS = (
+    ("freeze/", "freeze", _freeze, FreezeInput, {"reason": "The supplier's prices are being checked."}),
+    ("unfreeze/", "unfreeze", _unfreeze, None, None),
+    ("approval/confirm/", "approval_confirm", _confirm, ApprovalInput, {"approval": "none"}),
+    ("approval/withdraw/", "approval_withdraw", _withdraw, ApprovalInput, {"approval": "none"}),
+)
 #: Under `orgs/<org>/`.
 urlpatterns = [
     path("", OrganizationDetail.as_view(), name="org"),
+    *(
+        path(
+            url,
+            OrganizationStep.as_view(
+                step=step,
+                about=step.__doc__ or "",
+                takes={"POST": takes} if takes else {},
+                examples={"POST": example} if example else {},
+            ),
+            name=name,
+        )
+        for url, name, step, takes, example in _STEPS
+    ),
     path("members/", MemberList.as_view(), name="members"),
     path("members/<int:id>/", MemberDetail.as_view(), name="member"),
     path("api-keys/", KeyList.as_view(), name="keys"),

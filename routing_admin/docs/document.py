@@ -36,8 +36,11 @@ _PROBLEM: Final[Shape] = thing(
         "current": described({}, "What is there now."),
         "difference": described({}, "By field what changed since the caller looked; null where that is not known."),
         "state": described(TEXT, "The state that the plan is in."),
+        "touched": described(listed(TEXT), "What changed since, of that which the plan changes too."),
+        "conflicts": described(listed(TEXT), "What was changed again since the plan was applied."),
+        "plan": described(thing("DraftMade", {"id": UUID, "name": TEXT}), "The draft that keeps what was refused."),
     },
-    optional=("errors", "current", "difference", "state"),
+    optional=("errors", "current", "difference", "state", "touched", "conflicts", "plan"),
 )
 _SECURITY: Final = {
     "key": {"type": "http", "scheme": "bearer", "bearerFormat": "rk_<kind>_<id>_<secret>"},

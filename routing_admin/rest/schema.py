@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import shlex
 from typing import Any, Final
 
 import django_filters
@@ -33,7 +34,14 @@ TAGS: Final = {
     "plans": "Plans",
     "audit": "Audit log",
 }
-_TAG_OF: Final = {"decide": "routes", "snapshot": "routes", "gateway": "gateways"}
+_TAG_OF: Final = {
+    "decide": "routes",
+    "snapshot": "routes",
+    "gateway": "gateways",
+    "freeze": "orgs",
+    "unfreeze": "orgs",
+    "approval": "orgs",
+}
 _WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")
 _PATH: Final[dict[str, Shape]] = {
     "org": described(TEXT, "The organisation, by its slug or its id."),
@@ -156,6 +164,9 @@ class Operations(AutoSchema):
             if self._needs_match():
                 told = "The ETag of what the caller saw. `*`: whatever there is."
                 found.append(_parameter("If-Match", "header", described(TEXT, told), required=True, example="*"))
+            elif self._may_match():
+                told = "The ETag of what the caller saw; without one it is done to whatever there is."
+                found.append(_parameter("If-Match", "header", described(TEXT, told)))
         return found
 
     def _path_shape(self, name: str) -> Shape:
@@ -163,6 +174,9 @@ class Operations(AutoSchema):
 
     def _needs_match(self) -> bool:
         return self.method in ("PUT", "PATCH", "DELETE") and self.has_etag
+
+    def _may_match(self) -> bool:
+        return self.method == "POST" and self.has_etag
 
     def _keeps_answers(self) -> bool:
         return self.method == "POST" and bool(self.view.writes and self.view.keeps_answers)
@@ -217,6 +231,8 @@ class Operations(AutoSchema):
             codes += [413, 415]
         if self._needs_match():
             codes += [412, 428]
+        elif self._may_match():
+            codes.append(412)
         return found | {str(code): {"$ref": f"#/components/responses/{problem_name(code)}"} for code in sorted(codes)}
 
     def _headers(self, status: int) -> list[str]:
@@ -226,8 +242,9 @@ class Operations(AutoSchema):
         found = []
         if status == 201:
             found.append("Location")
-            made: Any = resolve(re.sub(r"{\w+}", "1", f"{self.path}1/")).func
-            if has_etag(made.cls):
+            # A list makes what lies under it, another object one of its own kind.
+            made: Any = None if self.has_etag else resolve(re.sub(r"{\w+}", "1", f"{self.path}1/")).func
+            if made is None or has_etag(made.cls):
                 found.append("ETagWritten")
         # A DELETE that answers what PUT does sets back, and takes nothing away.
         elif self.has_etag and (self.method != "DELETE" or self.view.gives["DELETE"] is self.view.gives.get("PUT")):
@@ -285,7 +302,7 @@ class Operations(AutoSchema):
         if self.method in self.view_takes:
             media_type = self.view.parser_classes[0].media_type
             body = example.strip() if isinstance(example, str) else json.dumps(example)
-            parts += [f'-H "Content-Type: {media_type}"', f"--data-binary '{body}'"]
+            parts += [f'-H "Content-Type: {media_type}"', f"--data-binary {shlex.quote(body)}"]
         return " \\\n  ".join(parts)
 
 

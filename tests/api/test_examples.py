@@ -10,15 +10,22 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from audit.models import AuditEntry
 from plans.runs import services
 from plans.runs.worker import run_next
 from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
+from routes.orgs.services import update_organization
 from routing_admin.docs.document import document
 from routing_admin.docs.views import EXAMPLE
 from tests.build import a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def propose_no_approval(org: Organization) -> None:
+    Organization.objects.filter(pk=org.pk).update(approval="plans")
+    update_organization(org, approval="none", by=a_person(f"proposer {AuditEntry.objects.count()}"))
 
 
 class World:
@@ -56,6 +63,9 @@ class World:
         if path.endswith("revert/"):
             services.apply(projected(plan), by=self.admin)
             return str(plan.pk)
+        if path.endswith("schedule/"):
+            services.approve(projected(plan), by=self.admin)
+            return str(plan.pk)
         return str(plan.pk if path.endswith(("{id}/", "project/", "cancel/")) else projected(plan).pk)
 
 
@@ -78,6 +88,8 @@ def test_every_curl_line_does_what_it_says(live_server: Any) -> None:
             source = operation["x-codeSamples"][0]["source"]
             if "$ETAG" in source:
                 variables["ETAG"] = "*"
+            if "/approval/" in path:
+                propose_no_approval(world.org)
             line = f"{source} \\\n  --silent --show-error --write-out '\\n%{{http_code}}'"
             done = subprocess.run(
                 ["/bin/sh", "-c", line], env={"PATH": os.environ["PATH"], **variables}, capture_output=True, text=True
@@ -86,6 +98,7 @@ def test_every_curl_line_does_what_it_says(live_server: Any) -> None:
             assert status in ("200", "201"), (path, method, line, body, done.stderr)
             json.loads(body)
             run += 1
+            Organization.objects.filter(pk=world.org.pk).update(approval="none")
     assert run == sum(len(methods) for methods in document()["paths"].values())
 
 

@@ -24,6 +24,7 @@ from schemathesis.specs.openapi import checks
 from plans.runs import services as plans
 from routes.fleet.services import report
 from routes.orgs.keys import create_key
+from routes.orgs.models import Organization
 from tests.api.promised import document
 from tests.build import a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
 from tests.databases import ON_POSTGRES
@@ -85,6 +86,13 @@ class World:
         plans.apply(applied, by=staff)
         yield from (applied, ready)
 
+    def open(self) -> None:
+        """Allows writes again, whatever was frozen or made to need approval."""
+        fields = {"status": "active", "frozen_at": None, "approval": "none", "approval_proposed": ""}
+        Organization.objects.filter(pk=self.org.pk).exclude(status="active", approval="none").update(
+            approval_proposed_at=None, **fields
+        )
+
     def who(self, operation: dict[str, Any]) -> Client:
         needs = operation["description"].rpartition("Needs: ")[2]
         if needs.startswith("installation"):
@@ -145,6 +153,7 @@ def asking(operation: Any, world: World, told: Counter[int], seed: int, cases: i
         # Who may do what has a test of its own; here everybody may, also where a case is one for want of a credential.
         hypothesis.assume(not case.operation.schema.is_security_param_negated(case))
         answer = asked(client, case)
+        world.open()
         told[answer.status_code] += 1
         case.validate_response(answer, checks=CHECKS)
 

@@ -60,6 +60,9 @@ FREE: dict[tuple[str, str], Any] = {
         "routes": [{**_ROUTE, "name": "{text} planned"}],
     },
     ("post", "/api/v1/orgs/{org}/plans/{id}/reject/"): {"reason": "{text}"},
+    ("post", "/api/v1/orgs/{org}/plans/{id}/revert/"): {"reason": "{text}"},
+    ("patch", "/api/v1/orgs/{org}/plans/{id}/"): {"note": "{text}"},
+    ("post", "/api/v1/orgs/{org}/freeze/"): {"reason": "{text}"},
     ("post", "/api/v1/orgs/{org}/request-logs/"): _LOG,
 }
 #: A name that must exist, a role, and ids: nothing that people write is in these.
@@ -67,6 +70,9 @@ NEVER = {
     ("post", "/api/v1/orgs/{org}/members/"),
     ("patch", "/api/v1/orgs/{org}/members/{id}/"),
     ("post", "/api/v1/gateway/versions/"),
+    ("post", "/api/v1/orgs/{org}/approval/confirm/"),
+    ("post", "/api/v1/orgs/{org}/approval/withdraw/"),
+    ("post", "/api/v1/orgs/{org}/plans/{id}/schedule/"),
 }
 
 
@@ -121,12 +127,15 @@ def pairs(vectors: list[Any]) -> Iterator[tuple[int, Any, Any]]:
 def send(world: World, write: Any, body: bytes) -> Any:
     path, method, operation, _ = write
     url = path.replace("{org}", world.org.slug).replace("{instance}", "edge-1")
-    url = url.replace("{id}", str(([*world.ids(path)] or [""])[-1]))
-    if path.endswith("/reject/"):
-        url += "?dry_run=1"  # a plan is rejected once
+    # Of the plans the second one is applied, the last one projected.
+    which = 1 if path.endswith("/revert/") else -1
+    url = url.replace("{id}", str(([*world.ids(path)] or [""])[which]))
+    if path.endswith(("/reject/", "/revert/")):
+        url += "?dry_run=1"  # a plan is rejected or reverted once
     media_type = next(iter(operation["requestBody"]["content"]))
     answer = world.who(operation).generic(method.upper(), url, body, content_type=media_type, headers={"If-Match": "*"})
     assert answer.status_code < 500, (method, path, body[:200])
+    world.open()
     return answer
 
 

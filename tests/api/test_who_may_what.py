@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 
 from plans.runs.models import PlanRun
-from plans.runs.services import apply
+from plans.runs.services import apply, approve
 from routes import engine
 from routes.fleet.services import report
 from routes.orgs.keys import create_key, revoke_key
@@ -205,7 +206,10 @@ def by_step(org: Organization) -> dict[str, Any]:
     applied = projected(a_plan(org, iterations=100, routes=[other]))
     apply(applied, by=BY)
     ready = projected(a_plan(org, iterations=100))
-    return {"revert": applied.pk} | dict.fromkeys(("approve", "reject", "apply"), ready.pk)
+    approved = projected(a_plan(org, iterations=100))
+    approve(approved, by=a_person("who approved"))
+    steps = {"revert": applied.pk, "schedule": approved.pk}
+    return steps | dict.fromkeys(("approve", "reject", "apply"), ready.pk)
 
 
 def test_everybody_may_what_the_table_says_and_nothing_else(org: Organization) -> None:
@@ -217,6 +221,8 @@ def test_everybody_may_what_the_table_says_and_nothing_else(org: Organization) -
         planted(theirs, f"canary-of-{theirs.slug}")
     a_person("ada")  # whom an example makes a member
     ids = one_of_each(org)
+    proposed = {"approval_proposed": "none", "approval_proposed_by": "somebody", "approval_proposed_at": timezone.now()}
+    Organization.objects.filter(pk=org.pk).update(**proposed)
     set_default(org, engine.Action(target_model="gpt-4o"), by=BY)
     ready = by_step(org)
     asked = 0
