@@ -9,22 +9,21 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import Error, transaction
 from django.utils import timezone
 
 from audit.actors import Actor, as_actor
 from audit.services import Receipt, record
-from plans.errors import PlansError
 from plans.runs.errors import ApprovalVoid, InvalidTime, MissedTime, NotAllowed, RevertConflict, StalePlan
+from plans.runs.failures import code_of, failure_text
 from plans.runs.models import PlanRun, State
 from plans.runs.proposals import content_of
 from plans.runs.states import InvalidState, move
 from plans.runs.steps import digest, get_plan
-from routes import engine
 from routes.document import EMPTY_CONTENT, content_at
 from routes.engine.canonical import canonical_bytes
 from routes.engine.document import digest_of
-from routes.errors import ApprovalRequired, RoutesError
+from routes.errors import ApprovalRequired
 from routes.orgs.access import role_of
 from routes.orgs.locks import locked
 from routes.orgs.models import Organization, Role
@@ -211,7 +210,11 @@ def _apply_at_its_time(plan: PlanRun) -> bool:
 
     try:
         _apply(plan, by=actor, check=check)
-    except (PlansError, RoutesError, engine.errors.RoutingError) as error:
+    except Error:
+        raise
+    except Exception as error:
+        # Also what nobody foresaw: it must be told, and not be tried again each second.
+        log.warning("plan %s was not applied at its time", plan.pk, exc_info=not code_of(error))
         return _refused(plan, error, by=actor)
     plan.refresh_from_db(fields=["state", "applied_version"])
     return True
@@ -234,16 +237,16 @@ def _may_still(plan: PlanRun) -> None:
 
 
 @repeated
-def _refused(plan: PlanRun, error: Any, *, by: Actor) -> bool:
+def _refused(plan: PlanRun, error: Exception, *, by: Actor) -> bool:
+    why = failure_text(error)
     with transaction.atomic():
         locked(plan.org_id, even_frozen=True)
         found = _time_of(plan)
         plan.refresh_from_db()
         if _time_of(plan) != found:
             return False  # applied, called off or moved in the meantime
-        move(plan, State.APPROVED, schedule_failure=str(error))
-        _record(plan, by=by, action="plan.schedule_refused", apply_at=found[1], code=error.code, why=str(error)[:2_000])
-    log.warning("plan %s was not applied at its time: %s", plan.pk, error.code)
+        move(plan, State.APPROVED, schedule_failure=why)
+        _record(plan, by=by, action="plan.schedule_refused", apply_at=found[1], why=why)
     return True
 
 

@@ -210,10 +210,10 @@ def content_of(plan: PlanRun, today: dict[str, Any]) -> dict[str, Any]:
 def etag(plan: PlanRun) -> str:
     """Of all that a caller sees of the plan; its result comes with another state."""
     fields = [field for field in PlanRun._meta.concrete_fields if field.attname not in _UNSEEN]
-    values = [(field.attname, field.to_python(getattr(plan, field.attname))) for field in fields]
     # As the database gives it back, also of a plan that was just written.
-    seen = repr([(name, rfc3339(value) if isinstance(value, datetime) else value) for name, value in values])
-    return f'"p{sha256(seen.encode()).hexdigest()[:16]}"'
+    seen = {field.attname: field.to_python(getattr(plan, field.attname)) for field in fields}
+    text = json.dumps(seen, default=lambda value: rfc3339(value) if isinstance(value, datetime) else str(value))
+    return f'"p{sha256(text.encode()).hexdigest()[:16]}"'
 
 
 def _default_of(plan: PlanRun) -> Default | None:

@@ -1,6 +1,5 @@
 """What differs between two states of a document, by field."""
 
-from bisect import bisect_left
 from typing import Any
 
 from routes.engine.canonical import canonical_bytes
@@ -47,17 +46,23 @@ def changes_between(was: Content, now: Content) -> list[dict[str, Any]]:
 
     `change` is `added`, `removed`, `changed` or `moved`; `fields` as `fields_between` has them, and for a route that takes
     another place among those that both have, `/position` (0 is asked first). Of the routes whose order differs as few as
-    possible are told as moved. The action for requests that no route takes has null as its id and as its name.
+    possible are told as moved, and rather those that changed. The action for requests that no route takes has null as its
+    id and as its name.
     """
     before, after = ({route["id"]: route for route in content["routes"]} for content in (was, now))
     places = [{uid: place for place, uid in enumerate(routes)} for routes in (before, after)]
-    moved = _moved([uid for uid in before if uid in after], [uid for uid in after if uid in before])
+    differs = {uid: fields_between(before[uid], route) for uid, route in after.items() if uid in before}
+    moved = _moved(
+        [uid for uid in before if uid in after],
+        [uid for uid in after if uid in before],
+        {uid for uid, fields in differs.items() if fields},
+    )
     found: list[dict[str, Any]] = []
     for uid, route in after.items():
         if uid not in before:
             found.append(_change(route, "added", []))
             continue
-        fields = fields_between(before[uid], route)
+        fields = differs[uid]
         if fields or uid in moved:
             place = {"path": "/position", "was": places[0][uid], "is": places[1][uid]} if uid in moved else None
             found.append(_change(route, "changed" if fields else "moved", [*fields, *([place] if place else [])]))
@@ -71,20 +76,26 @@ def _change(route: dict[str, Any], change: str, fields: list[dict[str, Any]]) ->
     return {"route_id": route["id"], "name": route["name"], "change": change, "fields": fields}
 
 
-def _moved(was: list[str], now: list[str]) -> set[str]:
-    """The fewest ids that have to change places to come from one order to the other: all but a longest common order."""
+def _moved(was: list[str], now: list[str], changed: set[str]) -> set[str]:
+    """The fewest ids that have to change places to come from one order to the other, of several such sets one with as many
+    `changed` ones as there can be: all but a longest common order."""
     place = {uid: index for index, uid in enumerate(was)}
-    # Patience sorting: `ends[n]` ends the best increasing run of n + 1 places, `before` links each to the one it follows.
-    ends: list[int] = []
-    links: dict[int, int | None] = {}
+    # For each place the best run that ends there or before it, in a Fenwick tree: (ids, ids that did not change, last id).
+    best: list[tuple[int, int, str]] = [(0, 0, "")] * (len(was) + 1)
+    before: dict[str, str] = {}
     for uid in now:
-        index = place[uid]
-        at = bisect_left(ends, index)
-        links[index] = ends[at - 1] if at else None
-        ends[at : at + 1] = [index]
-    kept: set[str] = set()
-    index_: int | None = ends[-1] if ends else None
-    while index_ is not None:
-        kept.add(was[index_])
-        index_ = links[index_]
+        run, index = (0, 0, ""), place[uid]
+        while index:
+            run, index = max(run, best[index]), index & (index - 1)
+        before[uid] = run[2]
+        run, index = (run[0] + 1, run[1] + (uid not in changed), uid), place[uid] + 1
+        while index <= len(was):
+            best[index], index = max(best[index], run), index + (index & -index)
+    run, index = (0, 0, ""), len(was)
+    while index:
+        run, index = max(run, best[index]), index & (index - 1)
+    kept, uid = set(), run[2]
+    while uid:
+        kept.add(uid)
+        uid = before[uid]
     return set(was) - kept

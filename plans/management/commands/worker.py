@@ -1,4 +1,4 @@
-"""Runs queued plans until it is told to stop."""
+"""Runs queued plans, and applies those whose time has come, until it is told to stop."""
 
 import logging
 import signal
@@ -7,9 +7,10 @@ from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error, close_old_connections
+from django.db import Error, close_old_connections, connections
 
 from plans.replay.memory import keep_freed_memory
+from plans.runs.applying import apply_due
 from plans.runs.failures import in_one_line
 from plans.runs.worker import log_of, run_next
 
@@ -25,11 +26,16 @@ def seconds(text: str) -> float:
 
 
 class Command(BaseCommand):
-    help = "Run queued plans until SIGTERM or Ctrl-C. Any number of workers may run; no plan runs twice at once."
+    help = (
+        "Run queued plans, and apply scheduled ones at their time, until SIGTERM or Ctrl-C. Any number of workers may run;"
+        " no plan runs twice at once, and none is applied twice."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--once", action="store_true", help="run what waits now, then stop; exit with 1 where the database is away"
+            "--once",
+            action="store_true",
+            help="apply what is due and run what waits now, then stop; exit with 1 where the database is away",
         )
         parser.add_argument(
             "--poll", type=seconds, default=1.0, metavar="SECONDS", help="how often to look (default 1)"
@@ -40,9 +46,20 @@ class Command(BaseCommand):
         stop = threading.Event()
         # Also with --once: a plan that is left without a word waits for its lease to run out.
         before = {name: signal.signal(name, lambda *_: stop.set()) for name in (signal.SIGTERM, signal.SIGINT)}
+        # A replay takes minutes, and a time is a time.
+        clock = threading.Thread(target=_keep_times, args=(stop, options["poll"]), name="clock", daemon=True)
         try:
+            if options["once"]:
+                _apply_due()
+            else:
+                clock.start()
             self._run(stop, options)
+        except Error as error:
+            raise CommandError(_away(error)) from error
         finally:
+            stop.set()
+            if clock.ident is not None:
+                clock.join()
             for name, handler in before.items():
                 signal.signal(name, handler)
 
@@ -53,9 +70,9 @@ class Command(BaseCommand):
                 plan = run_next(stop)
             except Error as error:
                 # The database comes back, or an operator stops us. A plan that ran is taken up again.
-                plan, now = None, f"The database does not serve, and plans wait: {in_one_line(error)}"
+                plan, now = None, _away(error)
                 if options["once"]:
-                    raise CommandError(now) from error
+                    raise
                 if now != said:
                     log.error(said := now)
             else:
@@ -69,3 +86,24 @@ class Command(BaseCommand):
             else:
                 close_old_connections()
                 stop.wait(options["poll"])
+
+
+def _away(error: Error) -> str:
+    return f"The database does not serve, and plans wait: {in_one_line(error)}"
+
+
+def _keep_times(stop: threading.Event, poll: float) -> None:
+    """Apply what is due until it is told to stop. That the database is away says the main thread, which asks it too."""
+    while not stop.is_set():
+        try:
+            _apply_due()
+        except Error:
+            log.debug("Nothing can be applied while the database does not serve.", exc_info=True)
+        close_old_connections()
+        stop.wait(poll)
+    connections.close_all()
+
+
+def _apply_due() -> None:
+    for plan in apply_due():
+        log_of(plan).info("plan %s is %s at its time", plan.pk, plan.state)

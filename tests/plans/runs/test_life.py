@@ -1,0 +1,426 @@
+"""Second thoughts about a plan: edited, voided, made again on newer routes, applied at a time, reverted by force."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.core.management import call_command
+from django.db import OperationalError
+from django.utils import timezone
+
+from audit.models import AuditEntry
+from audit.services import payload_of
+from plans.runs import services as plans
+from plans.runs.applying import LATEST
+from plans.runs.errors import InvalidPlan, InvalidTime, NotAllowed, PlanChanged, RevertConflict, StalePlan
+from plans.runs.models import PlanRun
+from plans.runs.states import InvalidState
+from plans.runs.worker import run_next
+from routes import engine
+from routes.document import document_of
+from routes.errors import OrganizationFrozen
+from routes.orgs.members import change_role
+from routes.orgs.models import Organization
+from routes.orgs.policy import freeze
+from routes.rules.models import Route
+from routes.rules.services import delete_route, set_default, update_route
+from tests.build import BY, a_person, a_plan, a_route, an_org, projected, state_of, traffic, usual_prices
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def org(db: None) -> Organization:
+    org = an_org()
+    usual_prices()
+    traffic(org)
+    return org
+
+
+@pytest.fixture
+def arno(org: Organization) -> Any:
+    return a_person("arno", org, "approver")
+
+
+def approved(org: Organization, by: Any, **keys: Any) -> PlanRun:
+    plan = projected(a_plan(org, **keys))
+    plans.approve(plan, by=by)
+    return plan
+
+
+def due(org: Organization, by: Any, **keys: Any) -> PlanRun:
+    """A plan whose time has just come."""
+    plan = approved(org, by, **keys)
+    plans.schedule(plan, timezone.now() + timedelta(minutes=5), by=by)
+    PlanRun.objects.filter(pk=plan.pk).update(apply_at=timezone.now() - timedelta(seconds=1))
+    plan.refresh_from_db()
+    return plan
+
+
+def live(org: Organization) -> dict[str, Any]:
+    return document_of(Organization.objects.get(pk=org.pk)).content
+
+
+def last_entry(org: Organization) -> tuple[str, dict[str, Any]]:
+    row = AuditEntry.objects.of(org.pk).order_by("-seq")[0]
+    return row.action, payload_of(row) or {}
+
+
+# --- Editing ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_draft_is_edited_whole_and_stands_on_todays_routes_then(org: Organization) -> None:
+    plan = a_plan(org)
+    a_route(org, "meanwhile")
+    route = {"name": "other", "then": {"target_model": "gpt-4o-mini"}}
+    assert plans.edit(plan, by=BY, name="new", routes=[route], mode="replace", seed=7)
+    plan.refresh_from_db()
+    assert (plan.name, plan.mode, plan.seed, plan.base_version) == ("new", "replace", 7, 1)
+    assert [route["name"] for route in plan.proposed_routes] == ["other"]
+    assert last_entry(org) == (
+        "plan.edited",
+        {"fields": ["name", "mode", "proposed", "base_version", "base_digest", "seed"], "actor_name": "test"},
+    )
+
+
+def test_an_edit_that_changes_nothing_is_none(org: Organization) -> None:
+    plan = a_plan(org)
+    before = state_of(org)
+    assert not plans.edit(plan, by=BY, name=plan.name, window_start=plan.window_start)
+    assert state_of(org) == before
+
+
+def test_what_is_no_draft_any_more_keeps_its_question_and_may_be_renamed(org: Organization) -> None:
+    plan = projected(a_plan(org))
+    with pytest.raises(InvalidState):
+        plans.edit(plan, by=BY, routes=[])
+    assert plans.edit(plan, by=BY, name="renamed", note="why")
+    assert PlanRun.objects.get(pk=plan.pk).name == "renamed"
+    with pytest.raises(InvalidPlan, match="Give the plan a name"):
+        plans.edit(plan, by=BY, name=" ")
+    plans.apply(plan, by=BY)
+    with pytest.raises(InvalidState):
+        plans.edit(plan, by=BY, name="too late")
+
+
+@pytest.mark.parametrize("state", ["approved", "scheduled"])
+def test_any_edit_voids_an_approval(org: Organization, arno: Any, state: str) -> None:
+    plan = approved(org, arno)
+    if state == "scheduled":
+        plans.schedule(plan, timezone.now() + timedelta(days=1), by=arno)
+    plans.edit(plan, by=BY, note="a word more")
+    plan.refresh_from_db()
+    assert (plan.state, plan.approved_by, plan.approved_at, plan.apply_at) == ("projected", "", None, None)
+    actions = AuditEntry.objects.of(org.pk).order_by("-seq").values_list("action", flat=True)
+    assert list(actions[:2]) == ["plan.edited", "plan.approval_voided"]
+
+
+def test_an_edit_of_what_somebody_else_edited_is_refused_and_says_what_there_is(org: Organization) -> None:
+    plan = a_plan(org)
+    seen = plans.etag(plan)
+    plans.edit(PlanRun.objects.get(pk=plan.pk), by=BY, name="theirs")
+    with pytest.raises(PlanChanged) as caught:
+        plans.edit(plan, by=BY, name="mine", seen=seen)
+    assert caught.value.plan.name == "theirs"
+
+
+def test_the_etag_is_the_same_however_the_plan_was_read(org: Organization) -> None:
+    plan = a_plan(org, l1_ttl_seconds=60, window_start=datetime.fromisoformat("2026-05-01T02:00:00+02:00"))
+    assert plans.etag(plan) == plans.etag(plans.get_plan(org, plan.pk)) == plans.etag(PlanRun.objects.get(pk=plan.pk))
+
+
+def test_a_plan_that_is_not_what_was_approved_can_be_approved_anew(org: Organization, arno: Any) -> None:
+    plan = approved(org, arno)
+    PlanRun.objects.filter(pk=plan.pk).update(mode="replace")
+    plans.approve(plan, by=arno)
+    change, _ = plans.apply(plan, by=BY)
+    assert change.changed
+
+
+# --- The rest of the requests -----------------------------------------------------------------------------------------
+
+
+def test_a_plan_may_change_what_happens_to_the_rest_and_revert_brings_that_back(org: Organization) -> None:
+    set_default(org, engine.Action(target_model="gpt-4o"), by=BY)
+    digest = document_of(org).digest
+    plan = projected(a_plan(org, routes=[], default=({"target_model": "gpt-4o-mini"},)))
+    aggregates = (plan.outcome or {})["aggregates"]
+    assert aggregates["projected_savings_usd"] > 0, "the replay knows of it"
+    plans.apply(plan, by=BY)
+    assert live(org)["default"] == {"target_model": "gpt-4o-mini"}
+    change, _ = plans.revert(plan, by=BY)
+    assert (live(org)["default"], change.digest) == ({"target_model": "gpt-4o"}, digest)
+
+
+def test_a_plan_that_leaves_requests_as_they_are_is_not_one_that_says_nothing_of_them(org: Organization) -> None:
+    set_default(org, engine.Action(target_model="gpt-4o-mini"), by=BY)
+    silent, leaves = projected(a_plan(org, routes=[])), projected(a_plan(org, routes=[], default=(None,)))
+    plans.apply(silent, by=BY)
+    assert live(org)["default"] == {"target_model": "gpt-4o-mini"}
+    plans.apply(leaves, by=BY)
+    assert live(org)["default"] is None
+
+
+def test_a_default_that_the_engine_does_not_read_is_told_at_its_place(org: Organization) -> None:
+    with pytest.raises(InvalidPlan) as caught:
+        a_plan(org, default=({"target_model": 7},))
+    assert caught.value.issues[0]["path"] == "default.target_model"
+
+
+def test_a_default_that_changed_since_is_a_conflict_for_revert(org: Organization) -> None:
+    plan = projected(a_plan(org, routes=[], default=({"target_model": "gpt-4o-mini"},)))
+    plans.apply(plan, by=BY)
+    set_default(org, None, by=BY)
+    with pytest.raises(RevertConflict) as caught:
+        plans.revert(plan, by=BY)
+    assert caught.value.names == ["what happens to requests that no route takes"]
+
+
+# --- Newer routes -----------------------------------------------------------------------------------------------------
+
+
+def test_a_stale_plan_says_what_changed_and_what_of_it_it_changes_too(org: Organization) -> None:
+    row, other = a_route(org, "both"), a_route(org, "theirs")
+    plan = projected(a_plan(org, routes=[{**row.as_document(), "priority": 7}]))
+    for it in (row, other):
+        update_route(org, it.uid, engine.Route.from_dict({**it.as_document(), "priority": 50}), by=BY)
+    with pytest.raises(StalePlan) as caught:
+        plans.apply(plan, by=BY)
+    error = caught.value
+    assert [(found["name"], found["change"], found["fields"][0]) for found in error.difference] == [
+        (name, "changed", {"path": "/priority", "was": 100, "is": 50}) for name in ("both", "theirs")
+    ]
+    assert (error.touched, error.version) == (["both"], 4)
+    assert "“both” was changed, “theirs” was changed. This plan changes both too." in str(error)
+
+
+@pytest.mark.parametrize("state", ["projected", "approved", "scheduled"])
+def test_a_plan_is_made_again_on_todays_routes_in_one_step(org: Organization, arno: Any, state: str) -> None:
+    plan = projected(a_plan(org, note="n", seed=3, default=(None,), l1_ttl_seconds=60))
+    if state != "projected":
+        plans.approve(plan, by=arno)
+    if state == "scheduled":
+        plans.schedule(plan, timezone.now() + timedelta(days=1), by=arno)
+    a_route(org, "meanwhile")
+    new = plans.rebase(plan, by=arno)
+    plan.refresh_from_db()
+    assert (plan.state, plan.superseded_by, plan.apply_at) == ("superseded", str(new.pk), None)
+    assert (new.state, new.base_version, new.approved_by) == ("queued", 1, "")
+    asked = ("name", "note", "mode", "proposed", "proposed_default", "seed", "l1_ttl_seconds", "window_end")
+    assert [getattr(new, name) for name in asked] == [getattr(plan, name) for name in asked]
+    assert new.created_by == str(arno.pk)
+    run_next()
+    plans.apply(PlanRun.objects.get(pk=new.pk), by=BY)
+    assert [route["name"] for route in live(org)["routes"]] == ["meanwhile", "short to mini"]
+
+
+def test_a_draft_that_is_made_again_is_given_up_and_what_ended_stays(org: Organization) -> None:
+    draft, rejected = a_plan(org), projected(a_plan(org))
+    plans.reject(rejected, reason="no", by=BY)
+    plans.rebase(draft, by=BY)
+    plans.rebase(rejected, by=BY)
+    assert PlanRun.objects.get(pk=draft.pk).state == "cancelled"
+    assert PlanRun.objects.get(pk=rejected.pk).state == "rejected"
+
+
+def test_what_is_at_work_or_live_is_not_made_again(org: Organization) -> None:
+    queued, applied = a_plan(org), projected(a_plan(org))
+    plans.project(queued, by=BY)
+    plans.apply(applied, by=BY)
+    for plan in (queued, applied):
+        before = state_of(org)
+        with pytest.raises(InvalidState):
+            plans.rebase(plan, by=BY)
+        assert state_of(org) == before
+
+
+# --- By force ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("later", ["edited", "deleted"])
+def test_a_revert_by_force_overwrites_what_came_later_and_the_log_keeps_why(org: Organization, later: str) -> None:
+    row = a_route(org, "short to mini")
+    digest = document_of(org).digest
+    plan = projected(a_plan(org, routes=[{**row.as_document(), "priority": 7}]))
+    plans.apply(plan, by=BY)
+    if later == "edited":
+        update_route(org, row.uid, engine.Route.from_dict({**row.as_document(), "priority": 1}), by=BY)
+    else:
+        delete_route(org, row.uid, by=BY)
+    with pytest.raises(RevertConflict):
+        plans.revert(plan, by=BY, force_reason=" ")
+    change, _ = plans.revert(plan, by=BY, force_reason=" The model fails. ")
+    assert change.digest == digest
+    action, payload = last_entry(org)
+    assert (action, payload["forced"], payload["overwritten"]) == (
+        "plan.reverted",
+        "The model fails.",
+        ["short to mini"],
+    )
+
+
+def test_a_reason_without_a_conflict_is_no_force(org: Organization) -> None:
+    plan = projected(a_plan(org))
+    plans.apply(plan, by=BY)
+    plans.revert(plan, by=BY, force_reason="to be sure")
+    assert "forced" not in last_entry(org)[1]
+
+
+# --- At a time --------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_is_applied_at_its_time_for_who_scheduled_it(org: Organization, arno: Any) -> None:
+    plan = approved(org, arno)
+    at = timezone.now() + timedelta(hours=1)
+    plans.schedule(plan, at, by=arno)
+    assert plans.apply_due() == []
+    with patch("django.utils.timezone.now", lambda: at + timedelta(seconds=2)):
+        assert [done.state for done in plans.apply_due()] == ["applied"]
+        assert plans.apply_due() == []
+    assert Route.objects.of(org).get().name == "short to mini"
+    entry = AuditEntry.objects.get(org_id=org.pk, action="plan.applied")
+    assert (entry.actor_type, entry.actor_id, entry.on_behalf_of) == ("system", "worker", str(arno.pk))
+
+
+def test_the_worker_applies_what_is_due(org: Organization, arno: Any) -> None:
+    plan = due(org, arno)
+    call_command("worker", "--once")
+    assert PlanRun.objects.get(pk=plan.pk).state == "applied"
+
+
+def _frozen(org: Organization, plan: PlanRun, arno: Any) -> None:
+    freeze(org, reason="audit", by=BY)
+
+
+def _stale(org: Organization, plan: PlanRun, arno: Any) -> None:
+    a_route(org, "meanwhile")
+
+
+def _demoted(org: Organization, plan: PlanRun, arno: Any) -> None:
+    change_role(arno.memberships.get(org=org), role="editor", by=BY)
+
+
+def _inactive(org: Organization, plan: PlanRun, arno: Any) -> None:
+    type(arno).objects.filter(pk=arno.pk).update(is_active=False)
+
+
+def _gone(org: Organization, plan: PlanRun, arno: Any) -> None:
+    PlanRun.objects.filter(pk=plan.pk).update(scheduled_by="987654")
+
+
+def _not_approved(org: Organization, plan: PlanRun, arno: Any) -> None:
+    PlanRun.objects.filter(pk=plan.pk).update(mode="replace")
+
+
+def _late(org: Organization, plan: PlanRun, arno: Any) -> None:
+    PlanRun.objects.filter(pk=plan.pk).update(apply_at=timezone.now() - LATEST - timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(
+    ("happens", "code"),
+    [
+        (_frozen, "organization_frozen"),
+        (_stale, "stale_plan"),
+        (_demoted, "not_allowed"),
+        (_inactive, "not_allowed"),
+        (_gone, "not_allowed"),
+        (_not_approved, "approval_void"),
+        (_late, "missed_time"),
+    ],
+)
+def test_a_plan_that_cannot_be_applied_at_its_time_is_not_and_says_why(
+    org: Organization, arno: Any, happens: Callable[..., None], code: str
+) -> None:
+    plan = due(org, arno)
+    happens(org, plan, arno)
+    content = live(org)
+    assert [done.pk for done in plans.apply_due()] == [plan.pk]
+    plan.refresh_from_db()
+    assert (plan.state, plan.apply_at, live(org)) == ("approved", None, content)
+    assert plan.schedule_failure.startswith(f"{code}: ")
+    action, payload = last_entry(org)
+    assert (action, payload["why"]) == ("plan.schedule_refused", plan.schedule_failure)
+    assert plans.apply_due() == []
+
+
+def test_what_nobody_foresaw_is_told_and_keeps_no_other_plan_waiting(org: Organization, arno: Any) -> None:
+    first, second = due(org, arno), due(org, arno)
+    PlanRun.objects.filter(pk=first.pk).update(proposed="no json")
+    with patch("plans.runs.applying.digest", lambda plan: plan.approved_digest):
+        assert [plan.pk for plan in plans.apply_due()] == [first.pk, second.pk]
+    assert PlanRun.objects.get(pk=first.pk).schedule_failure.startswith("JSONDecodeError: ")
+    assert PlanRun.objects.get(pk=second.pk).state == "applied"
+
+
+def test_while_the_database_is_away_a_plan_stays_scheduled(org: Organization, arno: Any) -> None:
+    plan = due(org, arno)
+    with patch("plans.runs.applying.publish", side_effect=OperationalError), pytest.raises(OperationalError):
+        plans.apply_due()
+    assert PlanRun.objects.get(pk=plan.pk).state == "scheduled"
+
+
+def test_a_plan_that_was_called_off_since_it_was_found_due_is_not_applied(org: Organization, arno: Any) -> None:
+    plan = due(org, arno)
+    found = PlanRun.objects.get(pk=plan.pk)
+    plans.schedule(plan, None, by=arno)
+    with patch("plans.runs.applying.PlanRun.objects.brief") as brief:
+        brief.return_value.filter.return_value.order_by.return_value = [found]
+        assert plans.apply_due() == []
+    assert (PlanRun.objects.get(pk=plan.pk).state, live(org)["routes"]) == ("approved", [])
+
+
+def test_a_plan_is_moved_to_another_time_applied_sooner_or_called_off(org: Organization, arno: Any) -> None:
+    plan = approved(org, arno)
+    for hours in (1, 2):
+        plans.schedule(plan, timezone.now() + timedelta(hours=hours), by=arno)
+    plans.schedule(plan, None, by=arno)
+    assert (plan.state, plan.apply_at, plan.scheduled_by) == ("approved", None, "")
+    with pytest.raises(InvalidState):
+        plans.schedule(plan, None, by=arno)
+    plans.schedule(plan, timezone.now() + timedelta(hours=1), by=arno)
+    plans.apply(plan, by=BY)
+    assert PlanRun.objects.get(pk=plan.pk).apply_at is None
+
+
+@pytest.mark.parametrize("at", [timezone.now() - timedelta(days=1), datetime(9999, 1, 1, tzinfo=UTC)])
+def test_a_time_is_to_come_and_within_a_year(org: Organization, arno: Any, at: datetime) -> None:
+    with pytest.raises(InvalidTime):
+        plans.schedule(approved(org, arno), at, by=arno)
+
+
+def test_only_what_was_approved_is_scheduled_and_for_a_person(org: Organization, arno: Any) -> None:
+    at = timezone.now() + timedelta(hours=1)
+    with pytest.raises(InvalidState):
+        plans.schedule(projected(a_plan(org)), at, by=arno)
+    with pytest.raises(NotAllowed):
+        plans.schedule(approved(org, arno), at, by=BY)
+
+
+# --- Frozen -----------------------------------------------------------------------------------------------------------
+
+
+def test_in_a_frozen_organisation_no_step_of_a_plan_is_taken(org: Organization, arno: Any) -> None:
+    draft, ready, applied = a_plan(org), projected(a_plan(org)), projected(a_plan(org, routes=[]))
+    plans.apply(applied, by=BY)
+    later = approved(org, arno)
+    freeze(org, reason="audit", by=BY)
+    before = state_of(org)
+    steps: list[Callable[[], Any]] = [
+        lambda: a_plan(org),
+        lambda: plans.edit(draft, by=BY, name="x"),
+        lambda: plans.project(draft, by=BY),
+        lambda: plans.cancel(draft, by=BY),
+        lambda: plans.rebase(ready, by=BY),
+        lambda: plans.approve(ready, by=arno),
+        lambda: plans.reject(ready, reason="r", by=arno),
+        lambda: plans.apply(ready, by=BY),
+        lambda: plans.schedule(later, timezone.now() + timedelta(hours=1), by=arno),
+        lambda: plans.revert(applied, by=BY),
+    ]
+    for step in steps:
+        with pytest.raises(OrganizationFrozen, match="audit"):
+            step()
+    assert json.dumps(state_of(org), default=str) == json.dumps(before, default=str)
