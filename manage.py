@@ -7,6 +7,8 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "routing_admin.settings")
+    if sys.argv[1:2] != ["serve"]:
+        os.environ.setdefault("STATEMENT_TIMEOUT_SECONDS", "0")  # a command takes as long as it takes
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 

@@ -116,6 +116,20 @@ else:
     DATABASE["CONN_HEALTH_CHECKS"] = True
     if DATABASE["ENGINE"] == "django.db.backends.postgresql":
         DATABASE["ENGINE"] = "routing_admin.postgresql"
+        # Who waits for longer is told to try again: for another writer of the same organisation, or for one statement.
+        # The last one ends a process that hangs and keeps others waiting. manage.py takes as long as it takes.
+        waits = {
+            "lock_timeout": env.int("LOCK_TIMEOUT_SECONDS", default=5),
+            "statement_timeout": env.int("STATEMENT_TIMEOUT_SECONDS", default=30),
+            "idle_in_transaction_session_timeout": env.int("IDLE_TRANSACTION_TIMEOUT_SECONDS", default=60),
+        }
+        if min(waits.values()) < 0:
+            raise ImproperlyConfigured("Timeouts of the database are seconds, and 0 for none")
+        given = DATABASE["OPTIONS"].get("options", "")
+        own = [f"-c {name}={1_000 * seconds}" for name, seconds in waits.items() if seconds]
+        # A pool in front of the database (PgBouncer) refuses options: with all three 0 none are sent.
+        if own:
+            DATABASE["OPTIONS"]["options"] = " ".join([*own, given]).strip()
 #: Seconds for which a thread keeps its connection. To open one takes longer than most calls of the API, also on SQLite.
 DATABASE["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
 if env.str("TEST_DATABASE_NAME", default=""):

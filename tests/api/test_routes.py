@@ -227,7 +227,7 @@ def test_while_another_writer_holds_the_lock_for_too_long_the_answer_is_try_agai
     from django.db import connection
 
     if connection.vendor != "sqlite":
-        pytest.skip("on PostgreSQL only writers of one organisation wait, and without a limit so far")
+        pytest.skip("see tests/test_postgresql.py")
     other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA busy_timeout = 50")
