@@ -44,7 +44,7 @@ class DirectWrite(ApprovalRequired):
         make = type(self).make
         if self.plan is None and make is not None:
             self.plan = make(self)
-            self.args = (f"{self.args[0]} Your change is kept as the draft “{self.plan.name}”.",)
+            self.args = (f"{self.args[0]} Your change is kept as a draft: {self.plan.name}.",)
 
 
 @dataclass

@@ -10,11 +10,16 @@ SECTIONS = (
     ("Overview", "home", ("home",), "viewer"),
     ("Routes", "routes", ("routes", "route_new", "route_edit", "route_delete"), "viewer"),
     ("Try a request", "try", ("try",), "viewer"),
-    ("Plans", "plans", ("plans", "plan_new", "plan"), "viewer"),
+    (
+        "Plans",
+        "plans",
+        ("plans", "plan_new", "plan", "plan_edit", "plan_reject", "plan_schedule", "plan_revert"),
+        "viewer",
+    ),
     ("Audit", "audit", ("audit", "audit_verify"), "viewer"),
     ("Logs", "logs", ("logs", "logs_import"), "viewer"),
     ("Prices", "prices", ("prices", "prices_import"), "viewer"),
-    ("Access", "access", ("access",), "admin"),
+    ("Access", "access", ("access", "member_add", "key_create", "policy_change", "freeze"), "admin"),
 )
 
 

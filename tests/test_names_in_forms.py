@@ -27,7 +27,9 @@ FORMS: list[tuple[str, dict[str, Any], dict[str, bool]]] = [
         {"name": "cheaper", "mode": "merge", "routes": ROUTES, "note": "why", **WINDOW},
         {"name": False, "note": True},
     ),
-    ("/admin/o/acme/plans/{plan}/reject/", {"reason": "dear"}, {"reason": True}),
+    ("/admin/o/acme/plans/{plan}/edit/", {"name": "cheaper", "note": "why"}, {"name": False, "note": True}),
+    ("/admin/o/acme/plans/{plan}/reject/", {"reject-reason": "dear"}, {"reject-reason": True}),
+    ("/admin/o/acme/access/freeze/", {"freeze-reason": "audit"}, {"freeze-reason": True}),
 ]
 
 

@@ -1,8 +1,10 @@
 """The admin's pages about plans: the list, making one, its answer, and the steps of its life."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+from django import forms
 from django.contrib import messages
 from django.db.models import Max, Min
 from django.http import Http404, HttpRequest, HttpResponse
@@ -15,10 +17,11 @@ from plans.errors import PlansError
 from plans.logs.models import RequestLog
 from plans.runs import services
 from plans.runs.answer import answer, cost_rows, earlier_version, kept, latency_rows, percent_text, route_rows, unknowns
-from plans.runs.errors import InvalidPlan
-from plans.runs.forms import PlanForm, ReasonForm
+from plans.runs.errors import InvalidPlan, InvalidTime, PlanChanged, RevertConflict
+from plans.runs.forms import NamesForm, PlanForm, ReasonForm, ScheduleForm
 from plans.runs.models import PlanRun, State
-from plans.runs.proposals import content_of
+from plans.runs.proposals import FINAL, QUESTION, content_of
+from plans.runs.states import TRANSITIONS
 from routes import engine
 from routes.catalog.services import prices_for
 from routes.document import EMPTY_CONTENT, content_at, document_of
@@ -65,22 +68,62 @@ def plan_new(request: HttpRequest) -> HttpResponse:
             "title": "New plan",
             "form": form,
             "span": span,
-            "live": json.dumps(document_of(request.org).content["routes"], indent=2, ensure_ascii=False),
-            "models": sorted({price.model for price in prices_for(request.org)}),
+            **_completions(request),
         },
         status=422 if form.errors else 200,
     )
 
 
-def plan(request: HttpRequest, id: str, reject_form: ReasonForm | None = None) -> HttpResponse:
+def plan_edit(request: HttpRequest, id: str) -> HttpResponse:
+    """A draft with all that it asks; of another plan its name and its note."""
+    run = _plan_or_404(request, id)
+    was = {field: getattr(run, field) for field in ("name", "note", "mode", *QUESTION)}
+    seen = services.etag(run)
+    if run.state == State.DRAFT:
+        span = RequestLog.objects.of(request.org).aggregate(first=Min("ts"), last=Max("ts"))
+        initial = {**was, "routes": run.proposed_routes}
+        form: forms.Form = PlanForm(request.POST or None, initial=initial, **span)
+    else:
+        span, form = {}, NamesForm(request.POST or None, initial=was)
+    if request.method == "POST" and form.is_valid():
+        try:
+            services.edit(run, by=request.actor, seen=request.POST.get("seen", seen), **form.cleaned_data)
+        except PlanChanged:
+            seen = services.etag(run)
+            form.add_error(
+                None,
+                f"Somebody changed this plan after you opened it: it is called “{run.name}” and"
+                f" {run.get_state_display().lower()} now. Your input is still below; save again to keep it.",
+            )
+        except InvalidPlan as error:
+            form.add_issues(error.issues) if isinstance(form, PlanForm) else form.add_error(None, str(error))
+        except (engine.errors.RoutingError, PlansError, RoutesError) as error:
+            form.add_error(None, str(error))
+        else:
+            return redirect("admin:plan", request.org.slug, run.pk)
+    context = {"title": f"Edit “{run.name}”", "form": form, "plan": run, "seen": seen, "span": span}
+    if isinstance(form, PlanForm):
+        context |= _completions(request)
+    return render(request, "plans/form.html", context, status=422 if form.errors else 200)
+
+
+def _completions(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "live": json.dumps(document_of(request.org).content["routes"], indent=2, ensure_ascii=False),
+        "models": sorted({price.model for price in prices_for(request.org)}),
+    }
+
+
+def plan(request: HttpRequest, id: str, mistakes: "_Mistakes | None" = None) -> HttpResponse:
     """The answer first; then what would change, the steps that are possible, and the figures."""
     run = _plan_or_404(request, id)
     result = run.outcome
     org: Organization = request.org
     person = as_actor(request.actor).person
     live = document_of(org)
-    is_stale = live.digest != run.base_digest and run.state in (State.PROJECTED, State.APPROVED)
-    needs_approval = org.approval == Organization.Approval.PLANS and run.state == State.PROJECTED
+    is_ready = run.state in (State.PROJECTED, State.APPROVED, State.SCHEDULED)
+    is_stale = live.digest != run.base_digest and is_ready
+    needs_approval = org.approval != Organization.Approval.NONE and run.state == State.PROJECTED
     return render(
         request,
         "plans/detail.html",
@@ -92,18 +135,25 @@ def plan(request: HttpRequest, id: str, reject_form: ReasonForm | None = None) -
             **(_figures(result) if result else {}),
             "changes": _changes(run),
             "is_stale": is_stale,
+            "since": compared(_base(run), live.content) if is_stale else [],
             "live_version": live.version,
             "needs_approval": needs_approval,
             "is_own": person == run.created_by,
             "may_approve": run.state == State.PROJECTED and person != run.created_by,
-            "may_apply": not is_stale and not needs_approval and run.state in (State.PROJECTED, State.APPROVED),
+            "may_apply": not is_stale and not needs_approval and is_ready,
             "may_reject": run.state == State.PROJECTED,
-            "reject_form": reject_form or ReasonForm(),
-            "may_cancel": run.state in (State.DRAFT, State.QUEUED, State.RUNNING, State.PROJECTED, State.APPROVED),
+            "may_schedule": run.state in (State.APPROVED, State.SCHEDULED) and not is_stale,
+            "may_cancel": State.CANCELLED in TRANSITIONS[State(run.state)],
+            "may_edit": run.state not in FINAL,
+            "may_rebase": is_stale or (run.state in FINAL and run.state != State.APPLIED),
             "may_revert": run.state == State.APPLIED,
             "is_waiting": run.state in (State.QUEUED, State.RUNNING),
+            "successor": PlanRun.objects.of(org).filter(pk=run.superseded_by).first() if run.superseded_by else None,
+            "reject_form": ReasonForm(prefix="reject"),
+            "schedule_form": ScheduleForm(prefix="schedule", initial={"apply_at": run.apply_at}),
+            **({mistakes.name: mistakes.form, "refused": mistakes.message} if mistakes else {}),
         },
-        status=422 if reject_form else 200,
+        status=422 if mistakes else 200,
     )
 
 
@@ -122,15 +172,19 @@ def _figures(result: dict[str, Any]) -> dict[str, Any]:
 
 def _changes(run: PlanRun) -> list[dict[str, str]]:
     """What would change, or changed, route by route, in words."""
-    was = content_at(run.org_id, run.base_version) or EMPTY_CONTENT
+    was = _base(run)
     return compared(was, content_of(run, was))
 
 
-class _Mistakes(Exception):
-    """The form of a step has some, which the plan's page shows beside what was written."""
+def _base(run: PlanRun) -> dict[str, Any]:
+    return content_at(run.org_id, run.base_version) or EMPTY_CONTENT
 
-    def __init__(self, form: ReasonForm) -> None:
-        self.form = form
+
+class _Mistakes(Exception):
+    """The form of a step has some, or is needed first: the plan's page shows it with what was written, and the message."""
+
+    def __init__(self, name: str, form: forms.Form, message: str = "") -> None:
+        self.name, self.form, self.message = name, form, message
 
 
 @require_POST
@@ -141,12 +195,40 @@ def plan_step(request: HttpRequest, id: str, step: str) -> HttpResponse:
         messages.error(request, "This needs an approver.")
         return redirect("admin:plan", request.org.slug, run.pk)
     try:
-        messages.success(request, STEPS[step](run, request))
+        done = STEPS[step](run, request)
     except _Mistakes as mistakes:
-        return plan(request, id, mistakes.form)
+        return plan(request, id, mistakes)
     except (engine.errors.RoutingError, PlansError, RoutesError) as error:
         messages.error(request, str(error))
+    else:
+        if isinstance(done, PlanRun):
+            run, done = done, "The same plan on today's routes."
+        messages.success(request, done)
     return redirect("admin:plan", request.org.slug, run.pk)
+
+
+def _project(run: PlanRun, request: HttpRequest) -> str:
+    services.project(run, by=request.actor)
+    return "The replay waits for the worker."
+
+
+def _rebase(run: PlanRun, request: HttpRequest) -> PlanRun:
+    return services.rebase(run, by=request.actor)
+
+
+def _schedule(run: PlanRun, request: HttpRequest) -> str:
+    if "call_off" in request.POST:
+        services.schedule(run, None, by=request.actor)
+        return "Called off: the plan is approved and waits for you."
+    form = ScheduleForm(request.POST, prefix="schedule")
+    if form.is_valid():
+        try:
+            services.schedule(run, form.cleaned_data["apply_at"], by=request.actor)
+        except InvalidTime as error:
+            form.add_error("apply_at", str(error))
+        else:
+            return f"It is applied at {form.cleaned_data['apply_at']:%Y-%m-%d %H:%M} UTC."
+    raise _Mistakes("schedule_form", form)
 
 
 def _approve(run: PlanRun, request: HttpRequest) -> str:
@@ -155,9 +237,9 @@ def _approve(run: PlanRun, request: HttpRequest) -> str:
 
 
 def _reject(run: PlanRun, request: HttpRequest) -> str:
-    form = ReasonForm(request.POST)
+    form = ReasonForm(request.POST, prefix="reject")
     if not form.is_valid():
-        raise _Mistakes(form)
+        raise _Mistakes("reject_form", form)
     services.reject(run, reason=form.cleaned_data["reason"], by=request.actor)
     return "Rejected."
 
@@ -174,12 +256,31 @@ def _apply(run: PlanRun, request: HttpRequest) -> str:
 
 
 def _revert(run: PlanRun, request: HttpRequest) -> str:
-    change, receipt = services.revert(run, by=request.actor)
+    is_forced = "force-reason" in request.POST
+    form = ReasonForm(request.POST if is_forced else None, prefix="force")
+    if is_forced and not form.is_valid():
+        raise _Mistakes("force_form", form)
+    reason = form.cleaned_data["reason"] if is_forced else ""
+    try:
+        change, receipt = services.revert(run, by=request.actor, force_reason=reason)
+    except RevertConflict as error:
+        if is_forced:
+            raise
+        raise _Mistakes("force_form", form, str(error)) from error
     return f"Reverted: version {change.version} is live. Audit receipt: entry {receipt.seq}, {receipt.leaf_hash[:16]}…"
 
 
-STEPS = {"approve": _approve, "reject": _reject, "cancel": _cancel, "apply": _apply, "revert": _revert}
-APPROVER_STEPS = {"approve", "reject", "apply", "revert"}
+STEPS: dict[str, Callable[[PlanRun, HttpRequest], str | PlanRun]] = {
+    "project": _project,
+    "rebase": _rebase,
+    "approve": _approve,
+    "reject": _reject,
+    "cancel": _cancel,
+    "schedule": _schedule,
+    "apply": _apply,
+    "revert": _revert,
+}
+APPROVER_STEPS = {"approve", "reject", "schedule", "apply", "revert"}
 
 
 def _plan_or_404(request: HttpRequest, id: str) -> PlanRun:
@@ -191,6 +292,7 @@ def _plan_or_404(request: HttpRequest, id: str) -> PlanRun:
 
 plans.required_role = "viewer"
 plan_new.required_role = "editor"
+plan_edit.required_role = "editor"
 plan.required_role = "viewer"
 plan_step.required_role = "editor"
 
@@ -198,5 +300,6 @@ PAGES = [
     path("plans/", plans, name="plans"),
     path("plans/new/", plan_new, name="plan_new"),
     path("plans/<uuid:id>/", plan, name="plan"),
+    path("plans/<uuid:id>/edit/", plan_edit, name="plan_edit"),
     *(path(f"plans/<uuid:id>/{step}/", plan_step, {"step": step}, name=f"plan_{step}") for step in STEPS),
 ]

@@ -109,6 +109,19 @@ class PlanForm(forms.Form):
             self.add_error(top if top in self.fields else None, where + issue["message"])
 
 
+class NamesForm(forms.Form):
+    """What of a plan that is no draft any more can be changed."""
+
+    name = forms.CharField(max_length=200, validators=[one_line])
+    note = forms.CharField(
+        required=False, max_length=10_000, validators=[several_lines], widget=forms.Textarea(attrs={"rows": 3})
+    )
+
+
+class ScheduleForm(forms.Form):
+    apply_at = UtcTime(required=True, label="Apply at (UTC)", help_text="All is checked again then, also your role.")
+
+
 class ReasonForm(forms.Form):
     reason = forms.CharField(
         label="Why", widget=forms.Textarea(attrs={"rows": 2}), max_length=10_000, validators=[several_lines]

@@ -11,10 +11,10 @@ from django.urls import path
 from django.views.decorators.http import require_POST
 
 from routes.errors import RoutesError
-from routes.orgs import keys, members
+from routes.orgs import keys, members, policy
 from routes.orgs.models import ApiKey, Membership, Organization, Role
 from routes.orgs.services import create_organization, update_organization
-from routes.texts import one_line
+from routes.texts import one_line, several_lines
 
 
 class MemberForm(forms.Form):
@@ -49,7 +49,21 @@ class GatewayKeyForm(KeyForm):
 
 
 class PolicyForm(forms.Form):
-    approval = forms.ChoiceField(choices=Organization.Approval.choices, label="Approval")
+    approval = forms.ChoiceField(
+        choices=Organization.Approval.choices,
+        label="Approval",
+        help_text="A stricter policy holds at once, a looser one when another admin confirms it.",
+    )
+
+
+class FreezeForm(forms.Form):
+    reason = forms.CharField(
+        label="Why",
+        max_length=10_000,
+        validators=[several_lines],
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Whoever is refused reads it.",
+    )
 
 
 def access(request: HttpRequest, **bound: forms.Form) -> HttpResponse:
@@ -64,6 +78,8 @@ def access(request: HttpRequest, **bound: forms.Form) -> HttpResponse:
             "member_form": bound.get("member_form") or MemberForm(prefix="member"),
             "key_form": bound.get("key_form") or KeyForm(prefix="key"),
             "policy_form": bound.get("policy_form") or PolicyForm(initial={"approval": org.approval}, prefix="policy"),
+            "freeze_form": bound.get("freeze_form") or FreezeForm(prefix="freeze"),
+            "is_own_proposal": org.approval_proposed_by == str(request.user.pk),
             "new_key": bound.get("new_key"),
             "roles": Role.choices,
         },
@@ -130,7 +146,7 @@ def _made(request: HttpRequest, form: KeyForm, **more: Any) -> keys.NewKey | Non
     except keys.InvalidKey as error:
         form.add_error(error.field if error.field in form.fields else None, str(error))
     except RoutesError as error:
-        form.add_error("role", str(error))
+        form.add_error("role" if isinstance(error, keys.RoleTooHigh) else None, str(error))
     return None
 
 
@@ -176,12 +192,43 @@ def policy_change(request: HttpRequest) -> HttpResponse:
     form = PolicyForm(request.POST, prefix="policy")
     if not form.is_valid():
         return access(request, policy_form=form)
-    update_organization(request.org, approval=form.cleaned_data["approval"], by=request.actor)
+    try:
+        update_organization(request.org, approval=form.cleaned_data["approval"], by=request.actor)
+    except RoutesError as error:
+        return _refused(request, error)
+    if request.org.approval != form.cleaned_data["approval"]:
+        return _done(request, "That is a looser policy: it holds when another admin confirms it.")
     return _done(request, f"{request.org.get_approval_display()}.")
 
 
+@require_POST
+def approval_decide(request: HttpRequest) -> HttpResponse:
+    """Another admin's answer to a looser policy, or its author's second thoughts."""
+    decide = policy.confirm_approval if request.POST.get("do") == "confirm" else policy.withdraw_approval
+    try:
+        decide(request.org, request.POST.get("approval", ""), by=request.actor)
+    except RoutesError as error:
+        return _refused(request, error)
+    return _done(request, f"{request.org.get_approval_display()}.")
+
+
+@require_POST
+def freeze(request: HttpRequest) -> HttpResponse:
+    form = FreezeForm(request.POST, prefix="freeze")
+    if not form.is_valid():
+        return access(request, freeze_form=form)
+    policy.freeze(request.org, reason=form.cleaned_data["reason"], by=request.actor)
+    return _done(request, f"{request.org} is frozen.")
+
+
+@require_POST
+def unfreeze(request: HttpRequest) -> HttpResponse:
+    policy.unfreeze(request.org, by=request.actor)
+    return _done(request, f"{request.org} can be changed again.")
+
+
 access.required_role = "admin"
-for _page in (member_add, member_change, key_create, key_revoke, policy_change):
+for _page in (member_add, member_change, key_create, key_revoke, policy_change, approval_decide, freeze, unfreeze):
     _page.required_role = "admin"
 for _page in (installation_keys, installation_key_create, installation_key_revoke):
     _page.required_role = "installation"
@@ -198,6 +245,9 @@ PAGES = [
     path("access/keys/", key_create, name="key_create"),
     path("access/keys/<str:id>/revoke/", key_revoke, name="key_revoke"),
     path("access/policy/", policy_change, name="policy_change"),
+    path("access/policy/proposed/", approval_decide, name="approval_decide"),
+    path("access/freeze/", freeze, name="freeze"),
+    path("access/unfreeze/", unfreeze, name="unfreeze"),
 ]
 
 

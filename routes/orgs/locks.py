@@ -21,5 +21,5 @@ def refuse_frozen(org: Organization) -> None:
     """Raises `OrganizationFrozen`."""
     if org.status == Organization.Status.ACTIVE:
         return
-    why = f" by {org.frozen_by_name}: {org.frozen_reason}" if org.frozen_at else ""
+    why = f" by {org.frozen_by_name}: {org.frozen_reason.rstrip('.')}" if org.frozen_at else ""
     raise OrganizationFrozen(f"Nothing can be changed here: {org} is {org.status}{why}. An admin can unfreeze it.")

@@ -16,6 +16,7 @@ from routes.catalog.services import prices_for
 from routes.document import canonical_route, default_of, document_of
 from routes.errors import NotFound, RoutesError
 from routes.orgs.models import Organization
+from routes.publish import DirectWrite
 from routes.rules.explained import conditions_as_tree, verdict
 from routes.rules.findings import Finding, findings_of, in_words
 from routes.rules.forms import DefaultForm, RouteForm, TryForm
@@ -88,6 +89,8 @@ def route_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             row, change = create_route(request.org, engine.NewRoute.from_dict(form.document()), by=request.actor)
+        except DirectWrite as refused:
+            return _kept_as_draft(request, refused)
         except (engine.errors.RoutingError, RoutesError) as error:
             _show(form, error)
         else:
@@ -113,6 +116,8 @@ def route_edit(request: HttpRequest, id: str) -> HttpResponse:
             was = sentence(canonical_route(error.row.as_document()))
             form.add_error(None, f"{error} It now reads: {was}. Your input is still below; save again to keep it.")
             form.set_revision(error.row.revision)
+        except DirectWrite as refused:
+            return _kept_as_draft(request, refused)
         except (engine.errors.RoutingError, RoutesError) as error:
             _show(form, error)
         else:
@@ -126,6 +131,12 @@ def route_edit(request: HttpRequest, id: str) -> HttpResponse:
         "sentence": sentence(document),
     }
     return _editor(request, form, title=row.name, json=json.dumps(document, indent=2, ensure_ascii=False), **more)
+
+
+def _kept_as_draft(request: HttpRequest, refused: DirectWrite) -> HttpResponse:
+    """To the draft of a plan that a change became which needs approval."""
+    messages.warning(request, f"{refused} Have it replayed, and ask somebody else to approve it.")
+    return redirect("admin:plan", request.org.slug, refused.plan.pk)
 
 
 def _show(form: RouteForm | DefaultForm, error: Exception) -> None:
@@ -169,6 +180,8 @@ def default(request: HttpRequest) -> HttpResponse:
         action = None if document is None else engine.Action.from_dict(document)
         try:
             change = set_default(request.org, action, by=request.actor, expected=request.org.version)
+        except DirectWrite as refused:
+            return _kept_as_draft(request, refused)
         except (engine.errors.RoutingError, RoutesError) as error:
             _show(form, error)
         else:
@@ -192,6 +205,8 @@ def route_delete(request: HttpRequest, id: str) -> HttpResponse:
             change = delete_route(
                 request.org, id, by=request.actor, expected_revision=int(request.POST.get("revision", row.revision))
             )
+        except DirectWrite as refused:
+            return _kept_as_draft(request, refused)
         except (engine.errors.RoutingError, RoutesError, ValueError) as error:
             messages.error(request, str(error))
             return redirect(reverse("admin:route_edit", args=[request.org.slug, row.uid]))

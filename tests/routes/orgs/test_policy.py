@@ -229,7 +229,7 @@ def test_a_direct_change_is_refused_and_kept_as_a_draft_that_does_just_that(
     draft = PlanRun.objects.get(org=org)
     assert caught.value.plan == draft
     assert (draft.state, draft.mode, draft.name) == ("draft", mode, name)
-    assert f"draft “{name}”" in str(caught.value)
+    assert f"kept as a draft: {name}." in str(caught.value)
     assert draft.window_end - draft.window_start == timedelta(days=7)
     assert draft.window_start < START < draft.window_end, "the newest logs are in it"
     from plans.runs import services as plans
