@@ -1,0 +1,140 @@
+"""What the services refuse, the admin's pages refuse too: in a frozen organisation every form, and plans that may not be
+approved or applied."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.utils import timezone
+
+from plans.runs import services as plans
+from plans.runs.models import PlanRun
+from routes.orgs.keys import create_key
+from routes.orgs.models import Organization
+from routes.orgs.policy import freeze
+from tests.build import BY, a_person, a_plan, a_route, projected, state_of, traffic, usual_prices
+
+pytestmark = pytest.mark.django_db
+WHY = "frozen by test: audit of prices"
+ROUTE = {"name": "new", "priority": "100", "enabled": "on", "kind": "send", "target_model": "m"}
+#: Pages that only show, or change nothing of the organisation.
+READ = {"home", "routes", "try", "plans", "plan", "audit", "audit_verify", "logs", "prices", "access", "org_figures"}
+#: What goes on in a frozen organisation: logs come in, rights are taken away, and it is unfrozen.
+GOES_ON = {"logs_import", "key_revoke", "freeze", "unfreeze"}
+
+
+@pytest.fixture
+def ready(org: Organization) -> dict[str, Any]:
+    """An organisation with one of everything, and the ids of what there is."""
+    usual_prices()
+    traffic(org)
+    person = a_person("carl", org)
+    found = {"route": a_route(org).uid, "member": org.memberships.get(user=person).pk, "draft": a_plan(org).pk}
+    found["applied"] = plans_applied(org)
+    found["projected"] = projected(a_plan(org, routes=[])).pk
+    approved = projected(a_plan(org, routes=[]))
+    plans.approve(approved, by=a_person("bea", org, "approver"))
+    return found | {"approved": approved.pk}
+
+
+def plans_applied(org: Organization) -> Any:
+    applied = projected(a_plan(org, routes=[]))
+    plans.apply(applied, by=BY)
+    return applied.pk
+
+
+@pytest.fixture
+def staff(org: Organization) -> Client:
+    client = Client()
+    client.force_login(a_person("ada", org, "admin"))
+    return client
+
+
+def forms(ids: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """By the name of its page: where a form is sent, and what it says; each would be accepted."""
+    soon = (timezone.now() + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M")
+    plan = {
+        "name": "p",
+        "mode": "merge",
+        "routes": json.dumps([]),
+        "window_start": "2026-05-01T00:00",
+        "window_end": "2026-05-02T00:00",
+    }
+    return {
+        "route_new": ("routes/new/", ROUTE),
+        "route_edit": (f"routes/{ids['route']}/", {**ROUTE, "name": "other", "revision": "1"}),
+        "route_delete": (f"routes/{ids['route']}/delete/", {}),
+        "route_default": ("routes/default/", {"kind": "send", "target_model": "m"}),
+        "plan_new": ("plans/new/", plan),
+        "plan_edit": (f"plans/{ids['draft']}/edit/", plan),
+        "plan_project": (f"plans/{ids['draft']}/project/", {}),
+        "plan_rebase": (f"plans/{ids['projected']}/rebase/", {}),
+        "plan_approve": (f"plans/{ids['projected']}/approve/", {}),
+        "plan_reject": (f"plans/{ids['projected']}/reject/", {"reject-reason": "no"}),
+        "plan_cancel": (f"plans/{ids['projected']}/cancel/", {}),
+        "plan_schedule": (f"plans/{ids['approved']}/schedule/", {"schedule-apply_at": soon}),
+        "plan_apply": (f"plans/{ids['projected']}/apply/", {}),
+        "plan_revert": (f"plans/{ids['applied']}/revert/", {}),
+        "member_add": ("access/members/", {"member-username": "dora", "member-role": "viewer"}),
+        "member_change": (f"access/members/{ids['member']}/", {"role": "editor"}),
+        "key_create": ("access/keys/", {"key-name": "k", "key-kind": "gateway"}),
+        "policy_change": ("access/policy/", {"policy-approval": "all"}),
+        "approval_decide": ("access/policy/proposed/", {"do": "withdraw", "approval": "none"}),
+    }
+
+
+def test_every_form_of_a_frozen_organisation_is_refused_and_says_why(
+    org: Organization, ready: dict[str, Any], staff: Client
+) -> None:
+    a_person("dora")
+    freeze(org, reason="audit of prices", by=BY)
+    pages = next(pattern for pattern in admin.site.get_urls() if str(pattern.pattern).startswith("o/"))
+    known = forms(ready)
+    # Prices are imported in two steps, and the service refuses: tests/routes/orgs/test_policy.py.
+    assert {pattern.name for pattern in pages.url_patterns} - READ - GOES_ON - {"prices_import"} == known.keys()
+    before = state_of(org)
+    for name, (path, form) in known.items():
+        page = staff.post(f"/admin/o/acme/{path}", form, follow=True).content.decode()
+        assert WHY in page, name
+        assert state_of(org) == before, name
+
+
+def test_each_of_these_forms_is_accepted_once_it_is_unfrozen(
+    org: Organization, ready: dict[str, Any], staff: Client
+) -> None:
+    """Else the test above would show nothing."""
+    a_person("dora")
+    for name, (path, form) in forms(ready).items():
+        if name in ("plan_approve", "plan_reject", "plan_cancel", "plan_apply", "plan_rebase", "approval_decide"):
+            continue  # one after the other they cannot be done to one plan
+        before = state_of(org)
+        answer = staff.post(f"/admin/o/acme/{path}", form)
+        assert answer.status_code in (200, 302), (name, answer.content)
+        assert state_of(org) != before, name
+
+
+def test_nobody_approves_their_own_plan_on_its_page(org: Organization) -> None:
+    usual_prices()
+    traffic(org)
+    ada = a_person("ada", org, "approver")
+    client = Client()
+    client.force_login(ada)
+    plan = projected(a_plan(org, by=ada))
+    page = client.post(f"/admin/o/acme/plans/{plan.pk}/approve/", follow=True).content.decode()
+    assert "You made this plan; ask somebody else to approve it." in page
+    assert create_key(org, name="k", role="approver", by=ada).key.made_by == ada
+    assert PlanRun.objects.get(pk=plan.pk).state == "projected"
+
+
+def test_a_voided_approval_is_not_applied_on_the_page_either(org: Organization, staff: Client) -> None:
+    usual_prices()
+    traffic(org)
+    plan = projected(a_plan(org))
+    plans.approve(plan, by=a_person("bea", org, "approver"))
+    PlanRun.objects.filter(pk=plan.pk).update(mode="replace")
+    page = staff.post(f"/admin/o/acme/plans/{plan.pk}/apply/", follow=True).content.decode()
+    assert "This plan is not what was approved. Ask for a new approval." in page
+    assert PlanRun.objects.get(pk=plan.pk).state == "approved"
