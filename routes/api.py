@@ -61,7 +61,7 @@ class UnexpectedBody(exceptions.ParseError):
 class View(APIView):
     """A view whose writes keep the API's promises.
 
-    `?dry_run=1` goes the same way and is rolled back. A POST with an `Idempotency-Key` has its effect once. PUT, PATCH and
+    `?dry_run=1` is answered alike and changes nothing. A POST with an `Idempotency-Key` has its effect once. PUT, PATCH and
     DELETE of an object that has an ETag need its `If-Match`. A parameter that nobody knows is refused, because a misspelt
     `dry_run` must not write; and one that is given twice, because nobody knows which is meant; and a body where none is
     taken.
@@ -149,11 +149,15 @@ class View(APIView):
                 "An Idempotency-Key is 1 to 255 visible ASCII characters.", "bad_idempotency_key"
             )
         if _flag(request, "dry_run"):
-            with transaction.atomic():
-                response = handler(request, **kwargs)
-                transaction.set_rollback(True)
-            return self._told_dry(response)
+            return self._told_dry(self.dry_run(handler, request, **kwargs))
         return handler(request, **kwargs) if key is None else self._once(handler, request, key, **kwargs)
+
+    def dry_run(self, handler: Callable[..., Response], request: Request, **kwargs: Any) -> Response:
+        """What the handler would answer; nothing is changed."""
+        with transaction.atomic():
+            response = handler(request, **kwargs)
+            transaction.set_rollback(True)
+        return response
 
     @staticmethod
     def _told_dry(response: Response) -> Response:

@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -18,9 +18,9 @@ from rest_framework.response import Response
 
 from plans.logs.columns import COLUMNS
 from plans.logs.filters import RequestLogFilters
-from plans.logs.formats import LogFile, ReadAs
+from plans.logs.formats import LogFile, ReadAs, Reader
 from plans.logs.models import RequestLog
-from plans.logs.services import import_rows, open_log
+from plans.logs.services import ImportReport, count_rows, import_rows, open_log
 from routes.api import ListView
 from routes.engine.errors import PayloadTooLarge
 from routes.shapes import COUNT, TEXT, described, listed, thing, written
@@ -91,6 +91,16 @@ def log_json(row: RequestLog) -> dict[str, Any]:
     return {name: _plain(getattr(row, name)) for name in COLUMNS if name != "embedding"}
 
 
+def report_json(report: ImportReport) -> dict[str, Any]:
+    return {
+        "read": report.read,
+        "accepted": report.imported,
+        "repeated": report.repeated,
+        "refused": [{"line": line, "reason": reason} for line, reason in report.refused],
+        "refused_total": report.refused_total,
+    }
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return rfc3339(value)
@@ -127,27 +137,26 @@ class RequestLogs(ListView):
 
         10 MiB; with `Content-Encoding: gzip` 200 MiB unpacked.
         """
-        if not isinstance(request.data, LogFile):  # of nothing, no parser is asked
-            raise exceptions.ParseError("The body is empty. Send a row in each line.")
-        reader = open_log(request.org, request.data, ReadAs("jsonl"))
         report = import_rows(
             request.org,
-            reader.items,
+            _sent(request).items,
             on_error="skip",
             by=request.actor,
             source="api",
             # What gateways send all day is traffic, which nobody decided.
             is_recorded=not request.grant.is_gateway,
         )
-        return Response(
-            {
-                "read": report.read,
-                "accepted": report.imported,
-                "repeated": report.repeated,
-                "refused": [{"line": line, "reason": reason} for line, reason in report.refused],
-                "refused_total": report.refused_total,
-            }
-        )
+        return Response(report_json(report))
+
+    def dry_run(self, handler: Callable[..., Response], request: Request, **_: Any) -> Response:
+        """Without a transaction, which would last as long as the body is read."""
+        return Response(report_json(count_rows(request.org, _sent(request).items())))
+
+
+def _sent(request: Request) -> Reader:
+    if not isinstance(request.data, LogFile):  # of nothing, no parser is asked
+        raise exceptions.ParseError("The body is empty. Send a row in each line.")
+    return open_log(request.org, request.data, ReadAs("jsonl"))
 
 
 urlpatterns = [path("request-logs/", RequestLogs.as_view(), name="request_logs")]

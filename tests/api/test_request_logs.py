@@ -67,6 +67,17 @@ def test_what_gateways_send_is_traffic_and_what_people_send_is_recorded(
     assert (dry["accepted"], dry["dry_run"], RequestLog.objects.of(org).count()) == (1, True, 2)
 
 
+def test_a_dry_run_answers_what_the_same_rows_are_answered_then(editor: Caller, org: Organization) -> None:
+    rows = [{**ROW, "request_id": f"r{n % 1100}"} for n in range(1200)]
+    send(editor.client, org, lines(*rows[:10]))
+    body = lines({"request_id": "x"}, *rows, ROW, b"{")
+    entries = AuditEntry.objects.count()
+    dry = send(editor.client, org, body, "?dry_run=1").json()
+    assert (RequestLog.objects.of(org).count(), AuditEntry.objects.count()) == (10, entries)
+    assert dry == {**send(editor.client, org, body).json(), "dry_run": True}
+    assert (dry["accepted"], dry["repeated"], dry["refused_total"]) == (1090, 111, 2)
+
+
 def test_a_body_may_be_packed_but_not_without_bounds(
     gateway: Client, org: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
