@@ -15,6 +15,7 @@ from rest_framework.settings import api_settings
 
 from audit.services import AuditError
 from plans.errors import PlansError
+from plans.logs.api import TooManyRows
 from plans.runs.services import ApprovalRequired, ApprovalVoid, InvalidPlan, OwnPlan, RevertConflict, StalePlan
 from plans.runs.states import InvalidState
 from routes import engine
@@ -64,6 +65,7 @@ STATUS: dict[type[Exception], int] = {
     InProgress: 409,
     OtherBody: 422,
     AlreadyCreated: 409,
+    TooManyRows: 413,
     InvalidPlan: 422,
     InvalidState: 409,
     OwnPlan: 403,

@@ -90,6 +90,36 @@ def test_a_body_may_be_packed_but_not_without_bounds(
     problem(send(gateway, org, body), 413, "payload_too_large")
 
 
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n"])
+def test_a_request_has_so_many_lines_at_most_blank_ones_too(
+    gateway: Client, org: Organization, monkeypatch: pytest.MonkeyPatch, end: bytes
+) -> None:
+    monkeypatch.setattr(api, "MAX_LINES", 4)
+    body = lines(ROW) + b"\n\n" + json.dumps({**ROW, "request_id": "r2"}).encode() + end
+    for sent, coding in ((body, "identity"), (gzip.compress(body), "gzip")):
+        answer = send(gateway, org, sent, **{"Content-Encoding": coding})
+        if end == b"\n\n":
+            refused = problem(answer, 413, "too_many_rows")
+            assert refused["detail"] == "A request may have 4 lines, blank ones too. Send the rows in several requests."
+        else:
+            assert answer.json()["read"] == 2
+    assert RequestLog.objects.count() == (0 if end == b"\n\n" else 2)
+
+
+def test_four_million_lines_in_twelve_kilobytes_are_refused_at_once(gateway: Client, org: Organization) -> None:
+    packed = gzip.compress(b"{}\n" * (4 * 2**20))
+    problem(send(gateway, org, packed, **{"Content-Encoding": "gzip"}), 413, "too_many_rows")
+
+
+def test_a_body_is_packed_in_so_many_members_at_most(gateway: Client, org: Organization) -> None:
+    filled = gzip.compress(lines(ROW)) + b"\0" * 70_000 + gzip.compress(lines({**ROW, "request_id": "r2"})) + b"\0"
+    assert send(gateway, org, filled, **{"Content-Encoding": "gzip"}).json()["accepted"] == 2
+    empty = gzip.compress(b"") * 998
+    assert send(gateway, org, empty + filled, **{"Content-Encoding": "gzip"}).json()["repeated"] == 2
+    for sent in (empty + gzip.compress(b"") + filled, empty * 100):
+        problem(send(gateway, org, sent, **{"Content-Encoding": "gzip"}), 413, "payload_too_large")
+
+
 @pytest.mark.parametrize(
     ("body", "coding", "status", "code"),
     [
@@ -98,9 +128,11 @@ def test_a_body_may_be_packed_but_not_without_bounds(
         (b"no gzip", "gzip", 400, "malformed_body"),
         (gzip.compress(lines(ROW))[:-9], "gzip", 400, "malformed_body"),
         (gzip.compress(lines(ROW)) + b"more", "gzip", 400, "malformed_body"),
+        (gzip.compress(lines(ROW)) + b"\x1f", "gzip", 400, "malformed_body"),
+        (gzip.compress(lines(ROW))[:-8] + bytes(8), "gzip", 400, "malformed_body"),
         (lines(ROW), "br", 415, "unsupported_media_type"),
     ],
-    ids=["nothing", "nothing packed", "no gzip", "cut", "more behind", "another"],
+    ids=["nothing", "nothing packed", "no gzip", "cut", "more behind", "another begins", "sums", "another"],
 )
 def test_what_is_packed_wrongly_stores_nothing(
     gateway: Client, org: Organization, body: bytes, coding: str, status: int, code: str
