@@ -193,7 +193,7 @@ class RequestLogs(ListView):
 def _sent(request: Request) -> Reader:
     if not isinstance(request.data, LogFile):  # of nothing, no parser is asked
         raise exceptions.ParseError("The body is empty. Send a row in each line.")
-    return open_log(request.org, request.data, ReadAs("jsonl"))
+    return open_log(request.org, request.data, ReadAs("jsonl", by_line=True))
 
 
 urlpatterns = [path("request-logs/", RequestLogs.as_view(), name="request_logs")]

@@ -53,6 +53,19 @@ def test_each_row_is_accepted_repeated_or_refused_for_itself(gateway: Client, or
     assert RequestLog.objects.of(org).count() == 2
 
 
+@pytest.mark.parametrize(
+    "first",
+    [b"{", b"[", b"[1]", b"[{", b'{"rows": [{', b'{"rows": [{"x": 1}]}', b"nonsense", b"\xef\xbb\xbf{", b"PAR1\0",
+     b"\xff\xfe", b"\n {"],
+)  # fmt: skip
+def test_no_line_decides_about_the_others(gateway: Client, org: Organization, first: bytes) -> None:
+    rows = [{**ROW, "request_id": f"r{n}"} for n in range(6)]
+    answer = send(gateway, org, lines(first, *rows, b"{")).json()
+    assert (answer["accepted"], answer["refused_total"]) == (6, 2)
+    begin = 1 + first.count(b"\n")
+    assert [one["line"] for one in answer["refused"]] == [begin, begin + 7]
+
+
 def test_what_gateways_send_is_traffic_and_what_people_send_is_recorded(
     gateway: Client, editor: Caller, viewer: Caller, org: Organization
 ) -> None:
