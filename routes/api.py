@@ -98,11 +98,15 @@ class View(APIView):
         """The present ETag of what the URL names, after `find`; None where it has none."""
         return None
 
+    def names_state(self, tag: str, etag: str) -> bool:
+        """Whether the tag of an If-Match is of the state that the present one is of, so far as it is written to."""
+        return tag == etag
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         method = request.method or ""
         if method in ("PUT", "PATCH", "DELETE") and (etag := self.etag()) is not None:
-            self.is_stale = not _matches(request, etag)
+            self.is_stale = not _matches(request, etag, self.names_state)
         self.check_parameters(request)
         self.check_body(request)
         if method in ("POST", "PUT", "PATCH", "DELETE") and self.writes:
@@ -209,12 +213,12 @@ def not_modified(request: Request, etag: str) -> bool:
     return any(tag == etag for _, tag in _tags(request.headers.get("If-None-Match", ""), etag))
 
 
-def _matches(request: Request, etag: str) -> bool:
-    """Whether If-Match names this ETag, by the strong comparison of RFC 9110. Raises `PreconditionRequired`."""
+def _matches(request: Request, etag: str, names_state: Callable[[str, str], bool]) -> bool:
+    """Whether If-Match names this ETag, none but a strong one of RFC 9110. Raises `PreconditionRequired`."""
     given = request.headers.get("If-Match")
     if given is None:
         raise PreconditionRequired
-    return any(tag == etag and not weak for weak, tag in _tags(given, etag))
+    return any(names_state(tag, etag) and not weak for weak, tag in _tags(given, etag))
 
 
 def _tags(given: str, etag: str) -> list[tuple[bool, str]]:
