@@ -64,7 +64,9 @@ def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
             if guesses.calls >= guesses.most and not (given and cache.get(_known(given))):
                 return _refused(request, guesses, "Too many calls with keys that are none came from here.")
         counts = [_counted("address", address, settings.API_RATE_ADDRESS)]
-        credential = request.COOKIES.get(settings.SESSION_COOKIE_NAME) if given is None else given
+        session = request.COOKIES.get(settings.SESSION_COOKIE_NAME) if given is None else None
+        # One that nobody signed in with is counted by its address alone: anybody makes up as many as the cache holds.
+        credential = given or (session if session and cache.get(_known(session)) else None)
         if credential:
             counts.append(_counted("credential", credential, settings.API_RATE_CREDENTIAL))
         tightest = min(counts, key=lambda count: count.most - count.calls)
@@ -75,6 +77,8 @@ def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
             _counted("guesses", address, settings.API_RATE_GUESSES)
         elif given and getattr(request, "auth", None) is not None:
             cache.set(_known(given), True, timeout=_KNOWN_SECONDS)
+        elif session and getattr(request, "actor", None) is not None:
+            cache.set(_known(session), True, timeout=_KNOWN_SECONDS)
         for name, value in tightest.headers().items():
             response[name] = value
         return response
@@ -83,8 +87,8 @@ def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
 
 
 def _known(credential: str) -> str:
-    """Where it is noted that this was a key, so that who shares an address with a guesser goes on. Whether it still is
-    one, is asked at every call."""
+    """Where it is noted that this was a key or a session, so that who shares an address with a guesser goes on. Whether
+    it still is one, is asked at every call."""
     return f"throttle:known:{_digest(credential)}"
 
 

@@ -112,6 +112,24 @@ def test_a_good_key_goes_on_beside_somebody_who_guesses(callers: list[Caller], a
     assert good.get(URL).status_code == 401, "it is asked at every call whether it is still good"
 
 
+def test_a_session_has_calls_of_its_own_and_a_made_up_one_has_none(
+    callers: list[Caller], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client()
+    client.force_login(callers[0].person)
+    policies = [client.get(URL)["RateLimit-Policy"].partition(";")[0] for _ in range(4)]
+    assert policies == ['"address"', *['"credential"'] * 3], "from the first answer on it is known"
+    assert client.get(URL).status_code == 429
+    settings.API_RATE_ADDRESS = 100
+    counters: set[str] = set()
+    monkeypatch.setattr("routing_admin.throttle.count", lambda what, _: (counters.add(what) or 1, 40))
+    for number in range(20):
+        stranger = Client()
+        stranger.cookies[settings.SESSION_COOKIE_NAME] = f"{number:032}"
+        assert stranger.get(URL)["RateLimit-Policy"].startswith('"address"')
+    assert len(counters) == 1
+
+
 @pytest.mark.parametrize(
     ("proxies", "told", "address"),
     [
