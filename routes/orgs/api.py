@@ -170,7 +170,7 @@ def member_json(member: Membership) -> dict[str, Any]:
 class MemberList(ListView):
     """People with an account, and their roles."""
 
-    required_role = {"GET": "admin", "POST": "admin"}
+    required_role = {"GET": "viewer", "POST": "admin"}
     takes = {"POST": MemberInput}
     gives = {"GET": MEMBER, "POST": (201, written("MemberAdded", {"member": MEMBER}))}
     examples = {"POST": {"username": "ada", "role": "editor"}}
@@ -205,7 +205,7 @@ def member_etag(member: Membership) -> str:
 class MemberDetail(View):
     """A membership, by the id of the person."""
 
-    required_role = {"GET": "admin", "PATCH": "admin", "DELETE": "admin"}
+    required_role = {"GET": "viewer", "PATCH": "admin", "DELETE": "admin"}
     takes = {"PATCH": RoleInput}
     gives = {
         "GET": MEMBER,
@@ -290,7 +290,7 @@ def key_json(key: ApiKey) -> dict[str, Any]:
 class KeyList(ListView):
     """The organisation's keys."""
 
-    required_role: dict[str, str | tuple[str, ...]] = {"GET": "admin", "POST": "admin"}
+    required_role: dict[str, str | tuple[str, ...]] = {"GET": "viewer", "POST": "admin"}
     takes = {"POST": KeyInput}
     gives = {
         "GET": KEY,
@@ -323,7 +323,7 @@ class KeyList(ListView):
 class KeyDetail(View):
     """A key, by the part of it that is no secret."""
 
-    required_role: dict[str, str | tuple[str, ...]] = {"GET": "admin", "DELETE": "admin"}
+    required_role: dict[str, str | tuple[str, ...]] = {"GET": "viewer", "DELETE": "admin"}
     gives = {"GET": KEY, "DELETE": written("ApiKeyRevoked", {"api_key": KEY, "changed": FLAG})}
 
     def find(self, request: Request) -> None:
