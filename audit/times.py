@@ -12,6 +12,8 @@ def read_time(text: str) -> datetime:
         found = parse_datetime(text)
         if found is not None and found.tzinfo is not None:
             return found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass  # a day that does not exist, or a moment before the year 1 or after 9999 in UTC
+    except OverflowError:
+        raise ValueError("A time is between the years 1 and 9999 in UTC.") from None
+    except ValueError:
+        pass  # a day that does not exist
     raise ValueError("Write a time with its zone, like 2026-11-21T08:00:00Z.")

@@ -61,7 +61,7 @@ class UnexpectedBody(exceptions.ParseError):
 class View(APIView):
     """A view whose writes keep the API's promises.
 
-    `?dry_run=1` goes the same way and is rolled back. A POST with an `Idempotency-Key` has its effect once. PUT, PATCH and
+    `?dry_run=1` is answered alike and changes nothing. A POST with an `Idempotency-Key` has its effect once. PUT, PATCH and
     DELETE of an object that has an ETag need its `If-Match`. A parameter that nobody knows is refused, because a misspelt
     `dry_run` must not write; and one that is given twice, because nobody knows which is meant; and a body where none is
     taken.
@@ -98,13 +98,17 @@ class View(APIView):
         """The present ETag of what the URL names, after `find`; None where it has none."""
         return None
 
+    def names_state(self, tag: str, etag: str) -> bool:
+        """Whether the tag of an If-Match is of the state that the present one is of, so far as it is written to."""
+        return tag == etag
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         method = request.method or ""
         # A step of an object needs no If-Match; one that is sent holds.
         may_match = method in ("PUT", "PATCH", "DELETE") or (method == "POST" and "If-Match" in request.headers)
         if may_match and (etag := self.etag()) is not None:
-            self.is_stale = not _matches(request, etag)
+            self.is_stale = not _matches(request, etag, self.names_state)
         self.check_parameters(request)
         self.check_body(request)
         if method in ("POST", "PUT", "PATCH", "DELETE") and self.writes:
@@ -151,11 +155,15 @@ class View(APIView):
                 "An Idempotency-Key is 1 to 255 visible ASCII characters.", "bad_idempotency_key"
             )
         if _flag(request, "dry_run"):
-            with transaction.atomic():
-                response = handler(request, **kwargs)
-                transaction.set_rollback(True)
-            return self._told_dry(response)
+            return self._told_dry(self.dry_run(handler, request, **kwargs))
         return handler(request, **kwargs) if key is None else self._once(handler, request, key, **kwargs)
+
+    def dry_run(self, handler: Callable[..., Response], request: Request, **kwargs: Any) -> Response:
+        """What the handler would answer; nothing is changed."""
+        with transaction.atomic():
+            response = handler(request, **kwargs)
+            transaction.set_rollback(True)
+        return response
 
     @staticmethod
     def _told_dry(response: Response) -> Response:
@@ -211,12 +219,12 @@ def not_modified(request: Request, etag: str) -> bool:
     return any(tag == etag for _, tag in _tags(request.headers.get("If-None-Match", ""), etag))
 
 
-def _matches(request: Request, etag: str) -> bool:
-    """Whether If-Match names this ETag, by the strong comparison of RFC 9110. Raises `PreconditionRequired`."""
+def _matches(request: Request, etag: str, names_state: Callable[[str, str], bool]) -> bool:
+    """Whether If-Match names this ETag, none but a strong one of RFC 9110. Raises `PreconditionRequired`."""
     given = request.headers.get("If-Match")
     if given is None:
         raise PreconditionRequired
-    return any(tag == etag and not weak for weak, tag in _tags(given, etag))
+    return any(names_state(tag, etag) and not weak for weak, tag in _tags(given, etag))
 
 
 def _tags(given: str, etag: str) -> list[tuple[bool, str]]:

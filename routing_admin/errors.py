@@ -15,6 +15,7 @@ from rest_framework.settings import api_settings
 
 from audit.services import AuditError
 from plans.errors import PlansError
+from plans.logs.api import TooManyRows
 from plans.runs.api import plan_json
 from plans.runs.errors import (
     ApprovalVoid,
@@ -87,6 +88,7 @@ STATUS: dict[type[Exception], int] = {
     InProgress: 409,
     OtherBody: 422,
     AlreadyCreated: 409,
+    TooManyRows: 413,
     InvalidPlan: 422,
     InvalidTime: 422,
     MissedTime: 409,

@@ -312,7 +312,11 @@ MEMBER_RATE = env.int("MEMBER_RATE", default=60)
 #: How many proxies of one's own stand in front, each of which appends to X-Forwarded-For.
 NUM_PROXIES = env.int("NUM_PROXIES", default=0)
 #: Where calls are counted. Without it each process counts for itself.
-CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://?max_entries=100000")}
+CACHES = {
+    "default": env.cache_url("CACHE_URL", default="locmemcache://?max_entries=100000"),
+    # What people are counted by who are known: whoever is not, can fill the other one until counters fall out of it.
+    "people": env.cache_url("CACHE_URL", default="locmemcache://people?max_entries=100000"),
+}
 
 # --- What operators see ---------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from routes.rates import count, counted
 from routing_admin.addresses import client_address
 from routing_admin.errors import problem_body
+from routing_admin.rest.authentication import given_key
 
 WINDOW_SECONDS: Final = 60
 #: So long a key is remembered that was one.
@@ -57,24 +58,27 @@ def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
             return _refused_in_words(begun) if begun.is_over else get_response(request)
         if not request.path_info.startswith(_AT):
             return get_response(request)
-        # The key alone: it stays one however the header is written.
-        given = request.headers.get("Authorization", "").strip().rpartition(" ")[2]
-        if given:
+        given = given_key(request)
+        if given is not None:
             guesses = _seen("guesses", address, settings.API_RATE_GUESSES)
-            if guesses.calls >= guesses.most and not cache.get(_known(given)):
+            if guesses.calls >= guesses.most and not (given and cache.get(_known(given))):
                 return _refused(request, guesses, "Too many calls with keys that are none came from here.")
         counts = [_counted("address", address, settings.API_RATE_ADDRESS)]
-        credential = given or request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+        session = request.COOKIES.get(settings.SESSION_COOKIE_NAME) if given is None else None
+        # One that nobody signed in with is counted by its address alone: anybody makes up as many as the cache holds.
+        credential = given or (session if session and cache.get(_known(session)) else None)
         if credential:
             counts.append(_counted("credential", credential, settings.API_RATE_CREDENTIAL))
         tightest = min(counts, key=lambda count: count.most - count.calls)
         if tightest.is_over:
             return _refused(request, tightest, "Too many calls.")
         response = get_response(request)
-        if given and response.status_code == 401:
+        if given is not None and response.status_code == 401:
             _counted("guesses", address, settings.API_RATE_GUESSES)
         elif given and getattr(request, "auth", None) is not None:
             cache.set(_known(given), True, timeout=_KNOWN_SECONDS)
+        elif session and getattr(request, "actor", None) is not None:
+            cache.set(_known(session), True, timeout=_KNOWN_SECONDS)
         for name, value in tightest.headers().items():
             response[name] = value
         return response
@@ -83,8 +87,8 @@ def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
 
 
 def _known(credential: str) -> str:
-    """Where it is noted that this was a key, so that who shares an address with a guesser goes on. Whether it still is
-    one, is asked at every call."""
+    """Where it is noted that this was a key or a session, so that who shares an address with a guesser goes on. Whether
+    it still is one, is asked at every call."""
     return f"throttle:known:{_digest(credential)}"
 
 

@@ -74,6 +74,24 @@ def test_a_key_is_one_key_however_its_header_is_written(callers: list[Caller]) -
     assert [Client(headers={"Authorization": each}).get(URL).status_code for each in headers] == [200] * 3 + [429]
 
 
+@pytest.mark.parametrize("blank", ["\t", "\xa0", "\x1c", "\x85", "\u2003", " \t"])
+@pytest.mark.parametrize("written", ["Bearer {}{}", "Bearer{} {}", "Bearer {1}{0}x"])
+def test_a_key_with_anything_else_beside_it_is_none_and_a_guess(
+    callers: list[Caller], settings: Any, blank: str, written: str
+) -> None:
+    settings.API_RATE_CREDENTIAL = settings.API_RATE_ADDRESS = 100
+    text = callers[0].made.text
+    client = Client(headers={"Authorization": written.format(blank, text)})
+    assert [client.get(URL).status_code for _ in range(3)] == [401, 401, 429]
+
+
+def test_no_way_to_write_a_key_has_calls_of_its_own(callers: list[Caller]) -> None:
+    text = callers[0].made.text
+    headers = [f"Bearer {blank * n}{text}" for blank in " \t\xa0\u2003" for n in range(1, 6)]
+    statuses = [Client(headers={"Authorization": each}).get(URL).status_code for each in headers]
+    assert statuses.count(200) == 3
+
+
 def test_a_key_that_is_in_use_stays_known(callers: list[Caller], at_noon: list[float]) -> None:
     good, guess = callers[0].client, Client(headers={"Authorization": "Bearer rk_management_1_x"})
     assert good.get(URL).status_code == 200
@@ -92,6 +110,24 @@ def test_a_good_key_goes_on_beside_somebody_who_guesses(callers: list[Caller], a
     assert good.get(URL).status_code == 200
     ApiKey.objects.update(revoked_at=timezone.now())
     assert good.get(URL).status_code == 401, "it is asked at every call whether it is still good"
+
+
+def test_a_session_has_calls_of_its_own_and_a_made_up_one_has_none(
+    callers: list[Caller], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client()
+    client.force_login(callers[0].person)
+    policies = [client.get(URL)["RateLimit-Policy"].partition(";")[0] for _ in range(4)]
+    assert policies == ['"address"', *['"credential"'] * 3], "from the first answer on it is known"
+    assert client.get(URL).status_code == 429
+    settings.API_RATE_ADDRESS = 100
+    counters: set[str] = set()
+    monkeypatch.setattr("routing_admin.throttle.count", lambda what, _: (counters.add(what) or 1, 40))
+    for number in range(20):
+        stranger = Client()
+        stranger.cookies[settings.SESSION_COOKIE_NAME] = f"{number:032}"
+        assert stranger.get(URL)["RateLimit-Policy"].startswith('"address"')
+    assert len(counters) == 1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db.models import Case, QuerySet, Value, When
-from django.db.models.functions import Coalesce, Concat
+from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.urls import path
 from rest_framework import serializers
@@ -169,17 +169,21 @@ def _plain(value: Decimal | Fact) -> float | str | int | bool | None:
 
 
 class PriceList(ListView):
-    """Prices in the order of `provider/model`, with those of former times and to come."""
+    """Prices by provider and model, with those of former times and to come."""
 
     required_role: dict[str, str | tuple[str, ...]] = {"GET": "anybody"}
     gives = {"GET": PRICE}
-    orderings = {"": ("name", "began", "whose"), "-name": ("-name", "-began", "-whose")}
+    orderings = {
+        "": ("provider", "model", "is_dated", "began", "whose"),
+        "-name": ("-provider", "-model", "-is_dated", "-began", "-whose"),
+    }
     filterset_class = PriceFilters
     search_fields = ("provider", "model")
 
     def get(self, request: Request, **_: Any) -> Response:
         rows: QuerySet[ModelPrice] = prices_for(request.org).annotate(
-            name=Concat("provider", Value("/"), "model"),
+            # Cursors hold no null; and a price may also begin at the first moment that there is.
+            is_dated=Case(When(since=None, then=0), default=1),
             began=Coalesce("since", Value(datetime.min.replace(tzinfo=UTC))),
             whose=Case(When(org=None, then=0), default=1),
         )

@@ -93,7 +93,10 @@ def organization_json(org: Organization) -> dict[str, Any]:
 
 
 def organization_etag(org: Organization) -> str:
-    return _etag("o", organization_json(org))
+    """Two parts: of what PATCH writes, and of all that is shown, which also has the version of the routes."""
+    shown = organization_json(org)
+    written = {name: value for name, value in shown.items() if name in OrganizationChange().fields}
+    return f"{_etag('o', written)[:-1]}-{_etag('v', shown)[1:]}"
 
 
 def _etag(kind: str, shown: dict[str, Any]) -> str:
@@ -143,6 +146,10 @@ class OrganizationDetail(View):
 
     def etag(self) -> str:
         return organization_etag(self.request.org)
+
+    def names_state(self, tag: str, etag: str) -> bool:
+        """By what PATCH writes: else everybody who publishes a change would be in the way of who renames."""
+        return tag.partition("-")[0] == etag.partition("-")[0]
 
     def get(self, request: Request, **_: Any) -> Response:
         """One organisation."""
@@ -241,7 +248,7 @@ def member_json(member: Membership) -> dict[str, Any]:
 class MemberList(ListView):
     """People with an account, and their roles."""
 
-    required_role = {"GET": "admin", "POST": "admin"}
+    required_role = {"GET": "viewer", "POST": "admin"}
     takes = {"POST": MemberInput}
     gives = {"GET": MEMBER, "POST": (201, written("MemberAdded", {"member": MEMBER}))}
     examples = {"POST": {"username": "ada", "role": "editor"}}
@@ -276,7 +283,7 @@ def member_etag(member: Membership) -> str:
 class MemberDetail(View):
     """A membership, by the id of the person."""
 
-    required_role = {"GET": "admin", "PATCH": "admin", "DELETE": "admin"}
+    required_role = {"GET": "viewer", "PATCH": "admin", "DELETE": "admin"}
     takes = {"PATCH": RoleInput}
     gives = {
         "GET": MEMBER,
@@ -361,7 +368,7 @@ def key_json(key: ApiKey) -> dict[str, Any]:
 class KeyList(ListView):
     """The organisation's keys."""
 
-    required_role: dict[str, str | tuple[str, ...]] = {"GET": "admin", "POST": "admin"}
+    required_role: dict[str, str | tuple[str, ...]] = {"GET": "viewer", "POST": "admin"}
     takes = {"POST": KeyInput}
     gives = {
         "GET": KEY,
@@ -394,7 +401,7 @@ class KeyList(ListView):
 class KeyDetail(View):
     """A key, by the part of it that is no secret."""
 
-    required_role: dict[str, str | tuple[str, ...]] = {"GET": "admin", "DELETE": "admin"}
+    required_role: dict[str, str | tuple[str, ...]] = {"GET": "viewer", "DELETE": "admin"}
     gives = {"GET": KEY, "DELETE": written("ApiKeyRevoked", {"api_key": KEY, "changed": FLAG})}
 
     def find(self, request: Request) -> None:

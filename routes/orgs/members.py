@@ -69,7 +69,7 @@ def find_person(username: str, *, asked_by: Any) -> Any:
 
 
 def _count_name(asked_by: Any) -> None:
-    names, seconds_left = count(f"names:{asked_by.pk}", _HOUR_SECONDS)
+    names, seconds_left = count(f"names:{asked_by.pk}", _HOUR_SECONDS, using="people")
     if names == settings.MEMBER_RATE + 1:
         log.warning("somebody asks for too many names of accounts")
     if names > settings.MEMBER_RATE:

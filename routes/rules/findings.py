@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, date, datetime
+from threading import Lock
 from typing import Any
 
 from routes import engine
@@ -18,6 +19,7 @@ Catalog = dict[str, dict[str, date | None]]
 #: Findings by the digest of the routes, the catalogue and the day, the oldest first.
 _known: dict[tuple[str | None, bytes, date], list[Finding]] = {}
 _MAX_KNOWN = 64
+_lock = Lock()
 
 _LABELS = {
     "never_matches": "never matches",
@@ -32,18 +34,23 @@ _LABELS = {
 def findings_of(org: Organization) -> list[Finding]:
     """The findings about the live routes, as JSON objects, in the order in which the routes are asked."""
     # A thousand routes take half a second, and every page that shows routes asks.
-    digest = RouteSetVersion.objects.filter(org=org).order_by("-version").values_list("digest", flat=True).first()
-    catalog, today = catalog_of(org), datetime.now(UTC).date()
-    found = _known.get((digest, canonical_bytes(_plain(catalog)), today))
+    digest, catalog, today = _digest_of(org), catalog_of(org), datetime.now(UTC).date()
+    models = canonical_bytes(_plain(catalog))
+    with _lock:
+        found = _known.get((digest, models, today))
     if found is None:
         document = document_of(org)
-        key = (document.digest, canonical_bytes(_plain(catalog)), today)
         routes = engine.Engine.from_document(document).routes
         found = [finding.to_dict() for finding in engine.lint(routes, catalog=catalog, today=today)]
-        while len(_known) >= _MAX_KNOWN:
-            _known.pop(next(iter(_known), key), None)
-        _known[key] = found
+        with _lock:
+            _known[document.digest, models, today] = found
+            while len(_known) > _MAX_KNOWN:
+                del _known[next(iter(_known))]
     return found
+
+
+def _digest_of(org: Organization) -> str | None:
+    return RouteSetVersion.objects.filter(org=org).order_by("-version").values_list("digest", flat=True).first()
 
 
 def _plain(catalog: Catalog | None) -> dict[str, str] | None:

@@ -1,9 +1,10 @@
 """Who calls: a key in the Authorization header, or the admin's session with its CSRF token."""
 
+import re
 from copy import copy
-from typing import Any
+from typing import Any, Final
 
-from django.http import QueryDict
+from django.http import HttpRequest, QueryDict
 from django.utils.datastructures import MultiValueDict
 from rest_framework import authentication, exceptions
 from rest_framework.request import Request
@@ -13,15 +14,27 @@ from routes.orgs.models import ApiKey
 from routing_admin.signin.errors import SessionOver
 from routing_admin.signin.sessions import prolong, require_whole
 
+_BEARER: Final = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE | re.ASCII)
+
+
+def given_key(request: HttpRequest | Request) -> str | None:
+    """The key in the Authorization header: "" where there is something else, None where there is nothing.
+
+    Who counts calls and who lets them in both ask here, so that what is one key to this one is one to the other.
+    """
+    header = request.headers.get("Authorization", "").strip(" \t")
+    found = _BEARER.fullmatch(header)
+    return found[1] if found else "" if header else None
+
 
 class ApiKeyAuthentication(authentication.BaseAuthentication):
     """`Authorization: Bearer rk_<kind>_<id>_<secret>`; `request.user` is the person who made the key."""
 
     def authenticate(self, request: Request) -> tuple[Any, ApiKey] | None:
-        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-        if not scheme:
+        text = given_key(request)
+        if text is None:
             return None
-        key = authenticate(text.strip()) if scheme.lower() == "bearer" else None
+        key = authenticate(text) if text else None
         if key is None:
             raise exceptions.AuthenticationFailed("This key is unknown, expired or revoked.")
         note_use(key)

@@ -155,7 +155,7 @@ class Operations(AutoSchema):
             return found
         if getattr(self.view, "writes", False):
             asked = {"type": "string", "enum": ["1", "0", "true", "false"]}
-            found.append(_parameter("dry_run", "query", described(asked, "1: goes the same way, and is rolled back.")))
+            found.append(_parameter("dry_run", "query", described(asked, "1: is answered alike, and changes nothing.")))
             found += [_parameter(name, "query", shape) for name, shape in self.view.parameters.items()]
             if self._keeps_answers():
                 key = text(pattern=r"^[\x21-\x7e]{1,255}$")

@@ -64,6 +64,18 @@ def test_the_name_and_policy_of_an_organisation_are_changed_and_recorded_once(ad
 # --- Members ----------------------------------------------------------------------------------------------------------
 
 
+def test_who_reads_the_log_reads_who_belongs_and_which_keys_there_are(admin: Caller, viewer: Caller) -> None:
+    a_person("new")
+    admin("post", "members/", {"username": "new", "role": "viewer"})
+    made = admin("post", "api-keys/", {"name": "edge", "kind": "gateway"}).json()
+    told = {entry["target"]["id"] for entry in viewer("get", "audit/?target_type=api_key").json()["results"]}
+    listed = viewer("get", "api-keys/")
+    assert made["api_key"]["id"] in told == {key["id"] for key in listed.json()["results"]}
+    assert made["key"].rpartition("_")[2] not in listed.content.decode()
+    assert "new" in {member["username"] for member in viewer("get", "members/").json()["results"]}
+    problem(viewer("delete", f"api-keys/{made['api_key']['id']}/"), 403, "forbidden")
+
+
 def test_members_come_change_and_go(admin: Caller, org: Organization) -> None:
     person = a_person("new")
     made = admin("post", "members/", {"username": "new", "role": "viewer"})

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection, connections
 from django.test import Client
 
+from plans.logs import api as logs
 from routes.idempotency.models import IdempotencyKey
 from routes.orgs.keys import create_key, revoke_key
 from routes.orgs.models import Organization
@@ -126,3 +127,30 @@ def test_of_two_organisations_with_one_slug_there_is_one(org: Organization) -> N
 
     assert Counter(answer.status_code for answer in at_once(post)) == {201: 1, 422: CALLERS - 1}
     assert Organization.objects.filter(slug="same").count() == 1
+
+
+def test_nobody_waits_for_a_dry_run_that_reads_a_long_log(org: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = caller(org)
+    written: list[int] = []
+
+    def write() -> None:
+        try:
+            url = f"/api/v1/orgs/{org.slug}/routes/"
+            written.append(Client(headers=headers).post(url, NEW, content_type="application/json").status_code)
+        finally:
+            connections.close_all()
+
+    class Slow(logs.Reader):
+        def items(self) -> Any:
+            for item in super().items():
+                thread = threading.Thread(target=write)
+                thread.start()
+                thread.join()
+                yield item
+
+    monkeypatch.setattr(logs, "open_log", lambda org, file, how: Slow(file, how, dict))
+    answer = Client(headers=headers).post(
+        f"/api/v1/orgs/{org.slug}/request-logs/?dry_run=1", b"{}\n", content_type="application/x-ndjson"
+    )
+    assert (answer.status_code, answer.json()["refused_total"], answer.json()["dry_run"]) == (200, 1, True)
+    assert written == [201]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from rest_framework.generics import GenericAPIView
 
 from audit.services import record
 from routes import live
+from routes.catalog.models import ModelPrice
 from routes.fleet.services import report
 from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
@@ -74,6 +76,16 @@ def _entries(org: Organization, count: int) -> None:
 
 def _prices(org: Organization | None, count: int) -> None:
     do(own_list(*(own(f"model-{count}-{number}") for number in range(count))), org=org)
+    # Names that read alike, and times that are as early as can be, for everybody and for the organisation.
+    names, times = (("a", "b/c"), ("a/b", "c")), (None, datetime.min.replace(tzinfo=UTC))
+    for (provider, model), since, whose in product(names, times, {None, org}):
+        ModelPrice.objects.get_or_create(
+            {"input_usd_per_million": 1, "output_usd_per_million": 1},
+            provider=provider,
+            model=model,
+            since=since,
+            org=whose,
+        )
 
 
 #: How a list gets at least so many rows.

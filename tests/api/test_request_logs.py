@@ -53,6 +53,19 @@ def test_each_row_is_accepted_repeated_or_refused_for_itself(gateway: Client, or
     assert RequestLog.objects.of(org).count() == 2
 
 
+@pytest.mark.parametrize(
+    "first",
+    [b"{", b"[", b"[1]", b"[{", b'{"rows": [{', b'{"rows": [{"x": 1}]}', b"nonsense", b"\xef\xbb\xbf{", b"PAR1\0",
+     b"\xff\xfe", b"\n {"],
+)  # fmt: skip
+def test_no_line_decides_about_the_others(gateway: Client, org: Organization, first: bytes) -> None:
+    rows = [{**ROW, "request_id": f"r{n}"} for n in range(6)]
+    answer = send(gateway, org, lines(first, *rows, b"{")).json()
+    assert (answer["accepted"], answer["refused_total"]) == (6, 2)
+    begin = 1 + first.count(b"\n")
+    assert [one["line"] for one in answer["refused"]] == [begin, begin + 7]
+
+
 def test_what_gateways_send_is_traffic_and_what_people_send_is_recorded(
     gateway: Client, editor: Caller, viewer: Caller, org: Organization
 ) -> None:
@@ -67,6 +80,17 @@ def test_what_gateways_send_is_traffic_and_what_people_send_is_recorded(
     assert (dry["accepted"], dry["dry_run"], RequestLog.objects.of(org).count()) == (1, True, 2)
 
 
+def test_a_dry_run_answers_what_the_same_rows_are_answered_then(editor: Caller, org: Organization) -> None:
+    rows = [{**ROW, "request_id": f"r{n % 1100}"} for n in range(1200)]
+    send(editor.client, org, lines(*rows[:10]))
+    body = lines({"request_id": "x"}, *rows, ROW, b"{")
+    entries = AuditEntry.objects.count()
+    dry = send(editor.client, org, body, "?dry_run=1").json()
+    assert (RequestLog.objects.of(org).count(), AuditEntry.objects.count()) == (10, entries)
+    assert dry == {**send(editor.client, org, body).json(), "dry_run": True}
+    assert (dry["accepted"], dry["repeated"], dry["refused_total"]) == (1090, 111, 2)
+
+
 def test_a_body_may_be_packed_but_not_without_bounds(
     gateway: Client, org: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +103,36 @@ def test_a_body_may_be_packed_but_not_without_bounds(
     problem(send(gateway, org, body), 413, "payload_too_large")
 
 
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n"])
+def test_a_request_has_so_many_lines_at_most_blank_ones_too(
+    gateway: Client, org: Organization, monkeypatch: pytest.MonkeyPatch, end: bytes
+) -> None:
+    monkeypatch.setattr(api, "MAX_LINES", 4)
+    body = lines(ROW) + b"\n\n" + json.dumps({**ROW, "request_id": "r2"}).encode() + end
+    for sent, coding in ((body, "identity"), (gzip.compress(body), "gzip")):
+        answer = send(gateway, org, sent, **{"Content-Encoding": coding})
+        if end == b"\n\n":
+            refused = problem(answer, 413, "too_many_rows")
+            assert refused["detail"] == "A request may have 4 lines, blank ones too. Send the rows in several requests."
+        else:
+            assert answer.json()["read"] == 2
+    assert RequestLog.objects.count() == (0 if end == b"\n\n" else 2)
+
+
+def test_four_million_lines_in_twelve_kilobytes_are_refused_at_once(gateway: Client, org: Organization) -> None:
+    packed = gzip.compress(b"{}\n" * (4 * 2**20))
+    problem(send(gateway, org, packed, **{"Content-Encoding": "gzip"}), 413, "too_many_rows")
+
+
+def test_a_body_is_packed_in_so_many_members_at_most(gateway: Client, org: Organization) -> None:
+    filled = gzip.compress(lines(ROW)) + b"\0" * 70_000 + gzip.compress(lines({**ROW, "request_id": "r2"})) + b"\0"
+    assert send(gateway, org, filled, **{"Content-Encoding": "gzip"}).json()["accepted"] == 2
+    empty = gzip.compress(b"") * 998
+    assert send(gateway, org, empty + filled, **{"Content-Encoding": "gzip"}).json()["repeated"] == 2
+    for sent in (empty + gzip.compress(b"") + filled, empty * 100):
+        problem(send(gateway, org, sent, **{"Content-Encoding": "gzip"}), 413, "payload_too_large")
+
+
 @pytest.mark.parametrize(
     ("body", "coding", "status", "code"),
     [
@@ -87,9 +141,11 @@ def test_a_body_may_be_packed_but_not_without_bounds(
         (b"no gzip", "gzip", 400, "malformed_body"),
         (gzip.compress(lines(ROW))[:-9], "gzip", 400, "malformed_body"),
         (gzip.compress(lines(ROW)) + b"more", "gzip", 400, "malformed_body"),
+        (gzip.compress(lines(ROW)) + b"\x1f", "gzip", 400, "malformed_body"),
+        (gzip.compress(lines(ROW))[:-8] + bytes(8), "gzip", 400, "malformed_body"),
         (lines(ROW), "br", 415, "unsupported_media_type"),
     ],
-    ids=["nothing", "nothing packed", "no gzip", "cut", "more behind", "another"],
+    ids=["nothing", "nothing packed", "no gzip", "cut", "more behind", "another begins", "sums", "another"],
 )
 def test_what_is_packed_wrongly_stores_nothing(
     gateway: Client, org: Organization, body: bytes, coding: str, status: int, code: str

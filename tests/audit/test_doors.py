@@ -150,6 +150,22 @@ def test_a_filter_that_cannot_be_read_is_named(
     assert [(one["pointer"], one["code"]) for one in answer.json()["errors"]] == [(f"/{field}", code)]
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("0001-01-01T00:00:00%2B14:00", "A time is between the years 1 and 9999 in UTC."),
+        ("9999-12-31T23:59:59-14:00", "A time is between the years 1 and 9999 in UTC."),
+        ("2026-11-21T08:00:00", "Write a time with its zone, like 2026-11-21T08:00:00Z."),
+    ],
+)
+def test_whoever_writes_a_time_is_told_what_is_wrong_with_it(
+    program: Client, org: Organization, text: str, told: str
+) -> None:
+    for name in ("audit", "request-logs"):
+        answer = program.get(f"/api/v1/orgs/{org.slug}/{name}/?since={text}")
+        assert [one["detail"] for one in answer.json()["errors"]] == [told]
+
+
 def test_nobody_reads_the_log_of_another_organisation(program: Client, org: Organization, signed_in: Client) -> None:
     other = an_org("other")
     happened(other, action="secret.act")

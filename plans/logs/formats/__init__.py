@@ -66,11 +66,13 @@ class LogFile:
 
 @dataclass(frozen=True, slots=True)
 class ReadAs:
-    """How a file is to be read. `auto` is found out by its content; `model` served a trace."""
+    """How a file is to be read. `auto` is found out by its content; `model` served a trace. With `by_line` each line of
+    JSON is a record, whatever the first ones look like: in a file people may have a list, a program says what it sends."""
 
     format: str = AUTO
     mapping: Mapping = field(default_factory=Mapping)
     model: str = ""
+    by_line: bool = False
 
 
 class Reader:
@@ -89,9 +91,9 @@ class Reader:
             head = stream.read(_HEAD)
         self._container = _container(head) if self.format == "litellm" else _container_of(self.format)
         # A column may be called so, but no text has a zero byte.
-        if self._container != "parquet" and head.startswith(b"PAR1") and b"\0" in head:
+        if self._container != "parquet" and not how.by_line and head.startswith(b"PAR1") and b"\0" in head:
             raise UnknownFormat(f"The file is Parquet, not {self.format}. Read it as parquet.")
-        self._is_one_text = self._container == "json" and is_one_text(head)
+        self._is_one_text = self._container == "json" and not how.by_line and is_one_text(head)
         self.numbered = "row" if self._is_one_text or self._container == "parquet" else "line"
         if self.format not in MAPPABLE and (how.mapping.columns or how.mapping.constants):
             raise BadMapping(
