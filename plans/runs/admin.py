@@ -120,6 +120,7 @@ def plan(request: HttpRequest, id: str, mistakes: "_Mistakes | None" = None) -> 
     result = run.outcome
     org: Organization = request.org
     person = as_actor(request.actor).person
+    is_own = person == run.created_by or person in run.edited_by
     live = document_of(org)
     is_ready = run.state in (State.PROJECTED, State.APPROVED, State.SCHEDULED)
     is_stale = live.digest != run.base_digest and is_ready
@@ -138,8 +139,8 @@ def plan(request: HttpRequest, id: str, mistakes: "_Mistakes | None" = None) -> 
             "since": compared(_base(run), live.content) if is_stale else [],
             "live_version": live.version,
             "needs_approval": needs_approval,
-            "is_own": person == run.created_by,
-            "may_approve": run.state == State.PROJECTED and person != run.created_by,
+            "is_own": is_own,
+            "may_approve": run.state == State.PROJECTED and not is_own,
             "may_apply": not is_stale and not needs_approval and is_ready,
             "may_reject": run.state == State.PROJECTED,
             "may_schedule": run.state in (State.APPROVED, State.SCHEDULED) and not is_stale,

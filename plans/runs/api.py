@@ -122,6 +122,7 @@ def plan_json(plan: PlanRun, *, whole: bool = True) -> dict[str, Any]:
         "l2_priced_threshold": plan.l2_priced_threshold,
         "created_by": plan.created_by_name,
         "created_at": rfc3339(plan.created_at),
+        "edited_by": sorted(plan.edited_by.values()),
         "approved_by": plan.approved_by_name or None,
         "approved_at": rfc3339(plan.approved_at),
         "rejected_reason": plan.rejected_reason or None,

@@ -87,6 +87,8 @@ class PlanRun(models.Model):
     created_by = models.CharField(max_length=100, blank=True)
     created_by_name = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+    #: Who changed what the draft asks, by id their names: as little as its author they approve it.
+    edited_by = models.JSONField(default=dict, db_default={})
     approved_by = models.CharField(max_length=100, blank=True)
     approved_by_name = models.CharField(max_length=200, blank=True)
     approved_at = models.DateTimeField(null=True)

@@ -119,6 +119,10 @@ def edit(plan: PlanRun, *, by: Any, seen: str | None = None, **fields: Any) -> b
         if plan.state in (State.APPROVED, State.SCHEDULED):
             void_approval(plan, by=by, why="the plan was edited")
         changed = [field for field in now if now[field] != before[field]]
+        actor = as_actor(by)
+        if actor.person and set(changed) - {"name", "note"} and actor.person != plan.created_by:
+            plan.edited_by = {**plan.edited_by, actor.person: actor.name}
+            plan.save(update_fields=["edited_by"])
         _record(plan, by=by, action="plan.edited", fields=changed)
     return True
 

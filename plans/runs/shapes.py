@@ -110,6 +110,7 @@ _BRIEF: dict[str, Shape] = {
     "l2_priced_threshold": or_null(NUMBER),
     "created_by": TEXT,
     "created_at": TIME,
+    "edited_by": described(listed(TEXT), "Who else changed what it asks: as little as its author they approve it."),
     "approved_by": or_null(TEXT),
     "approved_at": or_null(TIME),
     "rejected_reason": or_null(TEXT),

@@ -63,12 +63,13 @@ def digest(plan: PlanRun) -> str:
 @repeated
 def approve(plan: PlanRun, *, by: Any) -> None:
     """Approve a projected plan, or anew one that is not what was approved. Raises `InvalidState`, `OrganizationFrozen`, and
-    `OwnPlan` for the author and for anything but a person."""
+    `OwnPlan` for the author, for who edited what it asks, and for anything but a person."""
     actor = as_actor(by)
     with transaction.atomic():
         _lock(plan)
-        if actor.person is None or actor.person == plan.created_by:
-            raise OwnPlan("You made this plan; ask somebody else to approve it.")
+        if actor.person is None or actor.person == plan.created_by or actor.person in plan.edited_by:
+            done = "edited" if actor.person in plan.edited_by else "made"
+            raise OwnPlan(f"You {done} this plan; ask somebody else to approve it.")
         if plan.state in (State.APPROVED, State.SCHEDULED) and plan.approved_digest != digest(plan):
             void_approval(plan, by=actor, why="the plan is not what was approved")
         move(

@@ -15,7 +15,7 @@ from audit.models import AuditEntry
 from audit.services import payload_of
 from plans.runs import services as plans
 from plans.runs.applying import LATEST
-from plans.runs.errors import InvalidPlan, InvalidTime, NotAllowed, PlanChanged, RevertConflict, StalePlan
+from plans.runs.errors import InvalidPlan, InvalidTime, NotAllowed, OwnPlan, PlanChanged, RevertConflict, StalePlan
 from plans.runs.models import PlanRun
 from plans.runs.states import InvalidState
 from plans.runs.worker import run_next
@@ -116,6 +116,17 @@ def test_any_edit_voids_an_approval(org: Organization, arno: Any, state: str) ->
     assert (plan.state, plan.approved_by, plan.approved_at, plan.apply_at) == ("projected", "", None, None)
     actions = AuditEntry.objects.of(org.pk).order_by("-seq").values_list("action", flat=True)
     assert list(actions[:2]) == ["plan.edited", "plan.approval_voided"]
+
+
+def test_who_edited_what_a_draft_asks_does_not_approve_it_and_who_renamed_it_may(org: Organization, arno: Any) -> None:
+    bea = a_person("bea", org, "approver")
+    plan = a_plan(org)
+    plans.edit(plan, by=arno, seed=9)
+    plans.edit(plan, by=bea, name="renamed")
+    projected(plan)
+    with pytest.raises(OwnPlan, match="You edited this plan"):
+        plans.approve(plan, by=arno)
+    plans.approve(plan, by=bea)
 
 
 def test_an_edit_of_what_somebody_else_edited_is_refused_and_says_what_there_is(org: Organization) -> None:
