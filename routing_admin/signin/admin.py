@@ -3,9 +3,10 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.forms import UserChangeForm
+from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm
 from django.contrib.auth.models import Group
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -68,24 +69,36 @@ class PersonAdmin(UserAdmin):
         super().save_model(request, obj, form, change)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        if id == str(request.user.pk):
-            return redirect("admin:password_change")  # which asks for the present one
         with transaction.atomic():
+            # Looked up as the stock page does, because one id can be written in many ways.
+            person = self.get_object(request, unquote(id))
+            if person is not None and person.pk == request.user.pk:
+                return redirect("admin:password_change")  # which asks for the present one
             return super().user_change_password(request, id, form_url)
 
     # --- Entries: the stock calls come in the transaction that saves ------------------------------------------------
 
-    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> list[str]:
-        return [str(name) for name in form.changed_data]
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> tuple[str, dict[str, Any]] | None:
+        """(action, what the entry has to say of it); None where nothing changed."""
+        if isinstance(form, AdminPasswordChangeForm):
+            # Always: to switch the password off changes no field that the stock form would name.
+            return ("password.reset" if form.cleaned_data["set_usable_password"] else "password.disabled"), {}
+        if add:
+            return "person.created", {}
+        changed = [str(name) for name in form.changed_data]
+        return ("person.changed", {"changed": changed}) if changed else None
 
-    def log_addition(self, request: HttpRequest, obj: Any, message: list[str]) -> None:
-        self._record("person.created", request, obj, {})
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
+        self._record(message, request, obj)
 
-    def log_change(self, request: HttpRequest, obj: Any, message: list[str]) -> None:
-        if message:
-            self._record("person.changed", request, obj, {"changed": message})
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> None:
+        if message is not None:
+            self._record(message, request, obj)
 
-    def _record(self, action: str, request: HttpRequest, person: Any, more: dict[str, Any]) -> None:
+    def _record(self, said: tuple[str, dict[str, Any]], request: HttpRequest, person: Any) -> None:
+        action, more = said
         access = {name: getattr(person, name) for name in _ACCESS}
         payload = {"username": person.get_username(), **access, **more}
         record(None, by=request.user, action=action, target=("user", str(person.pk)), payload=payload)

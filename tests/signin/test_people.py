@@ -41,7 +41,7 @@ def filled(person: Any, **other: Any) -> dict[str, Any]:
 
 
 def entries() -> list[tuple[str, dict[str, Any]]]:
-    rows = AuditEntry.objects.filter(org_id=None, action__startswith="person.").order_by("seq")
+    rows = AuditEntry.objects.filter(org_id=None, target_type="user").order_by("seq")
     found = [(row.action, payload_of(row)) for row in rows]
     assert all(payload.pop("actor_name") == "root" for _, payload in found)
     return found
@@ -86,14 +86,34 @@ def test_a_password_that_staff_set_is_recorded_and_ends_sessions(staff: Client) 
     assert hers.get("/admin/").status_code == 302
     assert Client().login(username="ada", password=new)
     ((action, payload),) = entries()
-    assert (action, payload["changed"]) == ("person.changed", ["password"])
+    assert (action, payload["username"]) == ("password.reset", "ada")
     assert new not in json.dumps(payload)
 
 
-def test_nobody_gets_around_the_proof_of_their_own_password(staff: Client, root: Any) -> None:
-    for method in (staff.get, staff.post):
-        answer = method(page(root, "password_change"))
+def test_a_password_that_staff_switch_off_is_recorded_and_ends_sessions(staff: Client) -> None:
+    ada, hers = person_with_password("ada"), Client()
+    hers.force_login(ada)
+    data = {"usable_password": "false", "unset-password": "1"}
+    assert staff.post(page(ada, "password_change"), data).status_code == 302
+    assert hers.get("/admin/").status_code == 302
+    ada.refresh_from_db()
+    assert not ada.has_usable_password()
+    assert [(action, payload["username"]) for action, payload in entries()] == [("password.disabled", "ada")]
+
+
+@pytest.mark.parametrize("before", ["", "0", "+", "%20", "_2B"])
+def test_nobody_gets_around_the_proof_of_their_own_password(staff: Client, root: Any, before: str) -> None:
+    """However the id is written; `_2B` is the admin's own writing of a plus."""
+    new = {"usable_password": "true", "password1": "another long one", "password2": "another long one"}
+    url = f"/admin/auth/user/{before}{root.pk}/password/"
+    for answer in (
+        staff.get(url),
+        staff.post(url, new),
+        staff.post(url, {"usable_password": "false", "unset-password": "1"}),
+    ):
         assert (answer.status_code, answer["Location"]) == (302, "/admin/password_change/")
+    assert type(root).objects.get().password == root.password
+    assert entries() == []
 
 
 def test_nobody_changes_their_own_access(staff: Client, root: Any) -> None:
