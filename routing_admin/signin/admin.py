@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from audit.services import record
+from routing_admin.signin.ends import access_lost
 
 _ACCESS = ("is_active", "is_staff", "is_superuser")
 # What people may do here follows from their roles in organisations, never from the framework's permissions.
@@ -67,6 +68,8 @@ class PersonAdmin(UserAdmin):
         if not change:
             obj.is_staff = True  # without it nobody can sign in, and the stock form does not ask
         super().save_model(request, obj, form, change)
+        if any(form.initial.get(name) and not getattr(obj, name) for name in ("is_active", "is_staff")):
+            access_lost(obj)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         with transaction.atomic():

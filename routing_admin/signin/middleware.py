@@ -9,14 +9,17 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from routing_admin.signin.sessions import Standing, prolong, standing
+from routing_admin.signin.sessions import Standing, drop_dead, prolong, standing
 
 
 def second_factor(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Leads whoever must set up a second factor there before any other page; ends sessions that are not whole any more."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if _is_api(request.path_info) or not request.user.is_authenticated:
+        if _is_api(request.path_info):
+            return get_response(request)
+        if not request.user.is_authenticated:
+            drop_dead(request)
             return get_response(request)
         found = standing(request)
         if found in (Standing.STALE, Standing.OVER):
