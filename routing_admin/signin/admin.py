@@ -8,6 +8,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -15,9 +16,10 @@ from django.shortcuts import redirect
 from audit.services import record
 from routing_admin.signin.ends import access_lost
 
+People = get_user_model()
 _ACCESS = ("is_active", "is_staff", "is_superuser")
 # What people may do here follows from their roles in organisations, never from the framework's permissions.
-admin.site.unregister([Group, get_user_model()])
+admin.site.unregister([Group, People])
 
 
 class PersonForm(UserChangeForm):
@@ -30,10 +32,10 @@ class PersonForm(UserChangeForm):
         }
 
 
-@admin.register(get_user_model())
+@admin.register(People)
 class PersonAdmin(UserAdmin):
-    """Nobody is deleted: the logs name people by their ids. Nobody changes their own access, so that one is always left
-    who can."""
+    """Nobody is deleted: the logs name people by their ids. Nobody changes their own access, and whoever changes another's
+    has theirs in that moment, so that one is always left who can."""
 
     form = PersonForm
     fieldsets = (
@@ -64,8 +66,17 @@ class PersonAdmin(UserAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """To write, the row is locked and read after that."""
+        if request.method != "POST":
+            return super().get_object(request, object_id, from_field)
+        _lock_staff(request.user)
+        person = super().get_object(request, object_id, from_field)
+        return None if person is None else People.objects.select_for_update().get(pk=person.pk)
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:
+            _lock_staff(request.user)
             obj.is_staff = True  # without it nobody can sign in, and the stock form does not ask
         super().save_model(request, obj, form, change)
         if any(form.initial.get(name) and not getattr(obj, name) for name in ("is_active", "is_staff")):
@@ -105,3 +116,11 @@ class PersonAdmin(UserAdmin):
         access = {name: getattr(person, name) for name in _ACCESS}
         payload = {"username": person.get_username(), **access, **more}
         record(None, by=request.user, action=action, target=("user", str(person.pk)), payload=payload)
+
+
+def _lock_staff(person: Any) -> None:
+    """Lock all rows of installation staff, in order: two who take each other's access in the same moment come here one
+    after the other. Raises `PermissionDenied` for who is not one of them any more."""
+    staff = People.objects.select_for_update().filter(is_active=True, is_staff=True, is_superuser=True)
+    if person.pk not in staff.order_by("pk").values_list("pk", flat=True):
+        raise PermissionDenied("You are not installation staff any more.")
