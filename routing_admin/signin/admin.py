@@ -1,7 +1,9 @@
 """People with an account, for installation staff: the stock pages, with entries in the installation's log."""
 
+from hashlib import sha256
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
@@ -18,11 +20,17 @@ from routing_admin.signin.ends import access_lost
 
 People = get_user_model()
 _ACCESS = ("is_active", "is_staff", "is_superuser")
+_SHOWN = ("username", "first_name", "last_name", "email", *_ACCESS)
 # What people may do here follows from their roles in organisations, never from the framework's permissions.
 admin.site.unregister([Group, People])
 
 
 class PersonForm(UserChangeForm):
+    """Refuses what was written on a page that shows the person as they are no more, and goes on from what is stored now."""
+
+    #: The digest of what the page showed.
+    shown = forms.CharField(required=False, widget=forms.HiddenInput)
+
     class Meta(UserChangeForm.Meta):
         labels = {"is_active": "Active", "is_staff": "May sign in", "is_superuser": "Installation staff"}
         help_texts = {
@@ -30,6 +38,36 @@ class PersonForm(UserChangeForm):
             "is_staff": "To the admin, and to the API with a session.",
             "is_superuser": "Admin of every organisation; makes organisations, people and keys for all.",
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["shown"] = shown_of(self.instance)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if cleaned.get("shown") != self.initial["shown"]:
+            self.data = self.data.copy()  # a request's own cannot be written to
+            self.data["shown"] = self.initial["shown"]
+            for name in [name for name in _SHOWN if name in cleaned and cleaned[name] != self.initial[name]]:
+                self.add_error(name, f"Stored now: {_in_words(self.initial[name])}.")
+            raise forms.ValidationError(
+                "Somebody changed this person since you opened this page. Nothing was saved. Your text is below, with what"
+                " is stored now; saving once more puts yours in its place."
+            )
+        return cleaned
+
+
+def shown_of(person: Any) -> str:
+    """The digest of what the page shows of a person that can be written there."""
+    return _digest(repr([getattr(person, name) for name in _SHOWN]))
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _in_words(value: Any) -> str:
+    return {True: "yes", False: "no", "": "nothing"}.get(value, str(value))
 
 
 @admin.register(People)
@@ -39,7 +77,7 @@ class PersonAdmin(UserAdmin):
 
     form = PersonForm
     fieldsets = (
-        (None, {"fields": ("username", "password", "first_name", "last_name", "email")}),
+        (None, {"fields": ("shown", "username", "password", "first_name", "last_name", "email")}),
         ("Access", {"fields": _ACCESS, "description": "Roles are given in each organisation, under Access."}),
         ("Times", {"fields": ("last_login", "date_joined")}),
     )
@@ -78,7 +116,9 @@ class PersonAdmin(UserAdmin):
         if not change:
             _lock_staff(request.user)
             obj.is_staff = True  # without it nobody can sign in, and the stock form does not ask
-        super().save_model(request, obj, form, change)
+            obj.save()
+        elif form.changed_data:
+            obj.save(update_fields=form.changed_data)  # the person may be changing the password meanwhile
         if any(form.initial.get(name) and not getattr(obj, name) for name in ("is_active", "is_staff")):
             access_lost(obj)
 
@@ -102,7 +142,8 @@ class PersonAdmin(UserAdmin):
         if add:
             return "person.created", {}
         changed = [str(name) for name in form.changed_data]
-        return ("person.changed", {"changed": changed}) if changed else None
+        said = {"was": _told(form.initial, changed), "is": _told(form.cleaned_data, changed)}
+        return ("person.changed", {"changed": changed, **said}) if changed else None
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
         self._record(message, request, obj)
@@ -124,3 +165,9 @@ def _lock_staff(person: Any) -> None:
     staff = People.objects.select_for_update().filter(is_active=True, is_staff=True, is_superuser=True)
     if person.pk not in staff.order_by("pk").values_list("pk", flat=True):
         raise PermissionDenied("You are not installation staff any more.")
+
+
+def _told(values: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """As the log has them: of an e-mail the digest, by which it is recognised and not read; None where there is none."""
+    told = {name: values[name] for name in names if name != "email"}
+    return told | ({"email_sha256": _digest(values["email"]) if values["email"] else None} if "email" in names else {})
