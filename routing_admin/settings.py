@@ -74,6 +74,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "routing_admin.throttle.throttle_sign_ins",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -293,6 +294,8 @@ API_RATE_ADDRESS = env.int("API_RATE_ADDRESS", default=12_000)
 API_RATE_GUESSES = env.int("API_RATE_GUESSES", default=60)
 #: Sign-ins at the OpenID provider that are begun or ended from one address in a minute.
 SIGN_IN_RATE = env.int("SIGN_IN_RATE", default=60)
+#: Sign-ins by password or code that fail from one address in a minute, whatever the names: a lock-out counts one name's.
+SIGN_IN_FAILURE_RATE = env.int("SIGN_IN_FAILURE_RATE", default=20)
 #: Names of accounts that one person asks for in an hour, to give them roles: else a dry run tells who has an account.
 MEMBER_RATE = env.int("MEMBER_RATE", default=60)
 #: How many proxies of one's own stand in front, each of which appends to X-Forwarded-For.
