@@ -151,6 +151,8 @@ AXES_CLIENT_IP_CALLABLE = "routing_admin.addresses.client_address"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "routing_admin.signin.views.locked"
+#: The library's own pages would unlock people and delete what happened without an audit entry.
+AXES_ENABLE_ADMIN = False
 #: Not kept of a failed attempt, beside the password.
 AXES_SENSITIVE_PARAMETERS = [
     "username",

@@ -4,7 +4,7 @@ from hashlib import sha256
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
@@ -12,11 +12,15 @@ from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import path
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_POST
 
 from audit.services import record
 from routing_admin.signin.ends import access_lost
+from routing_admin.signin.guesses import failures_of, unlock
 
 People = get_user_model()
 _ACCESS = ("is_active", "is_staff", "is_superuser")
@@ -129,6 +133,29 @@ class PersonAdmin(UserAdmin):
             if person is not None and person.pk == request.user.pk:
                 return redirect("admin:password_change")  # which asks for the present one
             return super().user_change_password(request, id, form_url)
+
+    # --- Unlocking --------------------------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.unlock)
+        return [path("<id>/unlock/", view, name="auth_user_unlock"), *super().get_urls()]
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        person = kwargs.get("obj")
+        failures = 0 if person is None else failures_of(request, person)
+        return super().render_change_form(request, {**context, "failures": failures}, *args, **kwargs)
+
+    @method_decorator(require_POST)
+    def unlock(self, request: HttpRequest, id: str) -> HttpResponse:
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        with transaction.atomic():
+            person = self.get_object(request, unquote(id))
+            if person is None:
+                raise Http404
+            if unlock(person, by=request.user):
+                messages.success(request, f"Wrong passwords and codes of {person} so far do not count any more.")
+        return redirect("admin:auth_user_change", person.pk)
 
     # --- Entries: the stock calls come in the transaction that saves ------------------------------------------------
 
