@@ -31,6 +31,7 @@ class Site(AdminSite):
     enable_nav_sidebar = False
 
     def get_urls(self) -> list[Any]:
+        from audit.admin import INSTALLATION_PAGES as INSTALLATION_AUDIT
         from audit.admin import PAGES as AUDIT
         from plans.logs.admin import PAGES as LOGS
         from plans.runs.admin import PAGES as RUNS
@@ -45,7 +46,7 @@ class Site(AdminSite):
         pages = [*HOME, *RULES, *RUNS, *AUDIT, *LOGS, *CATALOG, *ACCESS]
         return [
             path("o/<slug:org>/", include([self._guarded(pattern) for pattern in pages])),
-            *(self._guarded(pattern) for pattern in (*INSTALLATION_PAGES, *SECURITY)),
+            *(self._guarded(pattern) for pattern in (*INSTALLATION_PAGES, *INSTALLATION_AUDIT, *SECURITY)),
             *OPEN_PAGES,
             *super().get_urls(),
         ]

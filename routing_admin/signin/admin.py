@@ -2,6 +2,7 @@
 
 from hashlib import sha256
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
@@ -14,7 +15,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import path
+from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
@@ -156,6 +157,14 @@ class PersonAdmin(UserAdmin):
             if unlock(person, by=request.user):
                 messages.success(request, f"Wrong passwords and codes of {person} so far do not count any more.")
         return redirect("admin:auth_user_change", person.pk)
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """The log of the installation has it, not the stock table."""
+        person = super().get_object(request, unquote(object_id))
+        if person is None or not self.has_view_or_change_permission(request, person):
+            raise Http404
+        query = {"target_type": "user", "target_id": person.pk}
+        return redirect(f"{reverse('admin:installation_audit')}?{urlencode(query)}")
 
     # --- Entries: the stock calls come in the transaction that saves ------------------------------------------------
 
