@@ -4,11 +4,16 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 
 from routing_admin.errors import problem_body
+from routing_admin.signin.reasons import to_login
+from routing_admin.signin.views import checked_next
 
 _AT = "/api/"
 
@@ -45,6 +50,18 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _answer(request, 403, "forbidden", "You may not do this.", defaults.permission_denied, exception)
+
+
+def wrong_token(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Where a form lacks the CSRF token of the moment: whoever signs in gets another one."""
+    if request.path == reverse("admin:login"):
+        return to_login("outdated", then=checked_next(request))
+    return _answer(request, 403, "forbidden", "The CSRF token is missing or wrong.", _page, "403_csrf.html", 403)
+
+
+def _page(request: HttpRequest, template: str, status: int) -> HttpResponse:
+    """With the header that all pages have: who is signed in, and the way out."""
+    return render(request, template, admin.site.each_context(request), status=status)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

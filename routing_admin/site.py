@@ -80,6 +80,7 @@ class Site(AdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The stock page, whose form may lead to the page for the code, with the way to the OpenID provider."""
         from routing_admin.signin.forms import SignInForm
+        from routing_admin.signin.reasons import said
         from routing_admin.signin.views import SignIn, checked_next
 
         then = checked_next(request)
@@ -92,6 +93,7 @@ class Site(AdminSite):
             "app_path": request.get_full_path(),
             "username": request.user.get_username(),
             "provider_name": settings.OIDC_NAME,
+            "reason": said(request) if request.method == "GET" else "",
             REDIRECT_FIELD_NAME: then,
             **(extra_context or {}),
         }

@@ -79,10 +79,15 @@ def require_whole(request: HttpRequest) -> None:
         )
 
 
-def drop_dead(request: HttpRequest) -> None:
-    """Throw a session away that names somebody who may not sign in, or has another password by now."""
-    if SESSION_KEY in request.session and not request.user.is_authenticated:
+def drop_dead(request: HttpRequest) -> bool:
+    """Throw a session away that names somebody who may not sign in, and answer whether there was one, or the cookie of one
+    that the database has thrown away."""
+    if request.user.is_authenticated:
+        return False
+    if SESSION_KEY in request.session:
         request.session.flush()
+        return True
+    return settings.SESSION_COOKIE_NAME in request.COOKIES and request.session.is_empty()
 
 
 def begin(*, request: HttpRequest, user: Any, **_: Any) -> None:
@@ -161,3 +166,9 @@ def expected_person(request: HttpRequest) -> tuple[Any, str] | None:
     if tuple(expected.get("ends", ())) != ends_now(person):
         return None
     return person, expected["then"]
+
+
+def expected_then(request: HttpRequest) -> str | None:
+    """Where whoever owes a code wanted to go, also when it is too late for that; None where nobody owes one."""
+    expected = request.session.get(_EXPECTED)
+    return None if expected is None else expected["then"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -33,7 +34,7 @@ def is_over(client: Client, url: str) -> bool:
     if url == API:
         assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
     else:
-        assert answer["Location"] == f"/admin/login/?next={url}"
+        assert answer["Location"] == f"/admin/login/?reason=over&next={quote(url, safe='')}"
     return True
 
 
