@@ -45,11 +45,11 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _answer(request, 404, "not_found", "There is nothing here.", defaults.page_not_found, exception)
+    return _answer(request, 404, "not_found", "There is nothing here.", _page, "404.html", 404)
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _answer(request, 403, "forbidden", "You may not do this.", defaults.permission_denied, exception)
+    return _answer(request, 403, "forbidden", "You may not do this.", _page, "403.html", 403)
 
 
 def wrong_token(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -61,7 +61,9 @@ def wrong_token(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def _page(request: HttpRequest, template: str, status: int) -> HttpResponse:
     """With the header that all pages have: who is signed in, and the way out."""
-    return render(request, template, admin.site.each_context(request), status=status)
+    match = request.resolver_match
+    is_of_org = match is not None and "org" in match.kwargs
+    return render(request, template, {**admin.site.each_context(request), "is_of_org": is_of_org}, status=status)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

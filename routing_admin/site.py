@@ -100,6 +100,13 @@ class Site(AdminSite):
         page = SignIn.as_view(extra_context=context, authentication_form=SignInForm, template_name="admin/login.html")
         return page(request)
 
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().logout(request, {"provider_name": settings.OIDC_NAME, **(extra_context or {})})
+
+    def password_change_done(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The stock page says "changed" to whoever asks. Ours says so under Security, once."""
+        return redirect("admin:security")
+
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The organisations one belongs to, and for installation staff all of them, a page at a time."""
         from routing_admin.home import cards_page

@@ -92,7 +92,8 @@ def provider_callback(request: HttpRequest) -> HttpResponse:
 def locked(request: HttpRequest, _instead_of: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:
     """What axes answers whoever is locked out with, on any page: when that ends."""
     seconds = max(1, math.ceil((lock_ends(request, credentials) - timezone.now()).total_seconds()))
-    page = render(request, "signin/locked.html", {"minutes": math.ceil(seconds / 60)}, status=429)
+    context = {"minutes": math.ceil(seconds / 60), "is_signed_in": request.user.is_authenticated}
+    page = render(request, "signin/locked.html", context, status=429)
     page["Retry-After"] = str(seconds)
     return page
 
