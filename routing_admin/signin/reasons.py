@@ -6,7 +6,7 @@ from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.utils.http import MAX_URL_LENGTH, url_has_allowed_host_and_scheme, urlencode
 
 REASON_FIELD_NAME: Final = "reason"
 REASONS: Final = {
@@ -21,6 +21,8 @@ REASONS: Final = {
 def to_login(reason: str, *, then: str) -> HttpResponse:
     """To the login page, which says why, and leads to `then`: a URL of our own."""
     assert reason in REASONS, reason
+    if len(then) > MAX_URL_LENGTH:  # the page would not lead there, and a redirect must not be too long itself
+        then = reverse("admin:index")
     return redirect(f"{reverse('admin:login')}?{urlencode({REASON_FIELD_NAME: reason, REDIRECT_FIELD_NAME: then})}")
 
 

@@ -28,6 +28,9 @@ def test_a_session_that_is_over_says_so_and_leads_back(ada: Any, clock: Callable
     give_password(client)
     clock(3_700)
     assert led_to(client.get("/admin/security/?a=1"), client) == ("over", "/admin/security/?a=1")
+    client.cookies["sessionid"] = "a" * 32  # of one that the database has thrown away
+    assert led_to(client.get("/admin/security/?a=1"), client) == ("over", "/admin/security/?a=1")
+    assert led_to(client.get("/admin/security/?a=" + "%26" * 1_000), client) == ("over", "/admin/")
 
 
 def test_who_sends_something_then_learns_that_nothing_was_saved(ada: Any, clock: Callable[[float], None]) -> None:
