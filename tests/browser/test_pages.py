@@ -497,7 +497,7 @@ def test_signing_in_and_a_wrong_password(org: Organization, browser: Any, live_s
     page.get_by_label("Username").fill("edda")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Log in").click()
-    says(page, "correct username and password")
+    says(page, "Name and password do not fit")
     page.get_by_label("Username").fill("edda")
     page.get_by_label("Password").fill("correct horse battery")
     page.get_by_role("button", name="Log in").click()
