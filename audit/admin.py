@@ -1,9 +1,10 @@
-"""The admin's pages about the log: looking, and verifying now. Nothing here edits."""
+"""The admin's pages about a log, an organisation's or the installation's: looking, verifying now. Nothing here edits."""
 
 import json
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path
@@ -19,7 +20,8 @@ PAGE = 50
 
 def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
     """Entries, newest first, a page at a time by their number."""
-    org_id = request.org.id  # type: ignore[attr-defined]
+    org = request.org  # type: ignore[attr-defined]
+    org_id = None if org is None else org.id
     given = {name: request.GET.get(name, "").strip() for name in FILTERS}
     problem = ""
     rows = AuditEntry.objects.of(org_id)
@@ -39,7 +41,10 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
         request,
         "audit/list.html",
         {
-            "title": "Audit",
+            # The pages of an organisation have a shell of their own.
+            **(admin.site.each_context(request) if org is None else {}),
+            "shell": "admin/base_site.html" if org is None else "page.html",
+            "title": "Audit log of the installation" if org is None else "Audit",
             "entries": [{"row": row, "payload": _pretty(row)} for row in page[:PAGE]],
             "given": given,
             "problem": problem,
@@ -58,12 +63,26 @@ def _pretty(row: AuditEntry) -> str:
 
 @require_POST
 def audit_verify(request: HttpRequest) -> HttpResponse:
-    return audit_list(request, verified=verify_org(request.org.id))  # type: ignore[attr-defined]
+    org = request.org  # type: ignore[attr-defined]
+    return audit_list(request, verified=verify_org(None if org is None else org.id))
+
+
+def installation_audit(request: HttpRequest) -> HttpResponse:
+    return audit_list(request)
+
+
+def installation_audit_verify(request: HttpRequest) -> HttpResponse:
+    return audit_verify(request)
 
 
 audit_list.required_role = "viewer"  # type: ignore[attr-defined]
 audit_verify.required_role = "viewer"
+installation_audit.required_role = installation_audit_verify.required_role = "installation"
 
+INSTALLATION_PAGES = [
+    path("audit/", installation_audit, name="installation_audit"),
+    path("audit/verify/", installation_audit_verify, name="installation_audit_verify"),
+]
 PAGES = [
     path("audit/", audit_list, name="audit"),
     path("audit/verify/", audit_verify, name="audit_verify"),

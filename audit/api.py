@@ -1,4 +1,4 @@
-"""`audit/` of an organisation: its entries, newest first."""
+"""`audit/` of an organisation, or of the installation: its entries, newest first."""
 
 from datetime import datetime
 from typing import Any
@@ -102,6 +102,12 @@ class AuditList(generics.GenericAPIView[AuditEntry]):
     orderings = {"": ("-seq",), "seq": ("seq",)}
 
     def get(self, request: Request, **_: Any) -> Response:
-        rows = self.filter_queryset(AuditEntry.objects.of(request.org.id))
+        rows = self.filter_queryset(AuditEntry.objects.of(None if request.org is None else request.org.id))
         page = self.paginate_queryset(filtered(rows, request.query_params.dict()))
         return self.get_paginated_response([entry_json(row) for row in page or []])
+
+
+class InstallationAuditList(AuditList):
+    """The log of the installation: people, how they sign in, keys and prices for all organisations."""
+
+    required_role = {"GET": "installation"}

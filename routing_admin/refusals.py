@@ -4,11 +4,16 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 
 from routing_admin.errors import problem_body
+from routing_admin.signin.reasons import to_login
+from routing_admin.signin.views import checked_next
 
 _AT = "/api/"
 
@@ -40,11 +45,25 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _answer(request, 404, "not_found", "There is nothing here.", defaults.page_not_found, exception)
+    return _answer(request, 404, "not_found", "There is nothing here.", _page, "404.html", 404)
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _answer(request, 403, "forbidden", "You may not do this.", defaults.permission_denied, exception)
+    return _answer(request, 403, "forbidden", "You may not do this.", _page, "403.html", 403)
+
+
+def wrong_token(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Where a form lacks the CSRF token of the moment: whoever signs in gets another one."""
+    if request.path == reverse("admin:login"):
+        return to_login("outdated", then=checked_next(request))
+    return _answer(request, 403, "forbidden", "The CSRF token is missing or wrong.", _page, "403_csrf.html", 403)
+
+
+def _page(request: HttpRequest, template: str, status: int) -> HttpResponse:
+    """With the header that all pages have: who is signed in, and the way out."""
+    match = request.resolver_match
+    is_of_org = match is not None and "org" in match.kwargs
+    return render(request, template, {**admin.site.each_context(request), "is_of_org": is_of_org}, status=status)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

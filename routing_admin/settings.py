@@ -74,6 +74,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "routing_admin.throttle.throttle_sign_ins",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -164,6 +165,8 @@ AXES_CLIENT_IP_CALLABLE = "routing_admin.addresses.client_address"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "routing_admin.signin.views.locked"
+#: The library's own pages would unlock people and delete what happened without an audit entry.
+AXES_ENABLE_ADMIN = False
 #: Not kept of a failed attempt, beside the password.
 AXES_SENSITIVE_PARAMETERS = [
     "username",
@@ -225,6 +228,7 @@ SECURE_CSP = {
     "frame-ancestors": [CSP.NONE],
 }
 X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "routing_admin.refusals.wrong_token"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -307,6 +311,8 @@ API_RATE_ADDRESS = env.int("API_RATE_ADDRESS", default=12_000)
 API_RATE_GUESSES = env.int("API_RATE_GUESSES", default=60)
 #: Sign-ins at the OpenID provider that are begun or ended from one address in a minute.
 SIGN_IN_RATE = env.int("SIGN_IN_RATE", default=60)
+#: Sign-ins by password or code that fail from one address in a minute, whatever the names: a lock-out counts one name's.
+SIGN_IN_FAILURE_RATE = env.int("SIGN_IN_FAILURE_RATE", default=20)
 #: Names of accounts that one person asks for in an hour, to give them roles: else a dry run tells who has an account.
 MEMBER_RATE = env.int("MEMBER_RATE", default=60)
 #: How many proxies of one's own stand in front, each of which appends to X-Forwarded-For.

@@ -31,6 +31,7 @@ class Site(AdminSite):
     enable_nav_sidebar = False
 
     def get_urls(self) -> list[Any]:
+        from audit.admin import INSTALLATION_PAGES as INSTALLATION_AUDIT
         from audit.admin import PAGES as AUDIT
         from plans.logs.admin import PAGES as LOGS
         from plans.runs.admin import PAGES as RUNS
@@ -45,7 +46,7 @@ class Site(AdminSite):
         pages = [*HOME, *RULES, *RUNS, *AUDIT, *LOGS, *CATALOG, *ACCESS]
         return [
             path("o/<slug:org>/", include([self._guarded(pattern) for pattern in pages])),
-            *(self._guarded(pattern) for pattern in (*INSTALLATION_PAGES, *SECURITY)),
+            *(self._guarded(pattern) for pattern in (*INSTALLATION_PAGES, *INSTALLATION_AUDIT, *SECURITY)),
             *OPEN_PAGES,
             *super().get_urls(),
         ]
@@ -79,6 +80,7 @@ class Site(AdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The stock page, whose form may lead to the page for the code, with the way to the OpenID provider."""
         from routing_admin.signin.forms import SignInForm
+        from routing_admin.signin.reasons import said
         from routing_admin.signin.views import SignIn, checked_next
 
         then = checked_next(request)
@@ -91,11 +93,19 @@ class Site(AdminSite):
             "app_path": request.get_full_path(),
             "username": request.user.get_username(),
             "provider_name": settings.OIDC_NAME,
+            "reason": said(request) if request.method == "GET" else "",
             REDIRECT_FIELD_NAME: then,
             **(extra_context or {}),
         }
         page = SignIn.as_view(extra_context=context, authentication_form=SignInForm, template_name="admin/login.html")
         return page(request)
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().logout(request, {"provider_name": settings.OIDC_NAME, **(extra_context or {})})
+
+    def password_change_done(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The stock page says "changed" to whoever asks. Ours says so under Security, once."""
+        return redirect("admin:security")
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The organisations one belongs to, and for installation staff all of them, a page at a time."""

@@ -1,8 +1,10 @@
-"""How often the API may be called: by one credential, by one address, and with credentials that are none.
+"""How often the API may be called: by one credential, by one address, and with credentials that are none. And how often
+signing in may be tried from one address.
 
 In front of everything that asks the database, so that a flood costs little.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -11,6 +13,7 @@ from typing import Final
 from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 
 from routes.rates import count, counted
 from routing_admin.addresses import client_address
@@ -23,6 +26,9 @@ _KNOWN_SECONDS: Final = 600
 _AT: Final = "/api/"
 #: Who begins a sign-in at the OpenID provider, or comes back, needs no account, and each time a session is stored.
 _SIGN_IN: Final = "/admin/login/provider/"
+#: Where passwords and codes are sent.
+_DOORS: Final = frozenset({"/admin/login/", "/admin/login/code/"})
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +54,12 @@ class _Count:
 
 
 def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Refuses calls of the API beyond the rates with 429, and tells all others how many are left; of sign-ins at the
-    provider it refuses too many from one address."""
+    """Refuses calls of the API beyond the rates with 429, and tells all others how many are left."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        address = client_address(request) or ""
-        if request.path_info.startswith(_SIGN_IN):
-            begun = _counted("sign-ins", address, settings.SIGN_IN_RATE)
-            return _refused_in_words(begun) if begun.is_over else get_response(request)
         if not request.path_info.startswith(_AT):
             return get_response(request)
+        address = client_address(request) or ""
         given = given_key(request)
         if given is not None:
             guesses = _seen("guesses", address, settings.API_RATE_GUESSES)
@@ -81,6 +83,29 @@ def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
             cache.set(_known(session), True, timeout=_KNOWN_SECONDS)
         for name, value in tightest.headers().items():
             response[name] = value
+        return response
+
+    return middleware
+
+
+def throttle_sign_ins(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Refuses too many sign-ins from one address: those that begin or end at the provider, and passwords and codes after
+    too many that were wrong, whosever. Inside what gives pages their policy, because it answers with one."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        address = client_address(request) or ""
+        if request.path_info.startswith(_SIGN_IN):
+            begun = _counted("sign-ins", address, settings.SIGN_IN_RATE)
+            return _refused_in_words(request, begun) if begun.is_over else get_response(request)
+        if request.method != "POST" or request.path_info not in _DOORS:
+            return get_response(request)
+        failed = _seen("failures", address, settings.SIGN_IN_FAILURE_RATE)
+        if failed.calls >= failed.most:
+            return _refused_in_words(request, failed)
+        response = get_response(request)
+        # Who gets in is led on, and so is who came too late.
+        if response.status_code != 302 and _counted("failures", address, failed.most).calls == failed.most:
+            log.warning("too many sign-ins failed from one address", extra={"address": address})
         return response
 
     return middleware
@@ -116,7 +141,7 @@ def _refused(request: HttpRequest, count: _Count, why: str) -> HttpResponse:
     return JsonResponse(body, status=429, headers=headers, content_type="application/problem+json")
 
 
-def _refused_in_words(count: _Count) -> HttpResponse:
-    text = f"Too many sign-ins were begun from here. Try again in {count.seconds_left} s."
-    headers = {"Retry-After": str(count.seconds_left)}
-    return HttpResponse(text, status=429, headers=headers, content_type="text/plain; charset=utf-8")
+def _refused_in_words(request: HttpRequest, count: _Count) -> HttpResponse:
+    page = render(request, "signin/throttled.html", {"seconds": count.seconds_left}, status=429)
+    page["Retry-After"] = str(count.seconds_left)
+    return page

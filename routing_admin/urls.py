@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from audit.api import AuditList
+from audit.api import AuditList, InstallationAuditList
 from plans.logs import api as logs
 from plans.runs import api as plans
 from routes.catalog import api as catalog
@@ -24,7 +24,13 @@ of_organization = [
     path("audit/", AuditList.as_view(), name="audit"),
 ]
 
-api = [*orgs.outside, *catalog.outside, *fleet.outside, path("orgs/<str:org>/", include(of_organization))]
+api = [
+    *orgs.outside,
+    *catalog.outside,
+    *fleet.outside,
+    path("audit/", InstallationAuditList.as_view(), name="installation_audit"),
+    path("orgs/<str:org>/", include(of_organization)),
+]
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="root"),

@@ -31,6 +31,7 @@ os.environ |= {
     "API_RATE_ADDRESS": "1000000",
     "API_RATE_GUESSES": "1000000",
     "SIGN_IN_RATE": "1000000",
+    "SIGN_IN_FAILURE_RATE": "1000000",
     "MEMBER_RATE": "1000000",
 }
 

@@ -1,5 +1,6 @@
 """Too many calls are refused before anything else is asked."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.utils import timezone
 from routes.orgs.models import ApiKey, Organization
 from routing_admin.addresses import client_address
 from tests.api.conftest import Caller
+from tests.signin.people import give_password, person_with_password, with_factor
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/orgs/acme/routes/"
@@ -165,3 +167,38 @@ def test_whoever_begins_too_many_sign_ins_at_the_provider_waits(settings: Any) -
     assert "Try again in" in answers[3].text
     assert Client().get("/admin/login/").status_code == 200
     assert Client(REMOTE_ADDR="203.0.113.9").get("/admin/login/provider/").status_code == 404
+
+
+def test_whoever_tries_a_password_on_many_names_waits(settings: Any, at_noon: list[float], written: Any) -> None:
+    settings.SIGN_IN_FAILURE_RATE = 3
+    person_with_password("ada")
+
+    def tries(name: str, **more: Any) -> Any:
+        return give_password(Client(**more), name, "Summer2026!")
+
+    assert [tries(f"name{number}").status_code for number in range(5)] == [200] * 3 + [429] * 2
+    assert [line["address"] for line in written() if line["event"] == "too many sign-ins failed from one address"] == [
+        "127.0.0.1"
+    ]
+    refused = give_password(Client())
+    assert (refused.status_code, refused["Retry-After"]) == (429, "40"), "the right one is not even looked at"
+    assert "Try again in 40 seconds" in refused.text
+    assert "default-src 'none'" in refused["Content-Security-Policy"]
+    assert Client().post("/admin/login/code/", {"code": "1"}).status_code == 429
+    assert Client().get("/admin/login/").status_code == 200
+    assert tries("ada", REMOTE_ADDR="203.0.113.9").status_code == 200
+    at_noon[0] += 40
+    assert give_password(Client()).status_code == 302
+
+
+def test_wrong_codes_count_and_right_ones_do_not(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.SIGN_IN_FAILURE_RATE = 3
+    monkeypatch.setattr("django_otp.oath.time", time.time)
+    _, codes = with_factor(person_with_password("ada"))
+    client = Client()
+    for code in codes[:4]:
+        assert give_password(client).status_code == 302
+        assert client.post("/admin/login/code/", {"code": code}).status_code == 302
+    give_password(client)
+    said = [client.post("/admin/login/code/", {"code": "a" * 16}).status_code for _ in range(4)]
+    assert said == [422] * 3 + [429]

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST
 
 from routes.errors import RoutesError
 from routes.orgs import keys, members, policy
+from routes.orgs.access import role_of
 from routes.orgs.models import ApiKey, Membership, Organization, Role
 from routes.orgs.services import create_organization, update_organization
 from routes.texts import one_line, several_lines
@@ -88,8 +89,12 @@ def access(request: HttpRequest, **bound: forms.Form) -> HttpResponse:
 
 
 def _done(request: HttpRequest, text: str) -> HttpResponse:
+    """To the page again, or to one that is open to who gave up an own role just now."""
     messages.success(request, text)
-    return redirect("admin:access", request.org.slug)
+    role = role_of(request.user, request.org)
+    if role is None:
+        return redirect("admin:index")
+    return redirect("admin:access" if role.includes(Role.ADMIN) else "admin:home", request.org.slug)
 
 
 def _refused(request: HttpRequest, error: RoutesError) -> HttpResponse:

@@ -41,7 +41,7 @@ class TooManyNames(RoutesError):
 
 
 class LastAdmin(RoutesError):
-    """An organisation keeps at least one admin."""
+    """An organisation keeps at least one admin who may sign in."""
 
     code = "last_admin"
 
@@ -162,6 +162,9 @@ def _lock(member: Membership) -> Organization:
 
 
 def _keep_an_admin(member: Membership) -> None:
-    others = Membership.objects.filter(org=member.org_id, role=Role.ADMIN, user__is_active=True).exclude(pk=member.pk)
-    if not others.exists():
-        raise LastAdmin("This is the last admin of the organisation. Make somebody else an admin first.")
+    others = Membership.objects.filter(org=member.org_id, role=Role.ADMIN).exclude(pk=member.pk)
+    # Who is no staff cannot sign in to undo anything.
+    if not others.filter(user__is_active=True, user__is_staff=True).exists():
+        raise LastAdmin(
+            "No other admin of the organisation may sign in, so this one stays. Make somebody else an admin first."
+        )

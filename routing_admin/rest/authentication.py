@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from routes.orgs.keys import authenticate, note_use
 from routes.orgs.models import ApiKey
 from routing_admin.signin.errors import SessionOver
-from routing_admin.signin.sessions import prolong, require_whole
+from routing_admin.signin.sessions import drop_dead, prolong, require_whole
 
 _BEARER: Final = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE | re.ASCII)
 
@@ -49,13 +49,15 @@ class SessionAuthentication(authentication.SessionAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Any, None] | None:
         found: tuple[Any, None] | None = super().authenticate(request)
-        if found is not None:
-            try:
-                require_whole(request._request)
-            except SessionOver as error:
-                # As where the database has thrown it away: nobody is signed in.
-                raise exceptions.AuthenticationFailed(str(error), error.code) from error
-            prolong(request._request)
+        if found is None:
+            drop_dead(request._request)
+            return None
+        try:
+            require_whole(request._request)
+        except SessionOver as error:
+            # As where the database has thrown it away: nobody is signed in.
+            raise exceptions.AuthenticationFailed(str(error), error.code) from error
+        prolong(request._request)
         return found
 
     def enforce_csrf(self, request: Request) -> None:

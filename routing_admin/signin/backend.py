@@ -1,4 +1,4 @@
-"""Whoever is loaded for a session comes with the ids of what may have opened it, so that asking costs no query of its own.
+"""Whoever is loaded for a session comes with what may have opened or ended it, so that asking costs no query of its own.
 
 Django keeps in the session which of these backends signed its person in.
 """
@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.backends import ModelBackend
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import F, OuterRef, QuerySet, Subquery
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from routing_admin.signin.models import ProviderAccount
@@ -18,7 +18,8 @@ BY_PROVIDER: Final = "routing_admin.signin.backend.ProviderBackend"
 
 
 class PasswordBackend(ModelBackend):
-    """Passwords are checked as Django does. `get_user` answers active people with `second_factor_id`, None without one."""
+    """Passwords are checked as Django does. `get_user` answers active people with `second_factor_id`, None without one, and
+    what `ends_of` says."""
 
     def user_can_authenticate(self, user: Any) -> bool:
         """Who is active and staff: whoever is not any more has no session left, at the API either."""
@@ -30,7 +31,11 @@ class PasswordBackend(ModelBackend):
 
     def _people(self) -> QuerySet[Any]:
         factor = TOTPDevice.objects.filter(user=OuterRef("pk"), confirmed=True).values("pk")[:1]
-        return get_user_model().objects.annotate(second_factor_id=Subquery(factor))
+        return get_user_model().objects.annotate(
+            second_factor_id=Subquery(factor),
+            factor_changes=F("session_ends__factor_changes"),
+            access_losses=F("session_ends__access_losses"),
+        )
 
 
 class ProviderBackend(PasswordBackend):

@@ -14,7 +14,7 @@ class SecondFactorRequired(SignInError):
 
 
 class SessionOver(SignInError):
-    """Nobody used the session for too long, or it began too long ago."""
+    """Nobody used the session for too long, it began too long ago, or its person might not sign in for a while."""
 
     code = "session_over"
 

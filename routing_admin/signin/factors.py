@@ -18,6 +18,7 @@ from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from audit.services import record
+from routing_admin.signin.ends import factor_changed
 from routing_admin.signin.errors import FactorExists, NoFactor, TooManyWrongCodes, WrongCode
 
 RECOVERY_CODES: Final = 10
@@ -68,6 +69,7 @@ def set_up(person: Any, *, key: str, code: str) -> tuple[int, list[str]]:
         device.user_id, device.last_t, device.drift = person.pk, totp.t(), totp.drift
         device.save()
         codes = _new_codes(person)
+        factor_changed(person)
         _record(person, by=person, action="second_factor.added")
     return device.pk, codes
 
@@ -84,13 +86,14 @@ def renew_recovery_codes(person: Any) -> list[str]:
 
 
 def remove(person: Any, *, by: Any, action: str = "second_factor.removed") -> None:
-    """Take the person's second factor and recovery codes away; sessions that it opened end. Raises `NoFactor`."""
+    """Take the person's second factor and recovery codes away; sessions that a password opened end. Raises `NoFactor`."""
     with transaction.atomic():
         _lock(person)
         removed, _ = TOTPDevice.objects.filter(user=person.pk).delete()
         if not removed:
             raise NoFactor("There is no second factor to remove.")
         StaticDevice.objects.filter(user=person.pk).delete()
+        factor_changed(person)
         _record(person, by=by, action=action)
 
 

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.admin.forms import AdminAuthenticationForm
@@ -10,6 +10,12 @@ from django.contrib.auth.password_validation import password_validators_help_tex
 class SignInForm(AdminAuthenticationForm):
     """Name and password. A name that is longer than any is refused like each other wrong one, and counts nowhere: it is
     nobody's, so that nothing is guessed by it."""
+
+    error_messages: ClassVar = {
+        **AdminAuthenticationForm.error_messages,
+        # The same for every reason: a stranger learns nothing.
+        "invalid_login": "Name and password do not fit, or this account may not sign in. Capitals count in both.",
+    }
 
     def clean(self) -> dict[str, Any]:
         # The stock form only tells the browser the length. What axes keeps of a name has room for 255 characters, and these

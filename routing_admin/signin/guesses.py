@@ -6,12 +6,16 @@ from typing import Any
 
 from axes.handlers.proxy import AxesProxyHandler
 from axes.helpers import get_cool_off, get_failure_limit
+from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.signals import user_login_failed
+from django.db import transaction
+from django.db.models import Sum
 from django.http import HttpRequest
 from django.utils import timezone
 
+from audit.services import record
 from routing_admin.addresses import client_address
 from routing_admin.signin.errors import WrongCode
 from routing_admin.signin.factors import use_code
@@ -47,6 +51,23 @@ def lock_ends(request: HttpRequest, credentials: dict[str, Any] | None) -> datet
         if counted >= get_failure_limit(request, credentials):
             return at + get_cool_off(request)
     return timezone.now()  # somebody unlocked it in between
+
+
+def failures_of(request: HttpRequest, person: Any) -> int:
+    """How many failed attempts under the person's name count still, from all addresses together."""
+    since = timezone.now() - get_cool_off(request)
+    counted = AccessAttempt.objects.filter(username=person.get_username(), attempt_time__gte=since)
+    return counted.aggregate(failures=Sum("failures_since_start", default=0))["failures"]
+
+
+def unlock(person: Any, *, by: Any) -> bool:
+    """Let failed attempts under the person's name count no more, from any address, and answer whether there were some."""
+    with transaction.atomic():
+        gone = AxesProxyHandler.reset_attempts(username=person.get_username())
+        if gone:
+            payload = {"username": person.get_username(), "attempts": gone}
+            record(None, by=by, action="person.unlocked", target=("user", str(person.pk)), payload=payload)
+    return bool(gone)
 
 
 def tell(*, credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:

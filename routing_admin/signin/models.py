@@ -1,4 +1,4 @@
-"""Accounts at an OpenID provider. Second factors are rows of django-otp."""
+"""Accounts at an OpenID provider, and what ends sessions. Second factors are rows of django-otp."""
 
 from django.conf import settings
 from django.db import models
@@ -23,3 +23,20 @@ class ProviderAccount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.person} at {self.issuer}"
+
+
+class SessionEnds(models.Model):
+    """How often something happened to a person that ends sessions. A session notes the counts, which never return."""
+
+    person = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="session_ends"
+    )
+    factor_changes = models.PositiveBigIntegerField(default=0)
+    #: Times that the person was deactivated, or might not sign in any more.
+    access_losses = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "session ends"
+
+    def __str__(self) -> str:
+        return f"{self.person}: {self.factor_changes}, {self.access_losses}"

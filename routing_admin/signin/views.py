@@ -20,7 +20,8 @@ from routing_admin.signin.errors import ProviderRefused, SignInError
 from routing_admin.signin.factors import factor_id, recovery_codes_left
 from routing_admin.signin.forms import CodeForm
 from routing_admin.signin.guesses import lock_ends, use_counted_code
-from routing_admin.signin.sessions import expect_code, expected_person, sign_in, sign_in_by_provider
+from routing_admin.signin.reasons import to_login
+from routing_admin.signin.sessions import expect_code, expected_person, expected_then, sign_in, sign_in_by_provider
 
 
 class SignIn(LoginView):
@@ -44,7 +45,8 @@ class SignIn(LoginView):
 def code(request: HttpRequest) -> HttpResponse:
     expected = expected_person(request)
     if expected is None:
-        return redirect("admin:login")
+        then = expected_then(request)
+        return redirect("admin:login") if then is None else to_login("late", then=then)
     person, then = expected
     form = CodeForm(request.POST if request.method == "POST" else None)
     form.fields["code"].widget.attrs["autofocus"] = True
@@ -90,7 +92,8 @@ def provider_callback(request: HttpRequest) -> HttpResponse:
 def locked(request: HttpRequest, _instead_of: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:
     """What axes answers whoever is locked out with, on any page: when that ends."""
     seconds = max(1, math.ceil((lock_ends(request, credentials) - timezone.now()).total_seconds()))
-    page = render(request, "signin/locked.html", {"minutes": math.ceil(seconds / 60)}, status=429)
+    context = {"minutes": math.ceil(seconds / 60), "is_signed_in": request.user.is_authenticated}
+    page = render(request, "signin/locked.html", context, status=429)
     page["Retry-After"] = str(seconds)
     return page
 

@@ -69,9 +69,9 @@ def _plans(org: Organization, count: int) -> None:
         a_plan(org)
 
 
-def _entries(org: Organization, count: int) -> None:
+def _entries(org: Organization | None, count: int) -> None:
     for _ in range(count):
-        record(org.pk, by=BY, action="test.acted", target=("test", "1"), payload={})
+        record(None if org is None else org.pk, by=BY, action="test.acted", target=("test", "1"), payload={})
 
 
 def _prices(org: Organization | None, count: int) -> None:
@@ -91,6 +91,7 @@ def _prices(org: Organization | None, count: int) -> None:
 #: How a list gets at least so many rows.
 FILLED: dict[str, Callable[[Organization, int], None]] = {
     "orgs/": _organizations,
+    "audit/": lambda _, count: _entries(None, count),
     "api-keys/": lambda _, count: _keys(None, count),
     "orgs/<org>/members/": _members,
     "orgs/<org>/api-keys/": _keys,

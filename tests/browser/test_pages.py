@@ -1,17 +1,20 @@
 """Every page in a real browser: no error, no policy report, no accessibility finding, and the main story."""
 
 import os
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.test import Client
 
 from plans.logs.models import RequestLog
 from plans.runs.worker import run_next
 from routes.engine import Action
+from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routes.rules.services import set_default
@@ -166,6 +169,35 @@ def test_every_page_is_clean_light_dark_and_on_a_phone(org: Organization, visito
         page.set_viewport_size({"width": 1280, "height": 900})
 
 
+def test_roles_are_changed_and_keys_revoked_on_a_phone(org: Organization, visitor: Callable[[Any], Visitor]) -> None:
+    ada = a_person("ada", org, "admin")
+    a_person("a.person.with.a.long.name@company.example", org, "approver")
+    create_key(org, name="dashboard", role="viewer", by=ada)
+    someone = visitor(ada)
+    page = someone.visit(f"/admin/o/{org.slug}/access/")
+    shot(page, "access-filled")
+    accessible(page)
+    for width in (390, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        someone.check()
+        shot(page, f"access-filled-{width}")
+        buttons = page.get_by_role("button", name=re.compile("^(Change|Revoke)$"))
+        assert buttons.count() == 3
+        for button in buttons.all():
+            box = button.bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= width, "without scrolling sideways"
+            assert box["height"] < 45, "one line"
+        key = page.locator("td .mono.whole").bounding_box()
+        assert key is not None
+        assert key["height"] < 60, "two lines"
+    assert [each.inner_text() for each in page.get_by_role("heading", level=3).all()] == ["Add a member", "Make a key"]
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.get_by_role("button", name="Revoke").click()
+    page.get_by_text("“dashboard” does not work any more.").wait_for()
+    someone.check()
+
+
 def test_installation_staff_make_a_key_for_gateways_of_all(visitor: Callable[[Any], Visitor]) -> None:
     staff = visitor(a_person("root", is_superuser=True))
     page = staff.visit("/admin/")
@@ -184,8 +216,14 @@ def test_installation_staff_make_a_key_for_gateways_of_all(visitor: Callable[[An
     page.get_by_text("“edge” does not work any more.").wait_for()
     staff.check()
     person = a_person("ada")
-    for name, path in {"people": "", "person-new": "add/", "person": f"{person.pk}/change/"}.items():
-        page = staff.visit(f"/admin/auth/user/{path}")
+    AccessAttempt.objects.create(username="ada", ip_address="203.0.113.9", failures_since_start=5)
+    people = "/admin/auth/user/"
+    pages = {
+        "people": people, "person-new": f"{people}add/", "person": f"{people}{person.pk}/change/",
+        "installation-audit": "/admin/audit/",
+    }  # fmt: skip
+    for name, path in pages.items():
+        page = staff.visit(path)
         for width in (1280, 390):
             page.set_viewport_size({"width": width, "height": 900})
             staff.check()
@@ -459,7 +497,7 @@ def test_signing_in_and_a_wrong_password(org: Organization, browser: Any, live_s
     page.get_by_label("Username").fill("edda")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Log in").click()
-    says(page, "correct username and password")
+    says(page, "Name and password do not fit")
     page.get_by_label("Username").fill("edda")
     page.get_by_label("Password").fill("correct horse battery")
     page.get_by_role("button", name="Log in").click()

@@ -187,3 +187,43 @@ def test_who_is_locked_out_sees_a_page_that_says_so(stranger: Callable[[], Visit
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Too many attempts").wait_for()
     looks_good(someone, "locked")
+
+
+@pytest.mark.usefixtures("quick_passwords")
+def test_whoever_has_to_sign_in_again_or_may_not_come_in_sees_why(
+    stranger: Callable[[], Visitor], visitor: Callable[[Any], Visitor], settings: Any
+) -> None:
+    ada = person_with_password("ada")
+    someone = visitor(ada)
+    someone.expected |= {403, 429}
+    page = someone.visit("/admin/audit/")
+    says(page, "This is for the staff of this installation.")
+    looks_good(someone, "forbidden")
+    page = someone.visit("/admin/security/second-factor/")
+    page.evaluate("document.querySelector('main [name=csrfmiddlewaretoken]').value = 'x'.repeat(64)")
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_label("Code").fill("000000")
+    page.keyboard.press("Enter")
+    says(page, "Go back, and send it once more.")
+    looks_good(someone, "csrf")
+    page.go_back()
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_label("Code").fill("000000")
+    page.keyboard.press("Enter")
+    says(page, "This is not the code of the moment")
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Set it up").evaluate("button => button.form.noValidate = true")
+    page.get_by_role("button", name="Set it up").click()
+    says(page, "nothing was saved. Sign in, and send it once more.")
+    looks_good(someone, "unsaved")
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/admin/security/second-factor/")
+    page.get_by_role("button", name="Log out").click()
+    says(page, "You are signed out")
+    looks_good(someone, "signed-out")
+    settings.SIGN_IN_FAILURE_RATE = 0
+    give_password(someone)
+    says(page, "Too many sign-ins")
+    looks_good(someone, "throttled")

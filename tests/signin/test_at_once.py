@@ -6,6 +6,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from audit.models import AuditEntry
@@ -14,6 +16,7 @@ from routing_admin.signin.errors import SignInError
 from routing_admin.signin.provider import Account
 from tests.api.test_at_once import CALLERS, at_once
 from tests.signin.people import code_at, person_with_password, with_factor, wrong_code
+from tests.signin.test_people import filled, page
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -54,3 +57,23 @@ def test_new_people_of_one_name_who_come_at_once_are_all_known(settings: Any) ->
     assert "jane" in names
     assert all(name.partition("-")[0] == "jane" for name in names)
     assert AuditEntry.objects.filter(action="person.created").count() == CALLERS
+
+
+def test_staff_who_take_each_other_s_access_at_once_leave_one_who_can() -> None:
+    people = get_user_model().objects
+    for _ in range(5):
+        people.all().delete()
+        staff = [person_with_password(f"root{number}", is_superuser=True) for number in range(CALLERS)]
+        clients = [Client() for _ in staff]
+        for client, person in zip(clients, staff, strict=True):
+            client.force_login(person)
+        ring = iter(zip(clients, staff[1:] + staff[:1], strict=True))
+
+        def demote(ring: Any = ring) -> int:
+            client, other = next(ring)
+            status: int = client.post(page(other), filled(other, is_superuser=None)).status_code
+            return status
+
+        said = Counter(at_once(demote))
+        assert set(said) <= {302, 403}, said
+        assert people.filter(is_superuser=True).count() == CALLERS - said[302] > 0

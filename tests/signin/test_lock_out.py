@@ -8,7 +8,10 @@ from axes.models import AccessAttempt
 from django.test import Client
 from django.utils import timezone
 
-from tests.signin.people import give_password, with_factor
+from audit.models import AuditEntry
+from audit.services import payload_of
+from tests.build import a_person
+from tests.signin.people import give_password, person_with_password, with_factor
 from tests.signin.test_second_factor import send_code
 
 pytestmark = pytest.mark.django_db
@@ -88,3 +91,36 @@ def test_whoever_is_staff_no_more_has_no_session_left_at_the_api_either(ada: Any
     type(ada).objects.update(is_staff=False)
     assert client.get("/api/v1/orgs/").status_code == 401
     assert client.get("/admin/").status_code == 302
+
+
+def test_staff_unlock_a_person_with_an_entry_and_nobody_else_does(ada: Any, locks: None) -> None:
+    person_with_password("eve")
+    staff, page = Client(), f"/admin/auth/user/{ada.pk}/change/"
+    root = a_person("root", is_superuser=True)
+    staff.force_login(root)
+    assert "Unlock" not in staff.get(page).text
+    for address in ("6.6.6.6", "9.9.9.9"):
+        assert guess(Client(REMOTE_ADDR=address), 5)[-1] == 429
+    give_password(Client(), "eve", "wrong")
+    assert "10 wrong passwords or codes" in staff.get(page).text
+    url = f"/admin/auth/user/{ada.pk}/unlock/"
+    assert staff.get(url).status_code == 405
+    hers = Client()
+    hers.force_login(ada)
+    assert hers.post(url).status_code == 403
+    assert staff.post(url)["Location"] == page
+    assert give_password(Client(REMOTE_ADDR="6.6.6.6")).status_code == 302
+    assert [attempt.username for attempt in AccessAttempt.objects.all()] == ["eve"]
+    assert staff.post(url)["Location"] == page, "there is nothing to unlock"
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.actor_id, entry.target_id) == ("person.unlocked", str(root.pk), str(ada.pk))
+    assert payload_of(entry) == {"actor_name": "root", "username": "ada", "attempts": 2}
+    assert staff.post("/admin/auth/user/999999/unlock/").status_code == 404
+
+
+def test_nobody_is_unlocked_and_nothing_deleted_without_an_entry(locks: None) -> None:
+    staff = Client()
+    staff.force_login(a_person("root", is_superuser=True))
+    for model in ("accessattempt", "accesslog", "accessfailurelog"):
+        assert staff.get(f"/admin/axes/{model}/").status_code == 404
+    assert "axes" not in staff.get("/admin/").text

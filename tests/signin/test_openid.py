@@ -319,6 +319,7 @@ def test_an_account_connects_only_for_who_asked_and_only_to_one(ada: Any, openid
     get_user_model().objects.update(is_active=False)
     assert client.get(path).status_code == 403, "the session has the question, and nobody"
     get_user_model().objects.update(is_active=True)
+    give_password(client)
     client.post("/admin/security/provider/", {"connect-password": PASSWORD})
     path = visit(client, "/admin/security/provider/go/")
     eve = person_with_password("eve")

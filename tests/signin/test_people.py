@@ -1,6 +1,7 @@
 """The pages on which installation staff make people and say who may sign in."""
 
 import json
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.urls import NoReverseMatch, reverse
 
 from audit.models import AuditEntry
 from audit.services import payload_of
+from routing_admin.signin.admin import shown_of
 from tests.build import a_person
 from tests.signin.people import PASSWORD, person_with_password
 
@@ -34,14 +36,15 @@ def page(person: Any, name: str = "change") -> str:
 
 
 def filled(person: Any, **other: Any) -> dict[str, Any]:
-    """The form as a browser sends it back."""
+    """The form as a browser sends it back, of a page that shows the person like this."""
     flags = {name: "on" for name in ("is_active", "is_staff", "is_superuser") if getattr(person, name)}
-    data = {"username": person.username, "first_name": "", "last_name": "", "email": person.email, **flags, **other}
+    names = {name: getattr(person, name) for name in ("username", "first_name", "last_name", "email")}
+    data = {"shown": shown_of(person), **names, **flags, **other}
     return {name: value for name, value in data.items() if value is not None}
 
 
 def entries() -> list[tuple[str, dict[str, Any]]]:
-    rows = AuditEntry.objects.filter(org_id=None, action__startswith="person.").order_by("seq")
+    rows = AuditEntry.objects.filter(org_id=None, target_type="user").order_by("seq")
     found = [(row.action, payload_of(row)) for row in rows]
     assert all(payload.pop("actor_name") == "root" for _, payload in found)
     return found
@@ -69,7 +72,56 @@ def test_who_may_sign_in_no_more_has_no_session_left(staff: Client) -> None:
     assert staff.post(page(ada), filled(ada, is_active=None)).status_code == 302
     assert hers.get("/admin/").status_code == 302
     access = {"is_active": False, "is_staff": True, "is_superuser": False}
-    assert entries() == [("person.changed", {"username": "ada", **access, "changed": ["is_active"]})]
+    changed = {"changed": ["is_active"], "was": {"is_active": True}, "is": {"is_active": False}}
+    assert entries() == [("person.changed", {"username": "ada", **access, **changed})]
+
+
+def test_the_entry_says_what_was_and_what_is_and_of_an_e_mail_its_digest(staff: Client) -> None:
+    ada = person_with_password("ada")
+    data = filled(ada, username="ada2", last_name="Byron", email="new@mail.example", is_superuser="on")
+    assert staff.post(page(ada), data).status_code == 302
+    ((action, payload),) = entries()
+    was = {"username": "ada", "last_name": "", "is_superuser": False}
+    now = {"username": "ada2", "last_name": "Byron", "is_superuser": True}
+    digests = [sha256(email.encode()).hexdigest() for email in (ada.email, "new@mail.example")]
+    assert (action, payload["username"]) == ("person.changed", "ada2")
+    assert payload["was"] == was | {"email_sha256": digests[0]}
+    assert payload["is"] == now | {"email_sha256": digests[1]}
+    assert "mail.example" not in json.dumps(payload)
+    ada.refresh_from_db()
+    assert staff.post(page(ada), filled(ada, email="")).status_code == 302
+    assert entries()[1][1]["is"] == {"email_sha256": None}
+
+
+def test_a_page_of_before_undoes_nothing_and_keeps_what_was_written(staff: Client) -> None:
+    ada = person_with_password("ada")
+    old = filled(ada, first_name="Augusta")
+    People.objects.filter(pk=ada.pk).update(is_active=False, email="new@mail.example")
+    answer = staff.post(page(ada), old)
+    told = answer.content.decode()
+    assert answer.status_code == 200
+    assert "Somebody changed this person since you opened this page. Nothing was saved." in told
+    assert all(part in told for part in ('value="Augusta"', "Stored now: no.", "Stored now: new@mail.example."))
+    stored = People.objects.get(pk=ada.pk)
+    assert (stored.is_active, stored.email, stored.first_name, entries()) == (False, "new@mail.example", "", [])
+    # Who has read that may save it, as the page shows it now.
+    assert staff.post(page(ada), {**old, "shown": shown_of(stored)}).status_code == 302
+    assert f'value="{shown_of(stored)}"' in told
+    assert People.objects.get(pk=ada.pk).is_active
+    assert entries()[0][1]["changed"] == ["first_name", "email", "is_active"]
+    assert staff.post(page(ada), {**old, "shown": ""}).status_code == 200, "and who never saw it may not"
+
+
+def test_nothing_else_is_written_than_what_was_changed(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(self: Any, **fields: Any) -> None:
+        People.objects.filter(pk=self.pk).update(password="meanwhile")
+        stored(self, **fields)
+
+    ada, stored = person_with_password("ada"), People.save
+    monkeypatch.setattr(People, "save", save)
+    assert staff.post(page(ada), filled(ada, first_name="Augusta")).status_code == 302
+    ada.refresh_from_db()
+    assert (ada.first_name, ada.password) == ("Augusta", "meanwhile")
 
 
 def test_a_form_that_changes_nothing_has_no_entry(staff: Client) -> None:
@@ -86,14 +138,34 @@ def test_a_password_that_staff_set_is_recorded_and_ends_sessions(staff: Client) 
     assert hers.get("/admin/").status_code == 302
     assert Client().login(username="ada", password=new)
     ((action, payload),) = entries()
-    assert (action, payload["changed"]) == ("person.changed", ["password"])
+    assert (action, payload["username"]) == ("password.reset", "ada")
     assert new not in json.dumps(payload)
 
 
-def test_nobody_gets_around_the_proof_of_their_own_password(staff: Client, root: Any) -> None:
-    for method in (staff.get, staff.post):
-        answer = method(page(root, "password_change"))
+def test_a_password_that_staff_switch_off_is_recorded_and_ends_sessions(staff: Client) -> None:
+    ada, hers = person_with_password("ada"), Client()
+    hers.force_login(ada)
+    data = {"usable_password": "false", "unset-password": "1"}
+    assert staff.post(page(ada, "password_change"), data).status_code == 302
+    assert hers.get("/admin/").status_code == 302
+    ada.refresh_from_db()
+    assert not ada.has_usable_password()
+    assert [(action, payload["username"]) for action, payload in entries()] == [("password.disabled", "ada")]
+
+
+@pytest.mark.parametrize("before", ["", "0", "+", "%20", "_2B"])
+def test_nobody_gets_around_the_proof_of_their_own_password(staff: Client, root: Any, before: str) -> None:
+    """However the id is written; `_2B` is the admin's own writing of a plus."""
+    new = {"usable_password": "true", "password1": "another long one", "password2": "another long one"}
+    url = f"/admin/auth/user/{before}{root.pk}/password/"
+    for answer in (
+        staff.get(url),
+        staff.post(url, new),
+        staff.post(url, {"usable_password": "false", "unset-password": "1"}),
+    ):
         assert (answer.status_code, answer["Location"]) == (302, "/admin/password_change/")
+    assert type(root).objects.get().password == root.password
+    assert entries() == []
 
 
 def test_nobody_changes_their_own_access(staff: Client, root: Any) -> None:

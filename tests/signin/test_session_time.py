@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -33,7 +34,7 @@ def is_over(client: Client, url: str) -> bool:
     if url == API:
         assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
     else:
-        assert answer["Location"] == f"/admin/login/?next={url}"
+        assert answer["Location"] == f"/admin/login/?reason=over&next={quote(url, safe='')}"
     return True
 
 
@@ -111,8 +112,16 @@ def test_use_is_written_once_in_a_tenth_of_the_idle_time(ada: Any, clock: Clock,
 
 def test_a_request_that_is_refused_does_not_keep_a_session(ada: Any, clock: Clock) -> None:
     client = signed_in("password")
-    type(ada).objects.update(is_staff=False)
-    clock(IDLE // 2)
+    url = f"/admin/auth/user/{ada.pk}/change/"
+    clock(IDLE // 10 - 2)
     before = Session.objects.values().get()
-    assert client.get(API).status_code == 401
+    assert client.get(url).status_code == 403
     assert Session.objects.values().get() == before
+
+
+@pytest.mark.parametrize("url", [PAGE, API])
+def test_a_session_of_who_may_not_sign_in_is_thrown_away(ada: Any, url: str) -> None:
+    client = signed_in("password")
+    type(ada).objects.update(is_staff=False)
+    assert client.get(url).status_code in (302, 401)
+    assert not Session.objects.exists()

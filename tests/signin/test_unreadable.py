@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 #: One character, of which normalising makes eighteen.
 LIGATURE = "\ufdfa"
 OF_NOBODY = "a" * 151
-REFUSED = "Please enter the correct username and password for a staff account."
+REFUSED = "Name and password do not fit, or this account may not sign in."
 
 
 @pytest.mark.parametrize("name", [OF_NOBODY, "a" * 256, "a" * 5_000, LIGATURE * 9, LIGATURE * 150])

@@ -115,6 +115,22 @@ def test_members_come_change_and_go_each_with_its_entry(org: Organization) -> No
     assert last(org).action == "member.removed"
 
 
+@pytest.mark.parametrize("flag", ["is_active", "is_staff"])
+def test_the_last_admin_who_may_sign_in_stays(org: Organization, flag: str) -> None:
+    a_person("ada", org, "admin")
+    bob = a_person("bob", org, "admin")
+    type(bob).objects.filter(pk=bob.pk).update(**{flag: False})
+    member = Membership.objects.get(user__username="ada")
+    for act in (
+        lambda: members.change_role(member, role="viewer", by=BY),
+        lambda: members.remove_member(member, by=BY),
+    ):
+        with pytest.raises(members.LastAdmin):
+            act()
+    members.remove_member(Membership.objects.get(user=bob), by=BY)
+    assert last(org).action == "member.removed", "who cannot is no admin to keep"
+
+
 def test_revoking_twice_is_one_entry(org: Organization) -> None:
     person = a_person("edda", org, "editor")
     key = keys.create_key(org, name="k", role="viewer", by=person).key
