@@ -14,8 +14,8 @@ from routes.orgs.models import Organization
 from tests.build import an_org, traffic, usual_prices
 from tests.plans.runs.crashing import campaign, queued, run_in_a_child
 
-#: `make campaign PART=kills` asks for more.
-KILLS, SEED = int(os.environ.get("KILLS", "20")), int(os.environ.get("SEED", "20261121"))
+#: On each database; `make campaign PART=kills` asks for more.
+KILLS, SEED = int(os.environ.get("KILLS", "10")), int(os.environ.get("SEED", "20261121"))
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
