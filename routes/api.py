@@ -140,6 +140,16 @@ class View(APIView):
             if len(body) > _MAX_NOTHING or b"".join(body.split()) not in (b"", b"{}"):
                 raise UnexpectedBody
 
+    def read(self, request: Request) -> dict[str, Any]:
+        """What the body says, by the serializer that `takes` names for the method; nothing where it names none."""
+        serializer = self.takes.get(request.method or "")
+        if serializer is None:
+            return {}
+        given = serializer(data=request.data or {})
+        given.is_valid(raise_exception=True)
+        read: dict[str, Any] = given.validated_data
+        return read
+
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
         etag = response.headers.get("ETag")

@@ -41,7 +41,8 @@ _EXAMPLE = {
     "window_start": "2026-05-01T00:00:00Z",
     "window_end": "2026-05-08T00:00:00Z",
 }
-Step = Callable[[PlanRun, Request], Change | None]
+#: Of a plan, what the body says, and the actor.
+Step = Callable[[PlanRun, dict[str, Any], Any], Change | None]
 
 
 class RoutesField(ListField):
@@ -219,9 +220,10 @@ class PlanStep(OnePlan):
 
     def post(self, request: Request, **_: Any) -> Response:
         assert self.step is not None  # given with the URL, on the instance: it gets no self
+        given = self.read(request)
         if self.is_stale:
             raise PlanChanged(self.plan)
-        change = self.step(self.plan, request)
+        change = self.step(self.plan, given, request.actor)
         changed = change_json(change) if change else {}
         plan = services.get_plan(request.org, self.kwargs["id"])
         return Response({**plan_json(plan), **changed}, headers={"ETag": services.etag(plan)})
@@ -242,46 +244,40 @@ class PlanRebase(OnePlan):
         return Response(plan_json(plan), status=201, headers={"Location": url, "ETag": services.etag(plan)})
 
 
-def _project(plan: PlanRun, request: Request) -> None:
+def _project(plan: PlanRun, given: dict[str, Any], by: Any) -> None:
     """Has the draft replayed, by the next worker that is free."""
-    services.project(plan, by=request.actor)
+    services.project(plan, by=by)
 
 
-def _cancel(plan: PlanRun, request: Request) -> None:
+def _cancel(plan: PlanRun, given: dict[str, Any], by: Any) -> None:
     """Ends the plan; a replay stops."""
-    services.cancel(plan, by=request.actor)
+    services.cancel(plan, by=by)
 
 
-def _approve(plan: PlanRun, request: Request) -> None:
+def _approve(plan: PlanRun, given: dict[str, Any], by: Any) -> None:
     """Approves what the result says; any change voids it."""
-    services.approve(plan, by=request.actor)
+    services.approve(plan, by=by)
 
 
-def _reject(plan: PlanRun, request: Request) -> None:
+def _reject(plan: PlanRun, given: dict[str, Any], by: Any) -> None:
     """Turns the plan down, with a reason."""
-    given = ReasonInput(data=request.data)
-    given.is_valid(raise_exception=True)
-    services.reject(plan, reason=given.validated_data["reason"], by=request.actor)
+    services.reject(plan, reason=given["reason"], by=by)
 
 
-def _apply(plan: PlanRun, request: Request) -> Change:
+def _apply(plan: PlanRun, given: dict[str, Any], by: Any) -> Change:
     """Makes exactly the planned routes live, in one transaction."""
-    return services.apply(plan, by=request.actor)[0]
+    return services.apply(plan, by=by)[0]
 
 
-def _revert(plan: PlanRun, request: Request) -> Change:
+def _revert(plan: PlanRun, given: dict[str, Any], by: Any) -> Change:
     """Brings back what was live before, as a new version. Where that was changed again since, only by force, with a
     reason."""
-    given = RevertInput(data=request.data or {})
-    given.is_valid(raise_exception=True)
-    return services.revert(plan, by=request.actor, force_reason=given.validated_data.get("reason", ""))[0]
+    return services.revert(plan, by=by, force_reason=given.get("reason", ""))[0]
 
 
-def _schedule(plan: PlanRun, request: Request) -> None:
+def _schedule(plan: PlanRun, given: dict[str, Any], by: Any) -> None:
     """Has an approved plan applied at a time; null calls that off."""
-    given = ScheduleInput(data=request.data)
-    given.is_valid(raise_exception=True)
-    services.schedule(plan, given.validated_data["apply_at"], by=request.actor)
+    services.schedule(plan, given["apply_at"], by=by)
 
 
 #: The steps, with the role each needs.

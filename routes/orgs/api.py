@@ -171,46 +171,17 @@ class OrganizationStep(View):
 
     required_role = {"POST": "admin"}
     gives = {"POST": ORGANIZATION_WRITTEN}
-    step: Callable[[Organization, Request], Receipt | None] | None = None
+    step: Callable[..., Receipt | None] | None = None
 
     def etag(self) -> str:
         return organization_etag(self.request.org)
 
     def post(self, request: Request, **_: Any) -> Response:
+        given = self.read(request)
         if self.is_stale:
             raise StaleOrganization(request.org)
         assert self.step is not None  # given with the URL, on the instance: it gets no self
-        return _written(request.org, self.step(request.org, request))
-
-
-def _freeze(org: Organization, request: Request) -> Receipt | None:
-    """Refuses every change of the organisation from now on, with a reason that is told to who is refused. What is live is
-    served on; keys and members can be taken away."""
-    given = FreezeInput(data=request.data)
-    given.is_valid(raise_exception=True)
-    return policy.freeze(org, reason=given.validated_data["reason"], by=request.actor)
-
-
-def _unfreeze(org: Organization, request: Request) -> Receipt | None:
-    """Allows changes again."""
-    return policy.unfreeze(org, by=request.actor)
-
-
-def _confirm(org: Organization, request: Request) -> Receipt:
-    """Lets a looser approval policy hold that another admin proposed."""
-    return policy.confirm_approval(org, _approval(request), by=request.actor)
-
-
-def _withdraw(org: Organization, request: Request) -> Receipt:
-    """Takes the proposal of a looser approval policy back."""
-    return policy.withdraw_approval(org, _approval(request), by=request.actor)
-
-
-def _approval(request: Request) -> str:
-    given = ApprovalInput(data=request.data)
-    given.is_valid(raise_exception=True)
-    approval: str = given.validated_data["approval"]
-    return approval
+        return _written(request.org, self.step(request.org, by=request.actor, **given))
 
 
 def _written(org: Organization, receipt: Receipt | None) -> Response:
@@ -427,11 +398,34 @@ class InstallationKeyDetail(KeyDetail):
     required_role = {"GET": "installation", "DELETE": "installation"}
 
 
-_STEPS = (
-    ("freeze/", "freeze", _freeze, FreezeInput, {"reason": "The supplier's prices are being checked."}),
-    ("unfreeze/", "unfreeze", _unfreeze, None, None),
-    ("approval/confirm/", "approval_confirm", _confirm, ApprovalInput, {"approval": "none"}),
-    ("approval/withdraw/", "approval_withdraw", _withdraw, ApprovalInput, {"approval": "none"}),
+#: URL, name, service, what it takes and an example of that, and what it does.
+_STEPS: tuple[tuple[str, str, Callable[..., Receipt | None], Any, Any, str], ...] = (
+    (
+        "freeze/",
+        "freeze",
+        policy.freeze,
+        FreezeInput,
+        {"reason": "The supplier's prices are being checked."},
+        "Refuses every change of the organisation from now on, with a reason that is told to who is refused. What is live"
+        " is served on; keys and members can be taken away.",
+    ),
+    ("unfreeze/", "unfreeze", policy.unfreeze, None, None, "Allows changes again."),
+    (
+        "approval/confirm/",
+        "approval_confirm",
+        policy.confirm_approval,
+        ApprovalInput,
+        {"approval": "none"},
+        "Lets a looser approval policy hold that another admin proposed.",
+    ),
+    (
+        "approval/withdraw/",
+        "approval_withdraw",
+        policy.withdraw_approval,
+        ApprovalInput,
+        {"approval": "none"},
+        "Takes the proposal of a looser approval policy back.",
+    ),
 )
 #: Under `orgs/<org>/`.
 urlpatterns = [
@@ -441,13 +435,13 @@ urlpatterns = [
             url,
             OrganizationStep.as_view(
                 step=step,
-                about=step.__doc__ or "",
+                about=about,
                 takes={"POST": takes} if takes else {},
                 examples={"POST": example} if example else {},
             ),
             name=name,
         )
-        for url, name, step, takes, example in _STEPS
+        for url, name, step, takes, example, about in _STEPS
     ),
     path("members/", MemberList.as_view(), name="members"),
     path("members/<int:id>/", MemberDetail.as_view(), name="member"),
