@@ -49,8 +49,8 @@ from routes.orgs.keys import InvalidKey, PersonRequired, RoleTooHigh
 from routes.orgs.members import AlreadyMember, LastAdmin, StaleMember, TooManyNames, UnknownPerson
 from routes.orgs.policy import NoProposal, OwnProposal, ReasonRequired
 from routes.orgs.services import InvalidOrganization, StaleOrganization
+from routes.requests import InvalidRequest
 from routes.rules import api as rules
-from routes.rules.requests import InvalidRequest
 from routes.rules.services import StaleDefault, StaleRoute, changed_since
 from routing_admin.signin.errors import ProviderAway, SignInError
 

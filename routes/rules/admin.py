@@ -16,11 +16,11 @@ from routes.catalog.services import prices_for
 from routes.document import canonical_route, default_of, document_of
 from routes.errors import NotFound, RoutesError
 from routes.orgs.models import Organization
+from routes.requests import InvalidRequest, read_request
 from routes.rules.explained import conditions_as_tree, verdict
 from routes.rules.findings import Finding, findings_of, in_words
 from routes.rules.forms import DefaultForm, RouteForm, TryForm
 from routes.rules.models import Route
-from routes.rules.requests import InvalidRequest, read_request
 from routes.rules.sentences import condition, default_effect, effect, sentence, standing
 from routes.rules.services import StaleRoute, create_route, delete_route, get_route, set_default, update_route
 

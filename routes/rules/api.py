@@ -16,11 +16,11 @@ from routes.document import default_of
 from routes.engine.canonical import canonical_bytes
 from routes.live import live
 from routes.publish import Change
+from routes.requests import read_request
 from routes.rules import shapes
 from routes.rules.filters import RouteFilters
 from routes.rules.findings import findings_about, findings_of
 from routes.rules.models import Route
-from routes.rules.requests import read_request
 from routes.rules.services import (
     StaleDefault,
     StaleRoute,

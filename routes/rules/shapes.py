@@ -1,7 +1,7 @@
 """Routes, decisions and what lint finds, as JSON Schema."""
 
 from routes.engine.document import SCHEMA
-from routes.rules.requests import MAY_BE_UNKNOWN
+from routes.requests import MAY_BE_UNKNOWN
 from routes.shapes import (
     CHANGE,
     COUNT,

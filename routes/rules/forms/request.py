@@ -5,9 +5,9 @@ from typing import Any
 
 from django import forms
 
+from routes.requests import MAY_BE_UNKNOWN
 from routes.rules.forms import lines
 from routes.rules.forms.fields import Json, Notation, Text, Usd, UtcTime, Whole, YesNo
-from routes.rules.requests import MAY_BE_UNKNOWN
 from routes.times import rfc3339
 
 
