@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 
 from audit.services import Receipt
 from routes.engine.reading import shown
+from routes.errors import StaleVersion
 from routes.idempotency.services import Answer, once
 from routes.orgs.models import ApiKey
 from routes.parameters import check_parameters
@@ -62,9 +63,9 @@ class View(APIView):
     """A view whose writes keep the API's promises.
 
     `?dry_run=1` goes the same way and is rolled back. A POST with an `Idempotency-Key` has its effect once. PUT, PATCH and
-    DELETE of an object that has an ETag need its `If-Match`. A parameter that nobody knows is refused, because a misspelt
-    `dry_run` must not write; and one that is given twice, because nobody knows which is meant; and a body where none is
-    taken.
+    DELETE of an object that has an ETag need its `If-Match`, and what changes many at once that of the list; a POST to an
+    object looks at one that is sent. A parameter that nobody knows is refused, because a misspelt `dry_run` must not write;
+    and one that is given twice, because nobody knows which is meant; and a body where none is taken.
     """
 
     #: OPTIONS is refused like every method that has no `required_role`, so it is no method that `Allow` names.
@@ -83,6 +84,8 @@ class View(APIView):
     parameters: dict[str, Any] = {}
     #: Whether GET answers an ETag though what the URL names is not written to.
     answers_etag = False
+    #: Whether POST changes many routes at once, and so needs the ETag of their list, `"<version>"`, as If-Match.
+    needs_list_match = False
     #: Whether POST changes something.
     writes = True
     #: Whether the answers to POST are kept for who sends an Idempotency-Key; else that is not looked at.
@@ -103,6 +106,10 @@ class View(APIView):
         method = request.method or ""
         if method in ("PUT", "PATCH", "DELETE") and (etag := self.etag()) is not None:
             self.is_stale = not _matches(request, etag)
+        if method == "POST" and "If-Match" in request.headers and (etag := self.etag()) is not None:
+            self.is_stale = not _matches(request, etag)
+        if method == "POST" and self.needs_list_match and not _matches(request, f'"{request.org.version}"'):
+            raise StaleVersion(_seen_version(request), request.org.version)
         self.check_parameters(request)
         self.check_body(request)
         if method in ("POST", "PUT", "PATCH", "DELETE") and self.writes:
@@ -211,6 +218,12 @@ def _matches(request: Request, etag: str) -> bool:
     if given is None:
         raise PreconditionRequired
     return any(tag == etag and not weak for weak, tag in _tags(given, etag))
+
+
+def _seen_version(request: Request) -> int | None:
+    """The version that If-Match names, where it names one."""
+    found = re.search(r'"(\d{1,18})"', request.headers.get("If-Match", ""), re.ASCII)
+    return int(found[1]) if found else None
 
 
 def _tags(given: str, etag: str) -> list[tuple[bool, str]]:

@@ -18,8 +18,10 @@ class StaleVersion(RoutesError):
 
     code = "stale_version"
 
-    def __init__(self, expected: int, current: int) -> None:
-        super().__init__(f"The routes changed since version {expected}: they are at version {current} now. Look again.")
+    def __init__(self, expected: int | None, current: int) -> None:
+        """`expected` is the version that the caller saw, None where that was none."""
+        seen = "are not what you saw" if expected is None else f"changed since version {expected}"
+        super().__init__(f"The routes {seen}: they are at version {current} now. Look again.")
         self.expected = expected
         self.current = current
 

@@ -51,6 +51,7 @@ from routes.orgs.policy import NoProposal, OwnProposal, ReasonRequired
 from routes.orgs.services import InvalidOrganization, StaleOrganization
 from routes.requests import InvalidRequest
 from routes.rules import api as rules
+from routes.rules.bulk import InvalidIds
 from routes.rules.services import StaleDefault, StaleRoute, changed_since
 from routing_admin.signin.errors import ProviderAway, SignInError
 
@@ -64,6 +65,7 @@ STATUS: dict[type[Exception], int] = {
     DocumentTooLarge: 422,
     InvalidOrganization: 422,
     InvalidRequest: 422,
+    InvalidIds: 422,
     RoleTooHigh: 403,
     PersonRequired: 403,
     InvalidKey: 422,
@@ -168,7 +170,7 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             headers["Retry-After"] = str(int(seconds) + 1)
         if auth := getattr(error, "auth_header", None):
             headers["WWW-Authenticate"] = auth
-    elif isinstance(error, engine.errors.InvalidRoute | InvalidPlan | InvalidRequest):
+    elif isinstance(error, engine.errors.InvalidRoute | InvalidPlan | InvalidRequest | InvalidIds):
         code, http_status = error.code, status_of(error) or 422
         detail = "Some fields are not acceptable; see errors."
         sent = getattr(request, "_full_data", None)  # what was read of it; to ask for `data` might refuse it again
@@ -188,6 +190,7 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             extra["state"] = error.state
         if isinstance(error, StaleVersion):
             extra["current"] = error.current
+            headers["ETag"] = f'"{error.current}"'
         if isinstance(error, PricesChanged):
             extra["current"] = import_json(error.plan)
         extra |= _of_what_is_stale(error, headers)

@@ -16,6 +16,7 @@ from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from routing_admin.docs.document import document
 from routing_admin.docs.views import EXAMPLE
+from tests.api.test_who_may_what import with_ids
 from tests.build import a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,7 +76,7 @@ def test_every_curl_line_does_what_it_says(live_server: Any) -> None:
                 variables["KEY"] = keys["gateway" if needs == "gateway." else "management"]
             else:
                 variables |= {"SESSION": world.session, "CSRF": "c" * 32}
-            source = operation["x-codeSamples"][0]["source"]
+            source = with_ids(operation["x-codeSamples"][0]["source"], world.org)
             if "$ETAG" in source:
                 variables["ETAG"] = "*"
             line = f"{source} \\\n  --silent --show-error --write-out '\\n%{{http_code}}'"

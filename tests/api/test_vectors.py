@@ -62,11 +62,13 @@ FREE: dict[tuple[str, str], Any] = {
     ("post", "/api/v1/orgs/{org}/plans/{id}/reject/"): {"reason": "{text}"},
     ("post", "/api/v1/orgs/{org}/request-logs/"): _LOG,
 }
-#: A name that must exist, a role, and ids: nothing that people write is in these.
+#: A name that must exist, a role, a word, and ids: nothing that people write is in these.
 NEVER = {
     ("post", "/api/v1/orgs/{org}/members/"),
     ("patch", "/api/v1/orgs/{org}/members/{id}/"),
     ("post", "/api/v1/gateway/versions/"),
+    ("post", "/api/v1/orgs/{org}/routes/reorder/"),
+    ("post", "/api/v1/orgs/{org}/routes/bulk/"),
 }
 
 
