@@ -20,10 +20,12 @@ from rest_framework.views import APIView
 from audit.services import Receipt
 from routes.engine.reading import shown
 from routes.errors import StaleVersion
+from routes.examples import accepted
 from routes.idempotency.services import Answer, once
 from routes.orgs.models import ApiKey
 from routes.parameters import check_parameters
 from routes.publish import Change
+from routes.shapes import described, text
 from routes.texts import one_line, several_lines
 
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
@@ -155,12 +157,13 @@ class View(APIView):
             raise exceptions.ParseError(
                 "An Idempotency-Key is 1 to 255 visible ASCII characters.", "bad_idempotency_key"
             )
-        if _flag(request, "dry_run"):
-            with transaction.atomic():
-                response = handler(request, **kwargs)
-                transaction.set_rollback(True)
-            return self._told_dry(response)
-        return handler(request, **kwargs) if key is None else self._once(handler, request, key, **kwargs)
+        with accepted.bind(_accepted(request)):
+            if _flag(request, "dry_run"):
+                with transaction.atomic():
+                    response = handler(request, **kwargs)
+                    transaction.set_rollback(True)
+                return self._told_dry(response)
+            return handler(request, **kwargs) if key is None else self._once(handler, request, key, **kwargs)
 
     @staticmethod
     def _told_dry(response: Response) -> Response:
@@ -238,6 +241,30 @@ def _flag(request: Request, name: str) -> bool:
     if given not in _FLAGS:
         raise exceptions.ValidationError({name: exceptions.ErrorDetail(f"{name} is 1 or 0.", "bad_parameter")})
     return _FLAGS[given]
+
+
+#: For views whose writes publish: the query parameter that lets them break examples.
+PUBLISHES: Final = {
+    accepted.NAME: described(
+        text(least=1, longest=accepted.LONGEST),
+        "Why this may break examples that hold now. The audit entry keeps it, with what broke.",
+    )
+}
+
+
+def _accepted(request: Request) -> str:
+    """The reason for which examples may break; "" where none is given."""
+    reason = request.query_params.get(accepted.NAME)
+    if reason is None:
+        return ""
+    try:
+        one_line(reason)
+    except ValidationError as error:
+        raise exceptions.ValidationError({accepted.NAME: exceptions.ErrorDetail(error.message, error.code)}) from None
+    if not reason.strip() or len(reason) > accepted.LONGEST:
+        message = f"Say why in 1 to {accepted.LONGEST} characters."
+        raise exceptions.ValidationError({accepted.NAME: exceptions.ErrorDetail(message, "bad_parameter")})
+    return reason
 
 
 class StrictSerializer(serializers.Serializer[Any]):

@@ -39,7 +39,7 @@ class ApprovalRequired(RoutesError):
 
 
 class NameTaken(RoutesError):
-    """Another route of the organisation has this name."""
+    """Another route, or another example, of the organisation has this name."""
 
     code = "name_taken"
 

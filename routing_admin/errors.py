@@ -42,6 +42,8 @@ from routes.errors import (
     StaleVersion,
     TooManyRoutes,
 )
+from routes.examples import api as examples
+from routes.examples.services import InvalidExample, StaleExample, TooManyExamples
 from routes.fleet.services import InvalidInstance, TooManyInstances
 from routes.idempotency.services import AlreadyCreated, InProgress, OtherBody
 from routes.orgs import api as orgs
@@ -49,6 +51,7 @@ from routes.orgs.keys import InvalidKey, PersonRequired, RoleTooHigh
 from routes.orgs.members import AlreadyMember, LastAdmin, StaleMember, TooManyNames, UnknownPerson
 from routes.orgs.policy import NoProposal, OwnProposal, ReasonRequired
 from routes.orgs.services import InvalidOrganization, StaleOrganization
+from routes.publish import ExampleBroken
 from routes.requests import InvalidRequest
 from routes.rules import api as rules
 from routes.rules.bulk import InvalidIds
@@ -66,6 +69,10 @@ STATUS: dict[type[Exception], int] = {
     InvalidOrganization: 422,
     InvalidRequest: 422,
     InvalidIds: 422,
+    ExampleBroken: 409,
+    InvalidExample: 422,
+    StaleExample: 412,
+    TooManyExamples: 422,
     RoleTooHigh: 403,
     PersonRequired: 403,
     InvalidKey: 422,
@@ -170,7 +177,7 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             headers["Retry-After"] = str(int(seconds) + 1)
         if auth := getattr(error, "auth_header", None):
             headers["WWW-Authenticate"] = auth
-    elif isinstance(error, engine.errors.InvalidRoute | InvalidPlan | InvalidRequest | InvalidIds):
+    elif isinstance(error, engine.errors.InvalidRoute | InvalidPlan | InvalidRequest | InvalidIds | InvalidExample):
         code, http_status = error.code, status_of(error) or 422
         detail = "Some fields are not acceptable; see errors."
         sent = getattr(request, "_full_data", None)  # what was read of it; to ask for `data` might refuse it again
@@ -191,6 +198,8 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
         if isinstance(error, StaleVersion):
             extra["current"] = error.current
             headers["ETag"] = f'"{error.current}"'
+        if isinstance(error, ExampleBroken):
+            extra["broken"] = error.broken
         if isinstance(error, PricesChanged):
             extra["current"] = import_json(error.plan)
         extra |= _of_what_is_stale(error, headers)
@@ -239,6 +248,9 @@ def _of_what_is_stale(error: Exception, headers: dict[str, str]) -> dict[str, An
     if isinstance(error, StaleOrganization):
         headers["ETag"] = orgs.organization_etag(error.org)
         return {"current": orgs.organization_json(error.org), "difference": None}
+    if isinstance(error, StaleExample):
+        headers["ETag"] = examples.example_etag(error.example)
+        return {"current": examples.example_json(error.example), "difference": None}
     if isinstance(error, StaleDefault):
         headers["ETag"] = rules.default_etag(error.default)
         return {"current": {"default": error.default}, "difference": None}

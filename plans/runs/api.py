@@ -12,6 +12,7 @@ from plans.runs import services, shapes
 from plans.runs.filters import PlanFilters
 from plans.runs.models import IntervalMethod, Mode, PlanRun, default_sweep
 from routes.api import (
+    PUBLISHES,
     ListField,
     ListView,
     NumberField,
@@ -212,6 +213,7 @@ urlpatterns = [
                 required_role={"POST": role},
                 step=step,
                 about=step.__doc__ or "",
+                parameters=PUBLISHES if name in ("apply", "revert") else {},
                 takes={"POST": ReasonInput} if name == "reject" else {},
                 examples={"POST": {"reason": "The window has a holiday in it."}} if name == "reject" else {},
             ),

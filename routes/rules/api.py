@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from routes import engine
-from routes.api import ListField, ListView, StrictSerializer, View, change_json, not_modified
+from routes.api import PUBLISHES, ListField, ListView, StrictSerializer, View, change_json, not_modified
 from routes.document import default_of
 from routes.engine.canonical import canonical_bytes
 from routes.live import live
@@ -71,6 +71,7 @@ class RouteList(ListView):
 
     required_role = {"GET": "viewer", "POST": "editor"}
     takes = {"POST": shapes.NEW_ROUTE}
+    parameters = PUBLISHES
     gives = {"GET": shapes.ROUTE, "POST": (201, shapes.ROUTE_WRITTEN)}
     examples = {"POST": _EXAMPLE}
     answers_etag = True
@@ -126,6 +127,7 @@ class RouteDetail(_OneRoute):
 
     required_role = {"GET": "viewer", "PUT": "editor", "PATCH": "editor", "DELETE": "editor"}
     takes = {"PUT": shapes.NEW_ROUTE, "PATCH": shapes.ROUTE_PATCH}
+    parameters = PUBLISHES
     gives = {
         "GET": shapes.ROUTE,
         "PUT": shapes.ROUTE_WRITTEN,
@@ -181,6 +183,7 @@ class Switch(_OneRoute):
     """To do it again changes nothing, so that no If-Match is needed; one that is sent counts."""
 
     required_role = {"POST": "editor"}
+    parameters = PUBLISHES
     gives = {"POST": shapes.ROUTE_WRITTEN}
     switch: Callable[..., tuple[Route, Change]] | None = None
 
@@ -223,6 +226,7 @@ class Reorder(View):
 
     required_role = {"POST": "editor"}
     takes = {"POST": OrderInput}
+    parameters = PUBLISHES
     gives = {"POST": shapes.ROUTES_WRITTEN}
     examples = {"POST": {"ids": _IDS}}
     needs_list_match = True
@@ -242,6 +246,7 @@ class Bulk(View):
 
     required_role = {"POST": "editor"}
     takes = {"POST": BulkInput}
+    parameters = PUBLISHES
     gives = {"POST": shapes.ROUTES_WRITTEN}
     examples = {"POST": {"do": "pause", "ids": _IDS}}
     needs_list_match = True
@@ -270,6 +275,7 @@ class Default(View):
 
     required_role = {"GET": "viewer", "PUT": "editor", "DELETE": "editor"}
     takes = {"PUT": or_null(shapes.ACTION)}
+    parameters = PUBLISHES
     gives = {"GET": shapes.DEFAULT, "PUT": shapes.DEFAULT_WRITTEN, "DELETE": shapes.DEFAULT_WRITTEN}
     examples = {"PUT": {"target_model": "gpt-4o-mini"}}
 

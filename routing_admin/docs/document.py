@@ -8,6 +8,7 @@ from typing import Any, Final
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiYamlRenderer
 
+from routes.examples.api import BROKEN
 from routes.shapes import TEXT, UUID, Shape, described, listed, or_null, thing, whole
 from routing_admin.errors import TITLES
 from routing_admin.rest.headers import HEADERS, of_refusal
@@ -36,8 +37,9 @@ _PROBLEM: Final[Shape] = thing(
         "current": described({}, "What is there now."),
         "difference": described({}, "By field what changed since the caller looked; null where that is not known."),
         "state": described(TEXT, "The state that the plan is in."),
+        "broken": described(listed(BROKEN), "The examples that held and would not hold any more."),
     },
-    optional=("errors", "current", "difference", "state"),
+    optional=("errors", "current", "difference", "state", "broken"),
 )
 _SECURITY: Final = {
     "key": {"type": "http", "scheme": "bearer", "bearerFormat": "rk_<kind>_<id>_<secret>"},

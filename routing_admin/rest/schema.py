@@ -27,6 +27,7 @@ TAGS: Final = {
     "members": "Members",
     "api-keys": "Keys",
     "routes": "Routes",
+    "examples": "Examples",
     "prices": "Prices",
     "gateways": "Gateways",
     "request-logs": "Request logs",
