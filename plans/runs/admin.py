@@ -23,7 +23,9 @@ from routes import engine
 from routes.catalog.services import prices_for
 from routes.document import EMPTY_CONTENT, content_at, document_of
 from routes.errors import NotFound, RoutesError
+from routes.examples.forms import Nevertheless
 from routes.orgs.models import Organization
+from routes.publish import ExampleBroken
 from routes.rules.compared import compared
 
 TEMPLATE = [
@@ -72,8 +74,11 @@ def plan_new(request: HttpRequest) -> HttpResponse:
     )
 
 
-def plan(request: HttpRequest, id: str, reject_form: ReasonForm | None = None) -> HttpResponse:
-    """The answer first; then what would change, the steps that are possible, and the figures."""
+def plan(
+    request: HttpRequest, id: str, reject_form: ReasonForm | None = None, nevertheless: Nevertheless | None = None
+) -> HttpResponse:
+    """The answer first; then what would change, the steps that are possible, and the figures. `nevertheless`: the examples
+    that a step would break."""
     run = _plan_or_404(request, id)
     result = run.outcome
     org: Organization = request.org
@@ -102,8 +107,9 @@ def plan(request: HttpRequest, id: str, reject_form: ReasonForm | None = None) -
             "may_cancel": run.state in (State.DRAFT, State.QUEUED, State.RUNNING, State.PROJECTED, State.APPROVED),
             "may_revert": run.state == State.APPLIED,
             "is_waiting": run.state in (State.QUEUED, State.RUNNING),
+            "nevertheless": nevertheless,
         },
-        status=422 if reject_form else 200,
+        status=422 if reject_form or nevertheless else 200,
     )
 
 
@@ -140,8 +146,14 @@ def plan_step(request: HttpRequest, id: str, step: str) -> HttpResponse:
     if step in APPROVER_STEPS and not request.role.includes("approver"):
         messages.error(request, "This needs an approver.")
         return redirect("admin:plan", request.org.slug, run.pk)
+    nevertheless = Nevertheless(request)
+    if not nevertheless.is_acceptable():
+        return plan(request, id, nevertheless=nevertheless)
     try:
-        messages.success(request, STEPS[step](run, request))
+        with nevertheless.bound():
+            messages.success(request, STEPS[step](run, request))
+    except ExampleBroken:
+        return plan(request, id, nevertheless=nevertheless)
     except _Mistakes as mistakes:
         return plan(request, id, mistakes.form)
     except (engine.errors.RoutingError, PlansError, RoutesError) as error:

@@ -15,7 +15,7 @@ from routes.examples.models import ExampleRequest
 from routes.examples.services import InvalidExample, StaleExample, create_example, update_example
 from routes.live import live
 from routes.rules.admin import completions
-from routes.rules.forms import ExampleForm, TryForm
+from routes.rules.forms import ExampleForm, RequestForm, TryForm
 from routes.rules.models import Route
 
 
@@ -67,12 +67,16 @@ def example_edit(request: HttpRequest, id: str) -> HttpResponse:
 
 
 def _tried(request: HttpRequest, names: list[str]) -> dict[str, Any]:
-    """What the form of an example shows first of a request that was tried."""
+    """What the form of an example shows first of a request that was tried: as it was sent, and what becomes of it."""
     form = TryForm(request.POST, routes=names)
-    tried = form.request() if form.is_valid() else {}
-    tried.pop("force", None)
-    found = _now(request, tried)
-    return ExampleForm.initial_of(tried, {} if found is None else found)
+    found = None
+    if form.is_valid():
+        tried = form.request()
+        found = _now(request, {"context": tried["context"], "chat": tried["chat"]})
+    return {
+        **{name: form[name].value() for name in RequestForm.base_fields},
+        **ExampleForm.initial_expected(found or {}),
+    }
 
 
 def _now(request: HttpRequest, asked: dict[str, Any]) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@
 (single fields), `lines` (what people write a line at a time).
 """
 
-from routes.rules.forms.request import ExampleForm, TryForm
+from routes.rules.forms.request import ExampleForm, RequestForm, TryForm
 from routes.rules.forms.route import DefaultForm, RouteForm
 
-__all__ = ["DefaultForm", "ExampleForm", "RouteForm", "TryForm"]
+__all__ = ["DefaultForm", "ExampleForm", "RequestForm", "RouteForm", "TryForm"]

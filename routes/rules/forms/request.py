@@ -1,6 +1,7 @@
 """The forms of a request: one to try, and one to keep as an example."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -120,24 +121,32 @@ class ExampleForm(RequestForm):
         if expected not in ("", self._NONE, *names):
             names.append(expected)  # one that is not there any more
         choices = [("", "Whichever"), (self._NONE, "No route takes it"), *((name, name[1:]) for name in names)]
-        self.fields["expected_route"].choices = choices  # type: ignore[attr-defined]
+        self.fields["expected_route"].choices = choices
 
     @classmethod
     def initial_of(cls, request: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
-        """What the form shows of an example, or of a request with what becomes of it."""
+        """What the form shows of an example."""
         facts = request.get("context") or {}
         found = {name: str(fact).lower() if isinstance(fact, bool) else fact for name, fact in facts.items()}
         found["chat"] = request.get("chat")
         if (at := request.get("now") or found.get("at")) is not None:
             found["at"] = read_time(at)
+        if (cost := found.get("estimated_cost_usd")) is not None:
+            found["estimated_cost_usd"] = Decimal(repr(cost))  # what it is compared with: a double never is 0.1
         if headers := found.get("headers"):
             found["headers"] = {name: [value] if isinstance(value, str) else value for name, value in headers.items()}
+        return {**found, **cls.initial_expected(expected)}
+
+    @classmethod
+    def initial_expected(cls, expected: dict[str, Any]) -> dict[str, Any]:
+        """What it shows of what is expected, or of what becomes of a request."""
+        found: dict[str, Any] = {"expected_reason": expected.get("reason", "")}
         if "route" in expected:
             found["expected_route"] = cls._NONE if expected["route"] is None else cls._NAMED + expected["route"]
         if "target_model" in expected:
             found["expected_model"] = expected["target_model"]
             found["keeps_model"] = expected["target_model"] is None
-        return {**found, "expected_reason": expected.get("reason", "")}
+        return found
 
     def request(self, was: dict[str, Any] | None = None) -> dict[str, Any]:
         """The request as the API takes it; `was` where nothing of it was changed, because a form cannot show all."""

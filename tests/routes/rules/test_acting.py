@@ -70,7 +70,12 @@ def test_an_order_on_an_older_list_is_told_and_kept(client: Client, org: Organiz
 
 @pytest.mark.parametrize(
     ("do", "column", "value"),
-    [("disable", "enabled", False), ("enable", "enabled", True), ("pause", "paused", True), ("resume", "paused", False)],
+    [
+        ("disable", "enabled", False),
+        ("enable", "enabled", True),
+        ("pause", "paused", True),
+        ("resume", "paused", False),
+    ],
 )
 def test_what_is_chosen_is_switched_at_once(
     client: Client, org: Organization, do: str, column: str, value: bool
