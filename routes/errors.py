@@ -54,3 +54,8 @@ class DocumentTooLarge(RoutesError):
     """The document of an organisation may have 4 MiB of canonical bytes."""
 
     code = "document_too_large"
+
+
+def issue(path: str, code: str, message: str) -> dict[str, str]:
+    """One thing that is wrong with what was sent, as `issues` of a refusal have it."""
+    return {"path": path, "code": code, "message": message}

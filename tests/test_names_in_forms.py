@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from plans.runs.models import PlanRun
+from routes.examples.models import ExampleRequest
 from routes.orgs.models import ApiKey, Organization
 from tests.build import a_person, a_plan, projected, traffic, usual_prices
 
@@ -27,6 +28,11 @@ FORMS: list[tuple[str, dict[str, Any], dict[str, bool]]] = [
         {"name": "cheaper", "mode": "merge", "routes": ROUTES, "note": "why", **WINDOW},
         {"name": False, "note": True},
     ),
+    (
+        "/admin/o/acme/examples/new/",
+        {"name": "kept", "tag": "x", "expected_model": "m"},
+        {"name": False, "expected_model": False},
+    ),
     ("/admin/o/acme/plans/{plan}/reject/", {"reason": "dear"}, {"reason": True}),
 ]
 
@@ -39,7 +45,7 @@ def staff(org: Organization) -> Client:
 
 
 def rows() -> list[Any]:
-    return [list(model.objects.order_by("pk").values()) for model in (Organization, ApiKey, PlanRun)]
+    return [list(model.objects.order_by("pk").values()) for model in (Organization, ApiKey, ExampleRequest, PlanRun)]
 
 
 @pytest.mark.parametrize(("url", "form", "written"), FORMS, ids=[url for url, _, _ in FORMS])

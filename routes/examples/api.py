@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from routes.api import ListView, StrictSerializer, TextField, View, receipt_json
 from routes.examples import services
-from routes.examples.deciding import Checked, check_all
+from routes.examples.deciding import REASONS, Checked, check_all
 from routes.examples.models import ExampleRequest
 from routes.live import live
 from routes.shapes import (
@@ -47,12 +47,12 @@ _EXPECTED: Shape = {
         {
             "route": described(or_null(_MODEL), "The name of the route that takes it; null for none."),
             "target_model": described(or_null(_MODEL), "The model to send; null leaves it as it is."),
-            "reason": one_of(*services.REASONS),
+            "reason": one_of(*REASONS),
         },
     ),
     "minProperties": 1,
 }
-OUTCOME = thing("Outcome", {"route": or_null(TEXT), "target_model": or_null(TEXT), "reason": one_of(*services.REASONS)})
+OUTCOME = thing("Outcome", {"route": or_null(TEXT), "target_model": or_null(TEXT), "reason": one_of(*REASONS)})
 BROKEN = thing(
     "BrokenExample",
     {

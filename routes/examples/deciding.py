@@ -1,10 +1,11 @@
 """What becomes of an example: the engine alone decides, without network, clock or chance."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from routes import engine
 from routes.engine.times import read_time
+from routes.errors import issue
 from routes.examples.models import ExampleRequest
 from routes.orgs.models import Organization
 from routes.requests import InvalidRequest, read_request
@@ -18,20 +19,20 @@ def read_example_request(request: Any) -> engine.RequestContext:
     """The engine's context of an example's request: `context` and `chat` as `read_request` takes them, and `now`, the time
     of the request. Without one its time is unknown. Raises `InvalidRequest` with everything that is wrong."""
     if not isinstance(request, dict):
-        raise InvalidRequest([_issue("", "wrong_type", "The request is an object of context, chat and now.")])
+        raise InvalidRequest([issue("", "wrong_type", "The request is an object of context, chat and now.")])
     issues = []
     if request.get("context") is None and request.get("chat") is None:
-        issues.append(_issue("", "missing_key", "Give facts in context, a body in chat, or both."))
+        issues.append(issue("", "missing_key", "Give facts in context, a body in chat, or both."))
     if "force" in request:
-        issues.append(_issue("force", "unknown_key", "An example is decided by conditions. Known: context, chat, now."))
+        issues.append(issue("force", "unknown_key", "An example is decided by conditions. Known: context, chat, now."))
     facts = request.get("context", {})
     if (now := request.get("now")) is not None:
         try:
             read_time(now)
         except ValueError:
-            issues.append(_issue("now", "wrong_type", "now is a time like 2026-11-21T08:00:00.000000Z."))
+            issues.append(issue("now", "wrong_type", "now is a time like 2026-11-21T08:00:00.000000Z."))
         if isinstance(facts, dict) and facts.get("at") is not None:
-            issues.append(_issue("now", "conflict", "The time is given twice: as now, and as at of the context."))
+            issues.append(issue("now", "conflict", "The time is given twice: as now, and as at of the context."))
         elif isinstance(facts, dict) and not issues:
             facts = {**facts, "at": now}
     body = {key: value for key, value in request.items() if key not in ("now", "force")}
@@ -42,10 +43,6 @@ def read_example_request(request: Any) -> engine.RequestContext:
     if issues:
         raise InvalidRequest(issues)
     return context
-
-
-def _issue(path: str, code: str, message: str) -> dict[str, str]:
-    return {"path": path, "code": code, "message": message}
 
 
 def outcome(routes: engine.Engine, request: dict[str, Any]) -> Outcome | None:
@@ -111,7 +108,18 @@ def broken_by(org: Organization, was: Content, now: engine.Engine) -> list[dict[
 # --- In words ---------------------------------------------------------------------------------------------------------
 
 
-def in_words(found: Outcome | None) -> str:
+#: The reasons that a decision can have where no route is asked for by name, and how people are told of them.
+REASONS: Final = {
+    "matched": "a route decides",
+    "default": "what is set for the rest decides",
+    "no_match": "nothing decides",
+    "paused": "the route is paused",
+    "control": "it is outside the share",
+    "refused": "it is refused",
+}
+
+
+def in_words(found: dict[str, Any] | None) -> str:
     """What became, or must become, of a request; of what is expected only what is said of it."""
     if found is None:
         return "it cannot be read any more"
@@ -121,5 +129,5 @@ def in_words(found: Outcome | None) -> str:
     if "target_model" in found:
         parts.append("its model stays" if found["target_model"] is None else f"it goes to {found['target_model']}")
     if "reason" in found:
-        parts.append(f"reason {found['reason']}")
+        parts.append(REASONS[found["reason"]])
     return ", ".join(parts)

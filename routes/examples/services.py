@@ -3,7 +3,7 @@
 import json
 import re
 from hashlib import sha256
-from typing import Any, Final, get_args
+from typing import Any, Final
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -12,10 +12,9 @@ from django.utils import timezone
 
 from audit.services import Receipt, record
 from routes.engine.canonical import MAX_INTEGER, NotCanonical, canonical_bytes
-from routes.engine.decision import Reason
 from routes.engine.reading import key_text, shown
-from routes.errors import NameTaken, NotFound, RoutesError
-from routes.examples.deciding import read_example_request
+from routes.errors import NameTaken, NotFound, RoutesError, issue
+from routes.examples.deciding import REASONS, read_example_request
 from routes.examples.models import ExampleRequest
 from routes.orgs.locks import locked
 from routes.orgs.models import Organization
@@ -28,7 +27,6 @@ MAX_EXAMPLES: Final = 200
 MAX_NAME: Final = 200
 #: Of a request, as canonical JSON.
 MAX_BYTES: Final = 64 * 1024
-REASONS: Final[tuple[str, ...]] = get_args(Reason)
 EXPECTED: Final = ("route", "target_model", "reason")
 #: So many unknown keys are named.
 _MAX_UNKNOWN: Final = 100
@@ -158,9 +156,9 @@ def _check(name: str, request: Any, expected: Any) -> None:
 
 def _about_name(name: str) -> list[dict[str, str]]:
     if not name.strip():
-        return [_issue("name", "blank_value", "Give it a name.")]
+        return [issue("name", "blank_value", "Give it a name.")]
     if len(name) > MAX_NAME:
-        return [_issue("name", "too_long", f"A name has at most {MAX_NAME} characters.")]
+        return [issue("name", "too_long", f"A name has at most {MAX_NAME} characters.")]
     return _about_text("name", name)
 
 
@@ -168,7 +166,7 @@ def _about_text(path: str, text: str) -> list[dict[str, str]]:
     try:
         one_line(text)
     except ValidationError as error:
-        return [_issue(path, str(error.code), error.message)]
+        return [issue(path, str(error.code), error.message)]
     return []
 
 
@@ -178,14 +176,14 @@ def _about_request(request: Any) -> list[dict[str, str]]:
         data = canonical_bytes(request)
         json.loads(data, parse_int=_bounded, parse_float=_bounded)
     except InvalidRequest as error:
-        return [{**issue, "path": ".".join(filter(None, ("request", issue["path"])))} for issue in error.issues]
+        return [{**found, "path": ".".join(filter(None, ("request", found["path"])))} for found in error.issues]
     except NotCanonical as error:
-        return [_issue("request", "unsupported_value", f"This cannot be kept: {error}")]
+        return [issue("request", "unsupported_value", f"This cannot be kept: {error}")]
     if _NUL.search(data):
-        return [_issue("request", "unsupported_value", "This cannot be kept: text contains U+0000.")]
+        return [issue("request", "unsupported_value", "This cannot be kept: text contains U+0000.")]
     if len(data) > MAX_BYTES:
         message = f"A request may take {MAX_BYTES:,} bytes; this takes {len(data):,}. Leave out what no route looks at."
-        return [_issue("request", "too_long", message)]
+        return [issue("request", "too_long", message)]
     return []
 
 
@@ -198,26 +196,22 @@ def _bounded(text: str) -> float:
 
 def _about_expected(expected: Any) -> list[dict[str, str]]:
     if not isinstance(expected, dict):
-        return [_issue("expected", "wrong_type", "expected is an object of route, target_model and reason.")]
+        return [issue("expected", "wrong_type", "expected is an object of route, target_model and reason.")]
     issues = []
     for key in [key for key in expected if key not in EXPECTED][:_MAX_UNKNOWN]:
         message = f"There is no {shown(key)} here. Known: {', '.join(EXPECTED)}."
-        issues.append(_issue(f"expected.{key_text(key)}", "unknown_key", message))
+        issues.append(issue(f"expected.{key_text(key)}", "unknown_key", message))
     if not expected:
-        issues.append(_issue("expected", "missing_key", "Say at least one of route, target_model and reason."))
+        issues.append(issue("expected", "missing_key", "Say at least one of route, target_model and reason."))
     for key in ("route", "target_model"):
         if (text := expected.get(key)) is None:
             continue
         if not isinstance(text, str):
-            issues.append(_issue(f"expected.{key}", "wrong_type", f"{key} is text, or null for none."))
+            issues.append(issue(f"expected.{key}", "wrong_type", f"{key} is text, or null for none."))
         elif not 1 <= len(text) <= 512:
-            issues.append(_issue(f"expected.{key}", "too_long", f"{key} has 1 to 512 characters."))
+            issues.append(issue(f"expected.{key}", "too_long", f"{key} has 1 to 512 characters."))
         else:
             issues += _about_text(f"expected.{key}", text)
     if "reason" in expected and expected["reason"] not in REASONS:
-        issues.append(_issue("expected.reason", "unknown_value", f"reason is one of {', '.join(REASONS)}."))
+        issues.append(issue("expected.reason", "unknown_value", f"reason is one of {', '.join(REASONS)}."))
     return issues
-
-
-def _issue(path: str, code: str, message: str) -> dict[str, str]:
-    return {"path": path, "code": code, "message": message}

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from routes.errors import RoutesError
+from routes.errors import RoutesError, issue
 from routes.orgs.models import Organization
 from routes.publish import Change, publish
 from routes.rules.models import Route
@@ -91,19 +91,19 @@ def _chosen(rows: Iterable[Route], ids: Sequence[UUID | str], *, all_of_them: bo
     issues = []
     for index, uid in enumerate(asked):
         if uid not in by_id:
-            issues.append(_issue(f"ids[{index}]", "unknown_route", f"There is no route {uid} in this organisation."))
+            issues.append(issue(f"ids[{index}]", "unknown_route", f"There is no route {uid} in this organisation."))
     for uid, times in Counter(asked).items():
         if times > 1 and uid in by_id:
             again = asked.index(uid, asked.index(uid) + 1)
             message = f"“{by_id[uid].name}” ({uid}) is named {times:,} times."
-            issues.append(_issue(f"ids[{again}]", "duplicate_value", message))
+            issues.append(issue(f"ids[{again}]", "duplicate_value", message))
     if all_of_them:
         named = set(asked)
         for uid, row in by_id.items():
             if uid not in named:
-                issues.append(_issue("ids", "missing_route", f"“{row.name}” ({uid}) is missing."))
+                issues.append(issue("ids", "missing_route", f"“{row.name}” ({uid}) is missing."))
     if not asked and not all_of_them:
-        issues.append(_issue("ids", "blank_value", "Name at least one route."))
+        issues.append(issue("ids", "blank_value", "Name at least one route."))
     if issues:
         raise InvalidIds(issues)
     return [by_id[uid] for uid in asked]
@@ -114,7 +114,3 @@ def _canonical(uid: UUID | str) -> str:
         return str(UUID(str(uid)))
     except ValueError:
         return str(uid)
-
-
-def _issue(path: str, code: str, message: str) -> dict[str, str]:
-    return {"path": path, "code": code, "message": message}

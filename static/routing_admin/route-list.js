@@ -24,7 +24,8 @@
     const chosen = boxes.filter((box) => box.checked).length;
     all.checked = chosen === boxes.length;
     all.indeterminate = chosen > 0 && chosen < boxes.length;
-    form.querySelector("[data-chosen]").textContent = chosen === 1 ? "1 chosen route:" : `${chosen} chosen routes:`;
+    const told = { 0: "No route is chosen.", 1: "1 chosen route:" }[chosen] ?? `${chosen} chosen routes:`;
+    form.querySelector("[data-chosen]").textContent = told;
     // Another act would lose an order that is not saved.
     for (const button of form.querySelectorAll('button[name="do"]')) button.disabled = chosen === 0 || !unsaved.hidden;
     for (const button of form.querySelectorAll('button[name="revision"]')) button.disabled = !unsaved.hidden;
@@ -72,6 +73,9 @@
     refresh();
   });
   form.addEventListener("change", refresh);
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.type === "checkbox") event.preventDefault(); // it would send the form
+  });
   // The server takes a thousand fields: what is chosen is sent as one.
   form.addEventListener("formdata", ({ formData }) => {
     const ids = formData.getAll("ids").join(",");

@@ -145,6 +145,7 @@ def test_every_page_is_clean_light_dark_and_on_a_phone(org: Organization, visito
         "route-edit": f"{base}routes/{route.uid}/", "route-rich": f"{base}routes/{rich.uid}/",
         "route-default": base + "routes/default/", "route-delete": f"{base}routes/{route.uid}/delete/",
         "try": base + "try/", "plans": base + "plans/", "plan-new": base + "plans/new/",
+        "examples": base + "examples/", "example-new": base + "examples/new/",
         "plan": f"{base}plans/{plan.pk}/", "plan-unsure": f"{base}plans/{unsure.pk}/",
         "plan-draft": f"{base}plans/{draft.pk}/",
         "audit": base + "audit/", "logs": base + "logs/", "logs-import": base + "logs/import/",

@@ -7,7 +7,8 @@ from typing import Any
 from django import forms
 
 from routes.engine.times import read_time
-from routes.examples.services import MAX_NAME, REASONS
+from routes.examples.deciding import REASONS
+from routes.examples.services import MAX_NAME
 from routes.requests import MAY_BE_UNKNOWN
 from routes.rules.forms import lines
 from routes.rules.forms.fields import Json, Notation, Text, Usd, UtcTime, Whole, YesNo
@@ -106,7 +107,9 @@ class ExampleForm(RequestForm):
     )
     keeps_model = forms.BooleanField(label="The model that was asked for is left as it is", required=False)
     expected_reason = forms.ChoiceField(
-        label="Reason", required=False, choices=[("", "Whichever"), *((reason, reason) for reason in REASONS)]
+        label="Reason",
+        required=False,
+        choices=[("", "Whichever"), *((reason, words.capitalize()) for reason, words in REASONS.items())],
     )
     revision = forms.IntegerField(required=False, widget=forms.HiddenInput)
 

@@ -1,7 +1,7 @@
 """Golden requests: kept with an entry each, and no change goes live that breaks one."""
 
 import time
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -10,9 +10,10 @@ from audit.services import payload_of
 from plans.runs import services as plans
 from routes import engine
 from routes.document import content_at, document_of
+from routes.engine.decision import Reason
 from routes.errors import NameTaken, NotFound, OrganizationFrozen
 from routes.examples import accepted
-from routes.examples.deciding import broken_by, check_all, in_words, read_example_request
+from routes.examples.deciding import REASONS, broken_by, check_all, in_words, read_example_request
 from routes.examples.models import ExampleRequest
 from routes.examples.services import (
     InvalidExample,
@@ -161,6 +162,11 @@ def test_what_is_kept_is_read_back_as_it_was(org: Organization, kept: Any) -> No
     assert update_example(row, name="short", request=row.request, expected=row.expected, by=BY)[1] is None
 
 
+def test_every_reason_that_can_be_is_known_here() -> None:
+    """An example is decided by conditions: no route is asked for by name."""
+    assert {*REASONS, "forced", "forced_not_found"} == set(get_args(Reason))
+
+
 def test_the_time_of_a_request_is_what_it_says_and_otherwise_unknown() -> None:
     assert read_example_request(SHORT).at is None
     at = read_example_request({**SHORT, "now": "2026-05-01T08:00:00Z"}).at
@@ -182,7 +188,7 @@ def test_a_change_that_breaks_an_example_is_refused_and_names_what_took_it(org: 
     now = {"route": "all", "target_model": "claude-haiku", "reason": "matched"}
     told = {"id": str(row.uid), "name": "short", "expected": row.expected, "was": was, "is": now, "route": "all"}
     assert caught.value.broken == [told]
-    assert "“short” expects: “short” takes it, reason matched; now “all” takes it" in str(caught.value)
+    assert "“short” expects: “short” takes it, a route decides; now “all” takes it" in str(caught.value)
     assert state_of(org) == before
 
 

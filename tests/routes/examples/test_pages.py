@@ -55,8 +55,8 @@ def test_the_list_says_of_every_example_whether_it_holds_now(client: Client, org
     assert ">passes<" in good
     assert "it goes to gpt-4o-mini" in good
     assert ">fails<" in wrong
-    assert "no route takes it, its model stays, reason no_match" in wrong
-    assert "“short” takes it, it goes to gpt-4o-mini, reason matched" in wrong
+    assert "no route takes it, its model stays, nothing decides" in wrong
+    assert "“short” takes it, it goes to gpt-4o-mini, a route decides" in wrong
 
 
 @pytest.mark.parametrize("expected", [{"route": None, "target_model": None}, {"route": "gone"}, {"reason": "control"}])
