@@ -96,7 +96,7 @@ class View(APIView):
     answers_secret = False
     #: Whether its parser unpacks bodies with a Content-Encoding.
     unpacks = False
-    #: Whether the object was another than the caller saw when it was looked up.
+    #: Whether the object, or the list, was another than the caller saw when it was looked up.
     is_stale = False
 
     def etag(self) -> str | None:
@@ -110,13 +110,19 @@ class View(APIView):
             self.is_stale = not _matches(request, etag)
         if method == "POST" and "If-Match" in request.headers and (etag := self.etag()) is not None:
             self.is_stale = not _matches(request, etag)
-        if method == "POST" and self.needs_list_match and not _matches(request, f'"{request.org.version}"'):
-            raise StaleVersion(_seen_version(request), request.org.version)
+        if method == "POST" and self.needs_list_match:
+            self.is_stale = not _matches(request, f'"{request.org.version}"')
         self.check_parameters(request)
         self.check_body(request)
         if method in ("POST", "PUT", "PATCH", "DELETE") and self.writes:
             # On the instance, where `dispatch` looks next: it has no hook around a handler.
             setattr(self, method.lower(), partial(self._write, getattr(self, method.lower())))
+
+    def refuse_stale_list(self, request: Request) -> None:
+        """Raises `StaleVersion` where the routes are others than the caller saw. A handler asks once it has read the body,
+        whose mistakes come first."""
+        if self.is_stale:
+            raise StaleVersion(_seen_version(request), request.org.version)
 
     def check_parameters(self, request: Request) -> None:
         """Raises `ValidationError` for query parameters that cannot be meant here."""

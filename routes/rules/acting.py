@@ -62,7 +62,8 @@ def _confirm(
 ) -> HttpResponse:
     """Names the routes and says what will happen to them, before it does."""
     request.org.refresh_from_db(fields=["version"])
-    rows = [row for row in Route.objects.of(request.org).in_order() if str(row.uid) in ids]
+    chosen = set(ids)
+    rows = [row for row in Route.objects.of(request.org).in_order() if str(row.uid) in chosen]
     button, _, effect = _WORDS[act]
     what = f"{len(rows)} route{'s' if len(rows) != 1 else ''}"
     context: dict[str, Any] = {
@@ -72,7 +73,7 @@ def _confirm(
         "url": url,
         "rows": [{"row": row, "sentence": sentence(row.as_document())} for row in rows],
         "ids": ",".join(str(row.uid) for row in rows),
-        "gone": len(ids) - len(rows),
+        "gone": len(chosen) - len(rows),
         "effect": effect,
         "version": request.org.version,
         "why": why,
@@ -139,7 +140,8 @@ def _step(order: list[str], index: int, step: int) -> None:
 def _on_what_is_there(request: HttpRequest, order: list[str]) -> list[str]:
     """The order that somebody wants, of the routes that there are now: what came since stands behind what it follows."""
     present = [str(row.uid) for row in Route.objects.of(request.org).in_order()]
-    found = [uid for uid in dict.fromkeys(order) if uid in present]
+    there = set(present)
+    found = [uid for uid in dict.fromkeys(order) if uid in there]
     for index, uid in enumerate(present):
         if uid not in found:
             found.insert(found.index(present[index - 1]) + 1 if index else 0, uid)

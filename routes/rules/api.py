@@ -234,6 +234,7 @@ class Reorder(View):
     def post(self, request: Request, **_: Any) -> Response:
         given = OrderInput(data=request.data)
         given.is_valid(raise_exception=True)
+        self.refuse_stale_list(request)
         ids = given.validated_data["ids"]
         return _all_written(request, reorder_routes(request.org, ids, by=request.actor, expected=request.org.version))
 
@@ -254,6 +255,7 @@ class Bulk(View):
     def post(self, request: Request, **_: Any) -> Response:
         given = BulkInput(data=request.data)
         given.is_valid(raise_exception=True)
+        self.refuse_stale_list(request)
         act, ids = given.validated_data["do"], given.validated_data["ids"]
         return _all_written(
             request, change_routes(request.org, act, ids, by=request.actor, expected=request.org.version)

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from routes.errors import RoutesError, issue
 from routes.orgs.models import Organization
-from routes.publish import Change, publish
+from routes.publish import MAX_ROUTES, Change, publish
 from routes.rules.models import Route
 from routes.rules.services import write_flags
 from routes.transactions import repeated
@@ -86,6 +86,9 @@ def change_routes(
 
 def _chosen(rows: Iterable[Route], ids: Sequence[UUID | str], *, all_of_them: bool = False) -> list[Route]:
     """The rows with these ids, in their order. Raises `InvalidIds`."""
+    if len(ids) > MAX_ROUTES:
+        message = f"An organisation has at most {MAX_ROUTES:,} routes; these are {len(ids):,} ids."
+        raise InvalidIds([issue("ids", "too_many", message)])
     by_id = {str(row.uid): row for row in rows}
     asked = [_canonical(uid) for uid in ids]
     issues = []

@@ -129,6 +129,9 @@ def test_what_changes_many_needs_the_list_that_was_seen(
     before = state_of(org)
     problem(viewer("post", url, body), 403, "forbidden")
     problem(editor("post", url, b"{"), 428, "precondition_required")
+    stale = {"If-Match": '"3"'}
+    problem(editor("post", url, b"{", headers=stale), 400, "malformed_body")
+    problem(editor("post", url, {**body, "ids": ["x"]}, headers=stale), 422, "invalid")
     for seen in ('"3"', 'W/"4"', '"x"', "4"):
         told = problem(editor("post", url, body, headers={"If-Match": seen}), 412, "stale_version")
         assert told["current"] == 4
