@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from routes.engine.reading import shown
 from routes.errors import RoutesError, issue
 from routes.orgs.models import Organization
 from routes.publish import MAX_ROUTES, Change, publish
@@ -94,7 +95,8 @@ def _chosen(rows: Iterable[Route], ids: Sequence[UUID | str], *, all_of_them: bo
     issues = []
     for index, uid in enumerate(asked):
         if uid not in by_id:
-            issues.append(issue(f"ids[{index}]", "unknown_route", f"There is no route {uid} in this organisation."))
+            message = f"There is no route {shown(uid)} in this organisation."
+            issues.append(issue(f"ids[{index}]", "unknown_route", message))
     for uid, times in Counter(asked).items():
         if times > 1 and uid in by_id:
             again = asked.index(uid, asked.index(uid) + 1)

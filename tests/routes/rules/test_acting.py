@@ -118,7 +118,8 @@ def test_what_was_chosen_on_an_older_list_is_told_and_kept(client: Client, org: 
 @pytest.mark.parametrize(
     "fields",
     [{}, {"do": "burn", "ids": "x"}, {"do": "enable"}, {"do": "enable", "ids": "x", "version": "3"},
-     {"do": "delete", "ids": "x"}, {"do": "enable", "ids": "x," * 5_000, "version": "3"}, {"do": "pause", "ids": "x", "version": "²"}],
+     {"do": "delete", "ids": "x"}, {"do": "enable", "ids": "x," * 5_000, "version": "3"},
+     {"do": "pause", "ids": "x", "version": "²"}],
     ids=lambda fields: str(fields)[:60],
 )  # fmt: skip
 def test_what_no_page_sends_does_nothing(client: Client, org: Organization, fields: Any) -> None:
