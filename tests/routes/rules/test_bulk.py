@@ -1,17 +1,21 @@
 """Another order, for any priorities: what is decided by it, and that it invents nothing."""
 
+import threading
 from itertools import count
 from typing import Any
 
 import pytest
+from django.db import connections
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routes import engine
 from routes.document import document_of
+from routes.errors import StaleVersion
 from routes.orgs.models import Organization
 from routes.rules.bulk import reorder_routes
 from routes.rules.models import Route
+from routes.versions.models import RouteSetVersion
 from tests.build import BY, a_route, an_org, state_of
 
 pytestmark = pytest.mark.django_db
@@ -56,3 +60,27 @@ def test_a_new_order_is_the_one_in_which_routes_decide_and_the_present_one_is_no
 
 def in_order(org: Organization) -> list[Route]:
     return list(Route.objects.of(org).in_order())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_several_who_reorder_what_they_saw_one_is_first_and_the_others_are_told() -> None:
+    org = an_org()
+    ids = [a_route(org, name).uid for name in "abcd"]
+    org.refresh_from_db()
+    told: list[object] = []
+
+    def reorder(turn: int) -> None:
+        try:
+            told.append(reorder_routes(org, ids[turn:] + ids[:turn], by=BY, expected=org.version).version)
+        except StaleVersion as error:
+            told.append(error.current)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=reorder, args=(turn,)) for turn in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == [5, 5, 5]
+    assert RouteSetVersion.objects.filter(org=org, cause="routes.reordered").count() == 1
