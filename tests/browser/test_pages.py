@@ -16,7 +16,7 @@ from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routes.rules.services import set_default
 from tests.browser.conftest import Visitor, says
-from tests.build import BY, a_person, a_plan, a_route, an_org, prices, projected, traffic, usual_prices
+from tests.build import BY, a_person, a_plan, a_route, an_example, an_org, prices, projected, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
@@ -200,9 +200,17 @@ def test_long_words_make_no_page_wider_than_the_window(org: Organization, visito
     meta = {"owner": long, "labels": {long: long}}
     row = a_route(org, "n" * 200, when=when, then={"target_model": long, "fallbacks": ["f" * 512]}, meta=meta)
     set_default(org, Action(long), by=BY)
+    an_example(org, "n" * 200, request={"context": {"tag": long}}, expected={"route": "n" * 200, "target_model": long})
     edda = visitor(a_person("edda", org, "editor"))
     for width in (1280, 390):
-        for path in ("routes/", f"routes/{row.uid}/", f"routes/{row.uid}/delete/", "routes/default/", "try/"):
+        for path in (
+            "routes/",
+            f"routes/{row.uid}/",
+            f"routes/{row.uid}/delete/",
+            "routes/default/",
+            "examples/",
+            "try/",
+        ):
             page = edda.visit(f"/admin/o/{org.slug}/{path}")
             page.set_viewport_size({"width": width, "height": 800})
             edda.check()

@@ -143,7 +143,7 @@ def test_a_request_is_tried_kept_and_guarded(org: Organization, visitor: Callabl
     accessible(page)
     shot(page, "example-new")
     page.get_by_role("button", name="Save").click()
-    says(page, "all 1 pass.")
+    says(page, "it passes.")
     an_example(org, "an old hope", expected={"route": "second", "reason": "matched"})
     page.get_by_role("link", name="Check all again").click()
     says(page, "1 of 2 fails.")

@@ -47,7 +47,7 @@ def client(org: Organization) -> Client:
 def test_the_list_says_of_every_example_whether_it_holds_now(client: Client, org: Organization) -> None:
     assert "No examples yet." in text_of(client.get(url(org, "examples/")))
     an_example(org, "good")
-    assert "all 1 pass." in text_of(client.get(url(org, "examples/")))
+    assert "it passes." in text_of(client.get(url(org, "examples/")))
     an_example(org, "wrong", expected={"route": None, "target_model": None, "reason": "no_match"})
     page = text_of(client.get(url(org, "examples/")))
     assert "Checked by version 1: 1 of 2 fails." in page
