@@ -19,10 +19,13 @@ from rest_framework.views import APIView
 
 from audit.services import Receipt
 from routes.engine.reading import shown
+from routes.errors import StaleVersion
+from routes.examples import accepted
 from routes.idempotency.services import Answer, once
 from routes.orgs.models import ApiKey
 from routes.parameters import check_parameters
 from routes.publish import Change, DirectWrite
+from routes.shapes import described, text
 from routes.texts import one_line, several_lines
 
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
@@ -62,9 +65,9 @@ class View(APIView):
     """A view whose writes keep the API's promises.
 
     `?dry_run=1` is answered alike and changes nothing. A POST with an `Idempotency-Key` has its effect once. PUT, PATCH and
-    DELETE of an object that has an ETag need its `If-Match`. A parameter that nobody knows is refused, because a misspelt
-    `dry_run` must not write; and one that is given twice, because nobody knows which is meant; and a body where none is
-    taken.
+    DELETE of an object that has an ETag need its `If-Match`, and what changes many at once that of the list; a POST to an
+    object looks at one that is sent. A parameter that nobody knows is refused, because a misspelt `dry_run` must not write;
+    and one that is given twice, because nobody knows which is meant; and a body where none is taken.
     """
 
     #: OPTIONS is refused like every method that has no `required_role`, so it is no method that `Allow` names.
@@ -83,6 +86,8 @@ class View(APIView):
     parameters: dict[str, Any] = {}
     #: Whether GET answers an ETag though what the URL names is not written to.
     answers_etag = False
+    #: Whether POST changes many routes at once, and so needs the ETag of their list, `"<version>"`, as If-Match.
+    needs_list_match = False
     #: Whether POST changes something.
     writes = True
     #: Whether the answers to POST are kept for who sends an Idempotency-Key; else that is not looked at.
@@ -91,7 +96,7 @@ class View(APIView):
     answers_secret = False
     #: Whether its parser unpacks bodies with a Content-Encoding.
     unpacks = False
-    #: Whether the object was another than the caller saw when it was looked up.
+    #: Whether the object, or the list, was another than the caller saw when it was looked up.
     is_stale = False
 
     def etag(self) -> str | None:
@@ -109,11 +114,19 @@ class View(APIView):
         may_match = method in ("PUT", "PATCH", "DELETE") or (method == "POST" and "If-Match" in request.headers)
         if may_match and (etag := self.etag()) is not None:
             self.is_stale = not _matches(request, etag, self.names_state)
+        if method == "POST" and self.needs_list_match:
+            self.is_stale = not _matches(request, f'"{request.org.version}"', str.__eq__)
         self.check_parameters(request)
         self.check_body(request)
         if method in ("POST", "PUT", "PATCH", "DELETE") and self.writes:
             # On the instance, where `dispatch` looks next: it has no hook around a handler.
             setattr(self, method.lower(), partial(self._write, getattr(self, method.lower())))
+
+    def refuse_stale_list(self, request: Request) -> None:
+        """Raises `StaleVersion` where the routes are others than the caller saw. A handler asks once it has read the body,
+        whose mistakes come first."""
+        if self.is_stale:
+            raise StaleVersion(_seen_version(request), request.org.version)
 
     def check_parameters(self, request: Request) -> None:
         """Raises `ValidationError` for query parameters that cannot be meant here."""
@@ -164,9 +177,10 @@ class View(APIView):
             raise exceptions.ParseError(
                 "An Idempotency-Key is 1 to 255 visible ASCII characters.", "bad_idempotency_key"
             )
-        if _flag(request, "dry_run"):
-            return self._told_dry(self.dry_run(handler, request, **kwargs))
-        return handler(request, **kwargs) if key is None else self._once(handler, request, key, **kwargs)
+        with accepted.bind(_accepted(request)):
+            if _flag(request, "dry_run"):
+                return self._told_dry(self.dry_run(handler, request, **kwargs))
+            return handler(request, **kwargs) if key is None else self._once(handler, request, key, **kwargs)
 
     def dry_run(self, handler: Callable[..., Response], request: Request, **kwargs: Any) -> Response:
         """What the handler would answer; nothing is changed."""
@@ -237,6 +251,12 @@ def _matches(request: Request, etag: str, names_state: Callable[[str, str], bool
     return any(names_state(tag, etag) and not weak for weak, tag in _tags(given, etag))
 
 
+def _seen_version(request: Request) -> int | None:
+    """The version that If-Match names, where it names one."""
+    found = re.search(r'"(\d{1,18})"', request.headers.get("If-Match", ""), re.ASCII)
+    return int(found[1]) if found else None
+
+
 def _tags(given: str, etag: str) -> list[tuple[bool, str]]:
     """(is it weak, the tag) of each; `*` is whatever there is."""
     if given.strip() == "*":
@@ -249,6 +269,30 @@ def _flag(request: Request, name: str) -> bool:
     if given not in _FLAGS:
         raise exceptions.ValidationError({name: exceptions.ErrorDetail(f"{name} is 1 or 0.", "bad_parameter")})
     return _FLAGS[given]
+
+
+#: For views whose writes publish: the query parameter that lets them break examples.
+PUBLISHES: Final = {
+    accepted.NAME: described(
+        text(least=1, longest=accepted.LONGEST),
+        "Why this may break examples that hold now. The audit entry keeps it, with what broke.",
+    )
+}
+
+
+def _accepted(request: Request) -> str:
+    """The reason for which examples may break; "" where none is given."""
+    reason = request.query_params.get(accepted.NAME)
+    if reason is None:
+        return ""
+    try:
+        one_line(reason)
+    except ValidationError as error:
+        raise exceptions.ValidationError({accepted.NAME: exceptions.ErrorDetail(error.message, error.code)}) from None
+    if not reason.strip() or len(reason) > accepted.LONGEST:
+        message = f"Say why in 1 to {accepted.LONGEST} characters."
+        raise exceptions.ValidationError({accepted.NAME: exceptions.ErrorDetail(message, "bad_parameter")})
+    return reason
 
 
 class StrictSerializer(serializers.Serializer[Any]):

@@ -18,8 +18,10 @@ class StaleVersion(RoutesError):
 
     code = "stale_version"
 
-    def __init__(self, expected: int, current: int) -> None:
-        super().__init__(f"The routes changed since version {expected}: they are at version {current} now. Look again.")
+    def __init__(self, expected: int | None, current: int) -> None:
+        """`expected` is the version that the caller saw, None where that was none."""
+        seen = "are not what you saw" if expected is None else f"changed since version {expected}"
+        super().__init__(f"The routes {seen}: they are at version {current} now. Look again.")
         self.expected = expected
         self.current = current
 
@@ -37,7 +39,7 @@ class ApprovalRequired(RoutesError):
 
 
 class NameTaken(RoutesError):
-    """Another route of the organisation has this name."""
+    """Another route, or another example, of the organisation has this name."""
 
     code = "name_taken"
 
@@ -52,3 +54,8 @@ class DocumentTooLarge(RoutesError):
     """The document of an organisation may have 4 MiB of canonical bytes."""
 
     code = "document_too_large"
+
+
+def issue(path: str, code: str, message: str) -> dict[str, str]:
+    """One thing that is wrong with what was sent, as `issues` of a refusal have it."""
+    return {"path": path, "code": code, "message": message}

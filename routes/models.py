@@ -1,6 +1,7 @@
 """The models of all subjects of this application, in one place for Django."""
 
 from routes.catalog.models import ModelPrice, PriceEdition
+from routes.examples.models import ExampleRequest
 from routes.fleet.models import GatewayInstance
 from routes.idempotency.models import IdempotencyKey
 from routes.orgs.models import ApiKey, Membership, Organization
@@ -9,6 +10,7 @@ from routes.versions.models import RouteSetVersion
 
 __all__ = [
     "ApiKey",
+    "ExampleRequest",
     "GatewayInstance",
     "IdempotencyKey",
     "Membership",

@@ -16,7 +16,9 @@ from audit.services import Receipt, record
 from routes import engine
 from routes.document import EMPTY_CONTENT, content_with, default_of, live_routes
 from routes.engine.canonical import canonical_bytes
-from routes.errors import ApprovalRequired, DocumentTooLarge, NotFound, StaleVersion, TooManyRoutes
+from routes.errors import ApprovalRequired, DocumentTooLarge, NotFound, RoutesError, StaleVersion, TooManyRoutes
+from routes.examples import accepted
+from routes.examples.deciding import broken_by, in_words
 from routes.orgs.locks import refuse_frozen
 from routes.orgs.models import Organization
 from routes.versions.models import RouteSetVersion
@@ -25,6 +27,8 @@ MAX_ROUTES = 1_000
 MAX_BYTES = 4 * 1024 * 1024
 #: PostgreSQL's channel on which a commit announces itself; a hint for whoever polls.
 CHANNEL = "routing_versions"
+#: So many examples are named in one sentence.
+_NAMED = 3
 
 
 class DirectWrite(ApprovalRequired):
@@ -45,6 +49,22 @@ class DirectWrite(ApprovalRequired):
         if self.plan is None and make is not None:
             self.plan = make(self)
             self.args = (f"{self.args[0]} Your change is kept as a draft: {self.plan.name}.",)
+
+
+class ExampleBroken(RoutesError):
+    """Examples that held would not hold any more; `broken` says which, as `examples.deciding.broken_by` does."""
+
+    code = "example_broken"
+
+    def __init__(self, broken: list[dict[str, Any]]) -> None:
+        told = [
+            f"“{one['name']}” expects: {in_words(one['expected'])}; now {in_words(one['is'])}"
+            for one in broken[:_NAMED]
+        ]
+        more = [f"and {len(broken) - _NAMED:,} more"] if len(broken) > _NAMED else []
+        what = "an example" if len(broken) == 1 else f"{len(broken):,} examples"
+        super().__init__(f"This would break {what}. {'. '.join([*told, *more])}. To do it nevertheless, say why.")
+        self.broken = broken
 
 
 @dataclass
@@ -77,6 +97,7 @@ def publish(
     note: str = "",
     always_record: bool = False,
     is_direct: bool = True,
+    accept_broken: str = "",
 ) -> Iterator[Change]:
     """Change the rows of an organisation's routing inside this block, and publish what they lead to.
 
@@ -90,9 +111,12 @@ def publish(
     `is_direct` is false for what was approved, or need not be even where every change must: then a direct change is refused
     and becomes the draft of a plan, which is made after the transaction.
 
-    Raises `NotFound`, `OrganizationFrozen`, `StaleVersion`, `DirectWrite`, `engine.errors.InvalidRoute`, `TooManyRoutes`,
-    `DocumentTooLarge`, and `engine.errors.DocumentRejected` where no gateway would load what is live even without this
-    change.
+    Examples that held before must hold after, unless `accept_broken`, or the door (`examples.accepted`), says why not: the
+    entry keeps the reason with what broke.
+
+    Raises `NotFound`, `OrganizationFrozen`, `StaleVersion`, `DirectWrite`, `ExampleBroken`, `engine.errors.InvalidRoute`,
+    `TooManyRoutes`, `DocumentTooLarge`, and `engine.errors.DocumentRejected` where no gateway would load what is live even
+    without this change.
     """
     actor = as_actor(by)
     try:
@@ -117,13 +141,14 @@ def publish(
 
             content = content_with(live_routes(org), default=default_of(org))
             data = canonical_bytes(content)
-            _accept(org, content, base_content, size=len(data))
+            routes = _accept(org, content, base_content, size=len(data))
             document = engine.Document.build(content, org_id=str(org.id), org_slug=org.slug, version=org.version)
             change.digest = document.digest
             change.changed = document.digest != base_digest
             if change.changed and is_direct and org.approval == Organization.Approval.ALL:
                 raise DirectWrite(org, base_content, content, by=actor)
             if change.changed:
+                change.payload |= _keep_examples(org, base_content, routes, accept_broken or accepted.current())
                 RouteSetVersion.objects.create(
                     org=org,
                     version=org.version,
@@ -174,16 +199,33 @@ def check_limits(content: dict[str, Any], *, size: int) -> None:
         raise DocumentTooLarge(f"The routes may take {MAX_BYTES:,} bytes together; these take {size:,}.")
 
 
-def _accept(org: Organization, content: dict[str, Any], base_content: dict[str, Any], *, size: int) -> None:
-    """Refuse what the engine refuses. A row that was bad before and did not change does not block."""
+def _accept(org: Organization, content: dict[str, Any], base_content: dict[str, Any], *, size: int) -> engine.Engine:
+    """Refuse what the engine refuses; answers its routes. A row that was bad before and did not change does not block."""
     check_limits(content, size=size)
     routes = content["routes"]
     # Version, status and time do not matter here: the engine is asked about the content.
     document = engine.Document.build(content, org_id=str(org.id), org_slug=org.slug, version=org.version)
     before = base_content["routes"]
-    for skipped in engine.Engine.from_document(document).skipped:
+    loaded = engine.Engine.from_document(document)
+    for skipped in loaded.skipped:
         if routes[skipped.index] not in before:
             raise engine.errors.InvalidRoute(skipped.issues)
+    return loaded
+
+
+def _keep_examples(
+    org: Organization, base_content: dict[str, Any], routes: engine.Engine, reason: str
+) -> dict[str, Any]:
+    """Refuse what breaks examples, unless for this reason; answers what the entry says of that."""
+    broken = broken_by(org, base_content, routes)
+    if not broken:
+        return {}
+    if not reason:
+        raise ExampleBroken(broken)
+    return {
+        "accept_broken": reason,
+        "broken": [{key: one[key] for key in ("id", "name", "route")} for one in broken],
+    }
 
 
 def _announce(org: Organization) -> None:

@@ -8,8 +8,14 @@ from django.http import HttpRequest
 #: The navigation: label, first page, names of its pages, and the role that it is for.
 SECTIONS = (
     ("Overview", "home", ("home",), "viewer"),
-    ("Routes", "routes", ("routes", "route_new", "route_edit", "route_delete"), "viewer"),
+    (
+        "Routes",
+        "routes",
+        ("routes", "route_new", "route_edit", "route_delete", "route_bulk", "route_reorder"),
+        "viewer",
+    ),
     ("Try a request", "try", ("try",), "viewer"),
+    ("Examples", "examples", ("examples", "example_new", "example_edit", "example_delete"), "viewer"),
     (
         "Plans",
         "plans",

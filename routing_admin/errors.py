@@ -45,6 +45,8 @@ from routes.errors import (
     StaleVersion,
     TooManyRoutes,
 )
+from routes.examples import api as examples
+from routes.examples.services import InvalidExample, StaleExample, TooManyExamples
 from routes.fleet.services import InvalidInstance, TooManyInstances
 from routes.idempotency.services import AlreadyCreated, InProgress, OtherBody
 from routes.orgs import api as orgs
@@ -52,9 +54,10 @@ from routes.orgs.keys import InvalidKey, PersonRequired, RoleTooHigh
 from routes.orgs.members import AlreadyMember, LastAdmin, StaleMember, TooManyNames, UnknownPerson
 from routes.orgs.policy import NoProposal, OwnProposal, ReasonRequired
 from routes.orgs.services import InvalidOrganization, StaleOrganization
-from routes.publish import DirectWrite
+from routes.publish import DirectWrite, ExampleBroken
+from routes.requests import InvalidRequest
 from routes.rules import api as rules
-from routes.rules.requests import InvalidRequest
+from routes.rules.bulk import InvalidIds
 from routes.rules.services import StaleDefault, StaleRoute, changed_since
 from routing_admin.signin.errors import ProviderAway, SignInError
 
@@ -68,6 +71,11 @@ STATUS: dict[type[Exception], int] = {
     DocumentTooLarge: 422,
     InvalidOrganization: 422,
     InvalidRequest: 422,
+    InvalidIds: 422,
+    ExampleBroken: 409,
+    InvalidExample: 422,
+    StaleExample: 412,
+    TooManyExamples: 422,
     RoleTooHigh: 403,
     PersonRequired: 403,
     InvalidKey: 422,
@@ -173,7 +181,7 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             headers["Retry-After"] = str(int(seconds) + 1)
         if auth := getattr(error, "auth_header", None):
             headers["WWW-Authenticate"] = auth
-    elif isinstance(error, engine.errors.InvalidRoute | InvalidPlan | InvalidRequest):
+    elif isinstance(error, engine.errors.InvalidRoute | InvalidPlan | InvalidRequest | InvalidIds | InvalidExample):
         code, http_status = error.code, status_of(error) or 422
         detail = "Some fields are not acceptable; see errors."
         sent = getattr(request, "_full_data", None)  # what was read of it; to ask for `data` might refuse it again
@@ -199,6 +207,9 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             extra["plan"] = {"id": str(error.plan.pk), "name": error.plan.name}
         if isinstance(error, StaleVersion):
             extra["current"] = error.current
+            headers["ETag"] = f'"{error.current}"'
+        if isinstance(error, ExampleBroken):
+            extra["broken"] = error.broken
         if isinstance(error, PricesChanged):
             extra["current"] = import_json(error.plan)
         extra |= _of_what_is_stale(error, headers)
@@ -250,6 +261,9 @@ def _of_what_is_stale(error: Exception, headers: dict[str, str]) -> dict[str, An
     if isinstance(error, PlanChanged):
         headers["ETag"] = plan_etag(error.plan)
         return {"current": plan_json(error.plan), "difference": None}
+    if isinstance(error, StaleExample):
+        headers["ETag"] = examples.example_etag(error.example)
+        return {"current": examples.example_json(error.example), "difference": None}
     if isinstance(error, StaleDefault):
         headers["ETag"] = rules.default_etag(error.default)
         return {"current": {"default": error.default}, "difference": None}

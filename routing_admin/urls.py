@@ -8,6 +8,7 @@ from audit.api import AuditList, InstallationAuditList
 from plans.logs import api as logs
 from plans.runs import api as plans
 from routes.catalog import api as catalog
+from routes.examples import api as examples
 from routes.fleet import api as fleet
 from routes.orgs import api as orgs
 from routes.rules import api as rules
@@ -19,6 +20,7 @@ of_organization = [
     *catalog.urlpatterns,
     *fleet.urlpatterns,
     *rules.urlpatterns,
+    *examples.urlpatterns,
     *plans.urlpatterns,
     *logs.urlpatterns,
     path("audit/", AuditList.as_view(), name="audit"),

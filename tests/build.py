@@ -13,6 +13,8 @@ from plans.runs.models import PlanRun
 from plans.runs.worker import run_next
 from routes import engine
 from routes.catalog.models import ModelPrice
+from routes.examples.models import ExampleRequest
+from routes.examples.services import create_example
 from routes.orgs.members import add_member
 from routes.orgs.models import Organization, new_id
 from routes.orgs.services import create_organization
@@ -43,6 +45,13 @@ def a_route(org: Organization, name: str = "short", **keys: Any) -> Route:
     }
     row, _ = create_route(org, engine.NewRoute.from_dict({**raw, **keys}), by=BY)
     return row
+
+
+def an_example(org: Organization, name: str = "short", **keys: Any) -> ExampleRequest:
+    """That a short request goes where `a_route` sends it."""
+    request = {"context": {"model": "gpt-4o", "input_tokens": 800}}
+    fields = {"request": request, "expected": {"target_model": "gpt-4o-mini"}, **keys}
+    return create_example(org, name=name, by=BY, **fields)[0]
 
 
 def many_routes(org: Organization, count: int) -> None:

@@ -9,7 +9,7 @@ from django.urls import get_resolver, reverse
 
 from routes.orgs.models import ApiKey, Organization
 from routes.rules.models import Route
-from tests.build import a_person, a_plan, a_route, an_org
+from tests.build import a_person, a_plan, a_route, an_example, an_org
 
 pytestmark = pytest.mark.django_db
 
@@ -24,6 +24,8 @@ def pages(org: Organization) -> list[tuple[str, str]]:
         if "id" in pattern.pattern.converters:
             row = Route.objects.of(org).first() or a_route(org)
             kwargs["id"] = {"plan": None}.get(name, row.uid)
+            if name.startswith("example"):
+                kwargs["id"] = (org.examples.first() or an_example(org, expected={"route": None})).uid
             if name.startswith("plan"):
                 kwargs["id"] = a_plan(org).pk
             if name == "member_change":

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from plans.runs.models import PlanRun
+from routes.examples.models import ExampleRequest
 from routes.orgs.models import ApiKey, Organization
 from tests.build import a_person, a_plan, projected, traffic, usual_prices
 
@@ -30,6 +31,11 @@ FORMS: list[tuple[str, dict[str, Any], dict[str, bool]]] = [
     ("/admin/o/acme/plans/{plan}/edit/", {"name": "cheaper", "note": "why"}, {"name": False, "note": True}),
     ("/admin/o/acme/plans/{plan}/reject/", {"reject-reason": "dear"}, {"reject-reason": True}),
     ("/admin/o/acme/access/freeze/", {"freeze-reason": "audit"}, {"freeze-reason": True}),
+    (
+        "/admin/o/acme/examples/new/",
+        {"name": "kept", "tag": "x", "expected_model": "m"},
+        {"name": False, "expected_model": False},
+    ),
 ]
 
 
@@ -41,7 +47,7 @@ def staff(org: Organization) -> Client:
 
 
 def rows() -> list[Any]:
-    return [list(model.objects.order_by("pk").values()) for model in (Organization, ApiKey, PlanRun)]
+    return [list(model.objects.order_by("pk").values()) for model in (Organization, ApiKey, ExampleRequest, PlanRun)]
 
 
 @pytest.mark.parametrize(("url", "form", "written"), FORMS, ids=[url for url, _, _ in FORMS])

@@ -26,7 +26,9 @@ from routes import engine
 from routes.catalog.services import prices_for
 from routes.document import EMPTY_CONTENT, content_at, document_of
 from routes.errors import NotFound, RoutesError
+from routes.examples.forms import Nevertheless
 from routes.orgs.models import Organization
+from routes.publish import ExampleBroken
 from routes.rules.compared import compared
 
 TEMPLATE = [
@@ -114,8 +116,14 @@ def _completions(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def plan(request: HttpRequest, id: str, mistakes: "_Mistakes | None" = None) -> HttpResponse:
-    """The answer first; then what would change, the steps that are possible, and the figures."""
+def plan(
+    request: HttpRequest,
+    id: str,
+    mistakes: "_Mistakes | None" = None,
+    nevertheless: Nevertheless | None = None,
+) -> HttpResponse:
+    """The answer first; then what would change, the steps that are possible, and the figures. `nevertheless`: the examples
+    that a step would break."""
     run = _plan_or_404(request, id)
     result = run.outcome
     org: Organization = request.org
@@ -153,8 +161,9 @@ def plan(request: HttpRequest, id: str, mistakes: "_Mistakes | None" = None) -> 
             "reject_form": ReasonForm(prefix="reject"),
             "schedule_form": ScheduleForm(prefix="schedule", initial={"apply_at": run.apply_at}),
             **({mistakes.name: mistakes.form, "refused": mistakes.message} if mistakes else {}),
+            "nevertheless": nevertheless,
         },
-        status=422 if mistakes else 200,
+        status=422 if mistakes or nevertheless else 200,
     )
 
 
@@ -195,8 +204,14 @@ def plan_step(request: HttpRequest, id: str, step: str) -> HttpResponse:
     if step in APPROVER_STEPS and not request.role.includes("approver"):
         messages.error(request, "This needs an approver.")
         return redirect("admin:plan", request.org.slug, run.pk)
+    nevertheless = Nevertheless(request)
+    if not nevertheless.is_acceptable():
+        return plan(request, id, nevertheless=nevertheless)
     try:
-        done = STEPS[step](run, request)
+        with nevertheless.bound():
+            done = STEPS[step](run, request)
+    except ExampleBroken:
+        return plan(request, id, nevertheless=nevertheless)
     except _Mistakes as mistakes:
         return plan(request, id, mistakes)
     except (engine.errors.RoutingError, PlansError, RoutesError) as error:

@@ -14,6 +14,7 @@ from plans.runs.errors import PlanChanged
 from plans.runs.filters import PlanFilters
 from plans.runs.models import IntervalMethod, Mode, PlanRun, default_sweep
 from routes.api import (
+    PUBLISHES,
     ListField,
     ListView,
     NumberField,
@@ -308,6 +309,7 @@ urlpatterns = [
                 required_role={"POST": role},
                 step=step,
                 about=step.__doc__ or "",
+                parameters=PUBLISHES if name in ("apply", "revert") else {},
                 takes={"POST": _TAKEN[name][0]} if name in _TAKEN else {},
                 examples={"POST": _TAKEN[name][1]} if name in _TAKEN else {},
             ),

@@ -15,19 +15,23 @@ from routes import engine
 from routes.catalog.services import prices_for
 from routes.document import canonical_route, default_of, document_of
 from routes.errors import NotFound, RoutesError
+from routes.examples.forms import Nevertheless
 from routes.orgs.models import Organization
-from routes.publish import DirectWrite
+from routes.publish import DirectWrite, ExampleBroken
+from routes.requests import InvalidRequest, read_request
 from routes.rules.explained import conditions_as_tree, verdict
 from routes.rules.findings import Finding, findings_of, in_words
 from routes.rules.forms import DefaultForm, RouteForm, TryForm
 from routes.rules.models import Route
-from routes.rules.requests import InvalidRequest, read_request
 from routes.rules.sentences import condition, default_effect, effect, sentence, standing
 from routes.rules.services import StaleRoute, create_route, delete_route, get_route, set_default, update_route
 
 
-def routes(request: HttpRequest) -> HttpResponse:
-    """All routes in the order in which the engine asks them, each as a sentence, with what is odd about it."""
+def routes(
+    request: HttpRequest, order: list[str] | None = None, nevertheless: Nevertheless | None = None, why: str = ""
+) -> HttpResponse:
+    """All routes in the order in which the engine asks them, each as a sentence, with what is odd about it. `order` is one
+    that somebody wants and that was not saved, for the reason `why`."""
     # At the route that comes last of those that a finding names: it is the one to change. What may be meant so, or is not
     # certain, is told in the editor.
     findings: dict[str, list[dict[str, str]]] = {}
@@ -35,7 +39,11 @@ def routes(request: HttpRequest) -> HttpResponse:
         if finding["severity"] != "info":
             findings.setdefault(finding["route_ids"][-1], []).append(in_words(finding))
     rows = []
-    for row in Route.objects.of(request.org).in_order():
+    found = list(Route.objects.of(request.org).in_order())
+    if order is not None:
+        places = {uid: place for place, uid in enumerate(order)}
+        found.sort(key=lambda row: places.get(str(row.uid), len(places)))
+    for row in found:
         document = row.as_document()
         route, problem = _loaded(document)
         rows.append(
@@ -50,11 +58,17 @@ def routes(request: HttpRequest) -> HttpResponse:
                 "findings": findings.get(str(row.uid), []),
             }
         )
-    return render(
-        request,
-        "routes/list.html",
-        {"title": "Routes", "rows": rows, "default": default_effect(default_of(request.org))},
-    )
+    context = {
+        "title": "Routes",
+        "rows": rows,
+        "default": default_effect(default_of(request.org)),
+        "version": request.org.version,
+        "order": ",".join(str(row.uid) for row in found),
+        "is_unsaved": order is not None,
+        "why": why,
+        "nevertheless": nevertheless,
+    }
+    return render(request, "routes/list.html", context, status=200 if order is None else 422)
 
 
 def _findings(org: Organization) -> list[Finding]:
@@ -86,9 +100,11 @@ def _loaded(document: dict[str, Any]) -> tuple[engine.Route | None, str]:
 
 def route_new(request: HttpRequest) -> HttpResponse:
     form = RouteForm(request.POST if request.method == "POST" else None)
-    if request.method == "POST" and form.is_valid():
+    nevertheless = Nevertheless(request)
+    if request.method == "POST" and form.is_valid() and nevertheless.is_acceptable():
         try:
-            row, change = create_route(request.org, engine.NewRoute.from_dict(form.document()), by=request.actor)
+            with nevertheless.bound():
+                row, change = create_route(request.org, engine.NewRoute.from_dict(form.document()), by=request.actor)
         except DirectWrite as refused:
             return _kept_as_draft(request, refused)
         except (engine.errors.RoutingError, RoutesError) as error:
@@ -96,22 +112,24 @@ def route_new(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, f"“{row.name}” is live as version {change.version}.")
             return redirect("admin:routes", request.org.slug)
-    return _editor(request, form, title="New route")
+    return _editor(request, form, title="New route", nevertheless=nevertheless)
 
 
 def route_edit(request: HttpRequest, id: str) -> HttpResponse:
-    row = _route_or_404(request, id)
+    row = route_or_404(request, id)
     document = canonical_route(row.as_document())
     form = RouteForm(request.POST) if request.method == "POST" else RouteForm(route=document, revision=row.revision)
-    if request.method == "POST" and form.is_valid():
+    nevertheless = Nevertheless(request)
+    if request.method == "POST" and form.is_valid() and nevertheless.is_acceptable():
         try:
-            row, change = update_route(
-                request.org,
-                id,
-                engine.Route.from_dict({"id": str(row.uid), **form.document()}),
-                by=request.actor,
-                expected_revision=form.identity.cleaned_data["revision"],
-            )
+            with nevertheless.bound():
+                row, change = update_route(
+                    request.org,
+                    id,
+                    engine.Route.from_dict({"id": str(row.uid), **form.document()}),
+                    by=request.actor,
+                    expected_revision=form.identity.cleaned_data["revision"],
+                )
         except StaleRoute as error:
             was = sentence(canonical_route(error.row.as_document()))
             form.add_error(None, f"{error} It now reads: {was}. Your input is still below; save again to keep it.")
@@ -129,6 +147,7 @@ def route_edit(request: HttpRequest, id: str) -> HttpResponse:
         "findings": [in_words(finding) for finding in _findings(request.org) if str(row.uid) in finding["route_ids"]],
         "problem": _loaded(document)[1],
         "sentence": sentence(document),
+        "nevertheless": nevertheless,
     }
     return _editor(request, form, title=row.name, json=json.dumps(document, indent=2, ensure_ascii=False), **more)
 
@@ -148,11 +167,12 @@ def _show(form: RouteForm | DefaultForm, error: Exception) -> None:
 
 
 def _editor(request: HttpRequest, form: RouteForm, *, title: str, **more: Any) -> HttpResponse:
-    context = {"title": title, "form": form, "zones": _zones(), **_completions(request), **more}
-    return render(request, "routes/form.html", context, status=422 if form.errors else 200)
+    context = {"title": title, "form": form, "zones": _zones(), **completions(request), **more}
+    refused = form.errors or not more["nevertheless"].is_acceptable()
+    return render(request, "routes/form.html", context, status=422 if refused else 200)
 
 
-def _completions(request: HttpRequest) -> dict[str, list[str]]:
+def completions(request: HttpRequest) -> dict[str, list[str]]:
     """What the browser offers while typing."""
     prices = list(prices_for(request.org))
     return {
@@ -171,7 +191,8 @@ def default(request: HttpRequest) -> HttpResponse:
     was = default_of(request.org)
     live = json.dumps(was)
     form = DefaultForm(request.POST if request.method == "POST" else None, default=was)
-    is_valid = request.method == "POST" and form.is_valid()
+    nevertheless = Nevertheless(request)
+    is_valid = request.method == "POST" and form.is_valid() and nevertheless.is_acceptable()
     if is_valid and request.POST.get("opened_with", live) != live:
         text = f"Somebody changed this after you opened it. It now reads: {default_effect(was)}."
         form.add_error(None, f"{text} Your input is still below; save again to keep it.")
@@ -179,7 +200,8 @@ def default(request: HttpRequest) -> HttpResponse:
         document = form.document()
         action = None if document is None else engine.Action.from_dict(document)
         try:
-            change = set_default(request.org, action, by=request.actor, expected=request.org.version)
+            with nevertheless.bound():
+                change = set_default(request.org, action, by=request.actor, expected=request.org.version)
         except DirectWrite as refused:
             return _kept_as_draft(request, refused)
         except (engine.errors.RoutingError, RoutesError) as error:
@@ -193,30 +215,39 @@ def default(request: HttpRequest) -> HttpResponse:
         "form": form,
         "effect": default_effect(was),
         "opened_with": live,
-        **_completions(request),
+        "nevertheless": nevertheless,
+        **completions(request),
     }
-    return render(request, "routes/default.html", context, status=422 if form.errors else 200)
+    refused = form.errors or not nevertheless.is_acceptable()
+    return render(request, "routes/default.html", context, status=422 if refused else 200)
 
 
 def route_delete(request: HttpRequest, id: str) -> HttpResponse:
-    row = _route_or_404(request, id)
-    if request.method == "POST":
+    row = route_or_404(request, id)
+    nevertheless = Nevertheless(request)
+    if request.method == "POST" and nevertheless.is_acceptable():
         try:
-            change = delete_route(
-                request.org, id, by=request.actor, expected_revision=int(request.POST.get("revision", row.revision))
-            )
+            with nevertheless.bound():
+                change = delete_route(
+                    request.org, id, by=request.actor, expected_revision=int(request.POST.get("revision", row.revision))
+                )
         except DirectWrite as refused:
             return _kept_as_draft(request, refused)
+        except ExampleBroken:
+            pass  # shown below
         except (engine.errors.RoutingError, RoutesError, ValueError) as error:
             messages.error(request, str(error))
             return redirect(reverse("admin:route_edit", args=[request.org.slug, row.uid]))
-        messages.success(request, f"“{row.name}” was deleted in version {change.version}.")
-        return redirect("admin:routes", request.org.slug)
-    return render(
-        request,
-        "routes/delete.html",
-        {"title": f"Delete “{row.name}”?", "row": row, "sentence": sentence(row.as_document())},
-    )
+        else:
+            messages.success(request, f"“{row.name}” was deleted in version {change.version}.")
+            return redirect("admin:routes", request.org.slug)
+    context = {
+        "title": f"Delete “{row.name}”?",
+        "row": row,
+        "sentence": sentence(row.as_document()),
+        "nevertheless": nevertheless,
+    }
+    return render(request, "routes/delete.html", context, status=422 if request.method == "POST" else 200)
 
 
 def try_request(request: HttpRequest) -> HttpResponse:
@@ -228,7 +259,7 @@ def try_request(request: HttpRequest) -> HttpResponse:
         return redirect("admin:routes", request.org.slug)
     names = [route.name for route in live.routes if route.enabled]
     form = TryForm(request.POST if request.method == "POST" else None, routes=names)
-    context: dict[str, Any] = {"title": "Try a request", "form": form, "explanation": None, **_completions(request)}
+    context: dict[str, Any] = {"title": "Try a request", "form": form, "explanation": None, **completions(request)}
     if request.method == "POST" and form.is_valid():
         try:
             read, force = read_request(form.request())
@@ -245,7 +276,7 @@ def try_request(request: HttpRequest) -> HttpResponse:
     return render(request, "routes/try.html", context, status=422 if form.errors else 200)
 
 
-def _route_or_404(request: HttpRequest, id: str) -> Route:
+def route_or_404(request: HttpRequest, id: str) -> Route:
     try:
         return get_route(request.org, id)
     except NotFound as error:

@@ -1,32 +1,36 @@
-"""`routes/`, `routes/default/`, `routes/lint/`, `decide/` and `snapshot/` of an organisation."""
+"""`routes/` with all that lies under it, `decide/` and `snapshot/` of an organisation."""
 
 import re
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
 from django.http import HttpResponse
 from django.urls import path
-from rest_framework import exceptions
+from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from routes import engine
-from routes.api import ListView, View, change_json, not_modified
+from routes.api import PUBLISHES, ListField, ListView, StrictSerializer, View, change_json, not_modified
 from routes.document import default_of
 from routes.engine.canonical import canonical_bytes
 from routes.live import live
-from routes.publish import Change
+from routes.publish import MAX_ROUTES, Change
+from routes.requests import read_request
 from routes.rules import shapes
+from routes.rules.bulk import ACTS, change_routes, reorder_routes
 from routes.rules.filters import RouteFilters
 from routes.rules.findings import findings_about, findings_of
 from routes.rules.models import Route
-from routes.rules.requests import read_request
 from routes.rules.services import (
     StaleDefault,
     StaleRoute,
     create_route,
     delete_route,
     get_route,
+    pause_route,
+    resume_route,
     set_default,
     update_route,
 )
@@ -67,6 +71,7 @@ class RouteList(ListView):
 
     required_role = {"GET": "viewer", "POST": "editor"}
     takes = {"POST": shapes.NEW_ROUTE}
+    parameters = PUBLISHES
     gives = {"GET": shapes.ROUTE, "POST": (201, shapes.ROUTE_WRITTEN)}
     examples = {"POST": _EXAMPLE}
     answers_etag = True
@@ -103,11 +108,26 @@ class RouteList(ListView):
         return response
 
 
-class RouteDetail(View):
+class _OneRoute(View):
+    """A route, by its id."""
+
+    def find(self, request: Request) -> None:
+        self.row = get_route(request.org, self.kwargs["id"])
+
+    def etag(self) -> str:
+        return etag_of(self.row)
+
+    def refuse_stale(self, request: Request) -> None:
+        if self.is_stale:
+            raise StaleRoute(self.row, _seen(request))
+
+
+class RouteDetail(_OneRoute):
     """One route, by its id."""
 
     required_role = {"GET": "viewer", "PUT": "editor", "PATCH": "editor", "DELETE": "editor"}
     takes = {"PUT": shapes.NEW_ROUTE, "PATCH": shapes.ROUTE_PATCH}
+    parameters = PUBLISHES
     gives = {
         "GET": shapes.ROUTE,
         "PUT": shapes.ROUTE_WRITTEN,
@@ -115,12 +135,6 @@ class RouteDetail(View):
         "DELETE": shapes.ROUTE_DELETED,
     }
     examples = {"PUT": {**_EXAMPLE, "name": "very short requests"}, "PATCH": {"priority": 200}}
-
-    def find(self, request: Request) -> None:
-        self.row = get_route(request.org, self.kwargs["id"])
-
-    def etag(self) -> str:
-        return etag_of(self.row)
 
     def get(self, request: Request, **_: Any) -> Response:
         """One route."""
@@ -140,7 +154,7 @@ class RouteDetail(View):
 
     def delete(self, request: Request, **_: Any) -> Response:
         """Takes the route away."""
-        self._refuse_stale(request)
+        self.refuse_stale(request)
         change = delete_route(request.org, self.row.uid, by=request.actor, expected_revision=self.row.revision)
         return Response(change_json(change))
 
@@ -152,21 +166,106 @@ class RouteDetail(View):
             raise engine.errors.InvalidRoute(
                 [{"path": "id", "code": "conflict", "message": "The id in the body is not the one in the URL."}]
             )
-        self._refuse_stale(request)
+        self.refuse_stale(request)
         row, change = update_route(
             request.org, self.row.uid, route, by=request.actor, expected_revision=self.row.revision
         )
         return _written(request, row, change)
-
-    def _refuse_stale(self, request: Request) -> None:
-        if self.is_stale:
-            raise StaleRoute(self.row, _seen(request))
 
 
 def _seen(request: Request) -> int | None:
     """The revision that If-Match names, where it names one."""
     found = re.search(r'"r(\d{1,18})"', request.headers.get("If-Match", ""), re.ASCII)
     return int(found[1]) if found else None
+
+
+class Switch(_OneRoute):
+    """To do it again changes nothing, so that no If-Match is needed; one that is sent counts."""
+
+    required_role = {"POST": "editor"}
+    parameters = PUBLISHES
+    gives = {"POST": shapes.ROUTE_WRITTEN}
+    switch: Callable[..., tuple[Route, Change]] | None = None
+
+    def post(self, request: Request, **_: Any) -> Response:
+        assert self.switch is not None  # given with the URL, on the instance: it gets no self
+        self.refuse_stale(request)
+        seen = self.row.revision if "If-Match" in request.headers else None
+        row, change = self.switch(self.row, by=request.actor, expected_revision=seen)
+        return _written(request, row, change)
+
+
+# --- Many at once -----------------------------------------------------------------------------------------------------
+
+
+class IdsField(ListField):
+    shape = shapes.IDS
+
+    def __init__(self) -> None:
+        super().__init__(child=serializers.UUIDField(), max_length=MAX_ROUTES)
+
+
+class OrderInput(StrictSerializer):
+    ids = IdsField()
+
+
+class BulkInput(StrictSerializer):
+    do = serializers.ChoiceField(list(ACTS))
+    ids = IdsField()
+
+
+#: In examples, of which there is none such.
+_IDS = ["0190b6a4-6d1c-7c3e-8c11-0d5a3ffb0c3e", "0190b6a4-6d1c-7c3e-8c11-0d5a3ffb0c3f"]
+
+
+class Reorder(View):
+    """Has the routes asked in this order: `ids` are all of them, each once.
+
+    The priorities in use are handed out anew along it.
+    """
+
+    required_role = {"POST": "editor"}
+    takes = {"POST": OrderInput}
+    parameters = PUBLISHES
+    gives = {"POST": shapes.ROUTES_WRITTEN}
+    examples = {"POST": {"ids": _IDS}}
+    needs_list_match = True
+
+    def post(self, request: Request, **_: Any) -> Response:
+        given = OrderInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        self.refuse_stale_list(request)
+        ids = given.validated_data["ids"]
+        return _all_written(request, reorder_routes(request.org, ids, by=request.actor, expected=request.org.version))
+
+
+class Bulk(View):
+    """Enables, disables, pauses, resumes or deletes routes, as one version.
+
+    Where one of them is not there, none is touched.
+    """
+
+    required_role = {"POST": "editor"}
+    takes = {"POST": BulkInput}
+    parameters = PUBLISHES
+    gives = {"POST": shapes.ROUTES_WRITTEN}
+    examples = {"POST": {"do": "pause", "ids": _IDS}}
+    needs_list_match = True
+
+    def post(self, request: Request, **_: Any) -> Response:
+        given = BulkInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        self.refuse_stale_list(request)
+        act, ids = given.validated_data["do"], given.validated_data["ids"]
+        return _all_written(
+            request, change_routes(request.org, act, ids, by=request.actor, expected=request.org.version)
+        )
+
+
+def _all_written(request: Request, change: Change) -> Response:
+    """What a write of many routes answers."""
+    body = {**change_json(change), "lint": findings_of(request.org)}
+    return Response(body, headers={"ETag": f'"{change.version}"'})
 
 
 def default_etag(default: dict[str, Any] | None) -> str:
@@ -178,6 +277,7 @@ class Default(View):
 
     required_role = {"GET": "viewer", "PUT": "editor", "DELETE": "editor"}
     takes = {"PUT": or_null(shapes.ACTION)}
+    parameters = PUBLISHES
     gives = {"GET": shapes.DEFAULT, "PUT": shapes.DEFAULT_WRITTEN, "DELETE": shapes.DEFAULT_WRITTEN}
     examples = {"PUT": {"target_model": "gpt-4o-mini"}}
 
@@ -255,7 +355,20 @@ urlpatterns = [
     path("routes/", RouteList.as_view(), name="routes"),
     path("routes/default/", Default.as_view(), name="default"),
     path("routes/lint/", Lint.as_view(), name="lint"),
+    path("routes/reorder/", Reorder.as_view(), name="reorder"),
+    path("routes/bulk/", Bulk.as_view(), name="bulk"),
     path("routes/<str:id>/", RouteDetail.as_view(), name="route"),
+    *(
+        path(
+            f"routes/<str:id>/{name}/",
+            Switch.as_view(switch=switch, about=f"{about}\n\n{Switch.__doc__}"),
+            name=f"route_{name}",
+        )
+        for name, switch, about in (
+            ("pause", pause_route, "Lets the requests that the route takes pass unchanged until it is resumed."),
+            ("resume", resume_route, "Lets a paused route act again."),
+        )
+    ),
     path("decide/", Decide.as_view(), name="decide"),
     path("snapshot/", Snapshot.as_view(), name="snapshot"),
 ]

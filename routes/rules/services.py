@@ -1,5 +1,6 @@
-"""Creating, changing and deleting routes, and what happens to requests that none takes. Only writer of `Route`."""
+"""Creating, changing, pausing and deleting routes, and what happens to requests that none takes. Only writer of `Route`."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -90,6 +91,28 @@ def delete_route(
     return change
 
 
+def pause_route(row: Route, *, by: Any, expected_revision: int | None = None) -> tuple[Route, Change]:
+    """Let the requests that a route takes pass unchanged until it is resumed. Direct also where every other change is a
+    plan: it is how a fault is stopped. Raises what `update_route` raises but `DirectWrite`."""
+    return _set_paused(row, True, by=by, expected_revision=expected_revision)
+
+
+def resume_route(row: Route, *, by: Any, expected_revision: int | None = None) -> tuple[Route, Change]:
+    """Let a paused route act again. Raises what `update_route` raises."""
+    return _set_paused(row, False, by=by, expected_revision=expected_revision)
+
+
+@repeated
+def _set_paused(row: Route, paused: bool, *, by: Any, expected_revision: int | None) -> tuple[Route, Change]:
+    action = "route.paused" if paused else "route.resumed"
+    with publish(row.org_id, by=by, action=action, target=("route", row.uid), is_direct=not paused) as change:
+        row = get_route(change.org, row.uid)
+        _check_revision(row, expected_revision)
+        change.payload |= {"name": row.name}
+        write_flags([row], revision=change.version, paused=paused)
+    return row, change
+
+
 @repeated
 def set_default(
     org: Organization,
@@ -155,6 +178,18 @@ def write_route(row: Route, document: dict[str, Any], *, revision: int) -> dict[
     row.updated_at = timezone.now()
     row.save()
     return was
+
+
+def write_flags(rows: Iterable[Route], *, revision: int, **flags: bool) -> list[Route]:
+    """Set `enabled` or `paused` of those rows that have it otherwise; answers these."""
+    changed = [row for row in rows if any(getattr(row, name) != value for name, value in flags.items())]
+    now = timezone.now()
+    for row in changed:
+        row.revision, row.updated_at = revision, now
+        for name, value in flags.items():
+            setattr(row, name, value)
+    Route.objects.bulk_update(changed, [*flags, "revision", "updated_at"])
+    return changed
 
 
 def _columns(document: dict[str, Any]) -> dict[str, Any]:

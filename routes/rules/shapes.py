@@ -1,7 +1,7 @@
 """Routes, decisions and what lint finds, as JSON Schema."""
 
 from routes.engine.document import SCHEMA
-from routes.rules.requests import MAY_BE_UNKNOWN
+from routes.requests import MAY_BE_UNKNOWN
 from routes.shapes import (
     CHANGE,
     COUNT,
@@ -143,6 +143,8 @@ FINDING = thing(
 FINDINGS = thing("Findings", {"results": listed(FINDING)})
 ROUTE_WRITTEN = written("RouteWritten", {"route": ROUTE, **CHANGE, "lint": listed(FINDING)})
 ROUTE_DELETED = written("RouteDeleted", CHANGE)
+IDS = listed(UUID, maxItems=1_000)
+ROUTES_WRITTEN = written("RoutesWritten", {**CHANGE, "lint": listed(FINDING)})
 DEFAULT = thing("Default", {"default": or_null(ACTION)})
 DEFAULT_WRITTEN = written("DefaultWritten", {"default": or_null(ACTION), **CHANGE})
 

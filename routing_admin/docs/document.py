@@ -8,6 +8,7 @@ from typing import Any, Final
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiYamlRenderer
 
+from routes.examples.api import BROKEN
 from routes.shapes import TEXT, UUID, Shape, described, listed, or_null, thing, whole
 from routing_admin.errors import TITLES
 from routing_admin.rest.headers import HEADERS, of_refusal
@@ -39,8 +40,9 @@ _PROBLEM: Final[Shape] = thing(
         "touched": described(listed(TEXT), "What changed since, of that which the plan changes too."),
         "conflicts": described(listed(TEXT), "What was changed again since the plan was applied."),
         "plan": described(thing("DraftMade", {"id": UUID, "name": TEXT}), "The draft that keeps what was refused."),
+        "broken": described(listed(BROKEN), "The examples that held and would not hold any more."),
     },
-    optional=("errors", "current", "difference", "state", "touched", "conflicts", "plan"),
+    optional=("errors", "current", "difference", "state", "touched", "conflicts", "plan", "broken"),
 )
 _SECURITY: Final = {
     "key": {"type": "http", "scheme": "bearer", "bearerFormat": "rk_<kind>_<id>_<secret>"},

@@ -28,6 +28,7 @@ TAGS: Final = {
     "members": "Members",
     "api-keys": "Keys",
     "routes": "Routes",
+    "examples": "Examples",
     "prices": "Prices",
     "gateways": "Gateways",
     "request-logs": "Request logs",
@@ -161,22 +162,22 @@ class Operations(AutoSchema):
                 key = text(pattern=r"^[\x21-\x7e]{1,255}$")
                 told = "The same key and body again have no second effect, for 24 hours."
                 found.append(_parameter("Idempotency-Key", "header", described(key, told)))
-            if self._needs_match():
+            if self._looks_at_match():
                 told = "The ETag of what the caller saw. `*`: whatever there is."
-                found.append(_parameter("If-Match", "header", described(TEXT, told), required=True, example="*"))
-            elif self._may_match():
-                told = "The ETag of what the caller saw; without one it is done to whatever there is."
-                found.append(_parameter("If-Match", "header", described(TEXT, told)))
+                needed: dict[str, Any] = {"required": True, "example": "*"} if self._needs_match() else {}
+                found.append(_parameter("If-Match", "header", described(TEXT, told), **needed))
         return found
 
     def _path_shape(self, name: str) -> Shape:
         return {"type": "integer"} if f"<int:{name}>" in self.path_regex else _PATH[name]
 
     def _needs_match(self) -> bool:
+        if self.method == "POST":
+            return bool(getattr(self.view, "needs_list_match", False))
         return self.method in ("PUT", "PATCH", "DELETE") and self.has_etag
 
-    def _may_match(self) -> bool:
-        return self.method == "POST" and self.has_etag
+    def _looks_at_match(self) -> bool:
+        return self._needs_match() or (self.method == "POST" and self.has_etag)
 
     def _keeps_answers(self) -> bool:
         return self.method == "POST" and bool(self.view.writes and self.view.keeps_answers)
@@ -229,10 +230,10 @@ class Operations(AutoSchema):
             codes += [409, 411]
         if self.method in self.view_takes:
             codes += [413, 415]
+        if self._looks_at_match():
+            codes += [412]
         if self._needs_match():
-            codes += [412, 428]
-        elif self._may_match():
-            codes.append(412)
+            codes += [428]
         return found | {str(code): {"$ref": f"#/components/responses/{problem_name(code)}"} for code in sorted(codes)}
 
     def _headers(self, status: int) -> list[str]:
@@ -246,12 +247,15 @@ class Operations(AutoSchema):
             made: Any = None if self.has_etag else resolve(re.sub(r"{\w+}", "1", f"{self.path}1/")).func
             if made is None or has_etag(made.cls):
                 found.append("ETagWritten")
-        # A DELETE that answers what PUT does sets back, and takes nothing away.
-        elif self.has_etag and (self.method != "DELETE" or self.view.gives["DELETE"] is self.view.gives.get("PUT")):
+        elif (self.has_etag or self._needs_match()) and not self._takes_away():
             found.append("ETagWritten")
         if self._keeps_answers():
             found.append("Idempotency-Replayed")
         return found
+
+    def _takes_away(self) -> bool:
+        """A DELETE that answers what PUT does sets back."""
+        return self.method == "DELETE" and self.view.gives["DELETE"] is not self.view.gives.get("PUT")
 
     # --- Shapes -----------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,8 @@ from routes.orgs.models import Organization
 from routes.orgs.services import update_organization
 from routing_admin.docs.document import document
 from routing_admin.docs.views import EXAMPLE
-from tests.build import a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
+from tests.api.test_who_may_what import with_ids
+from tests.build import a_person, a_plan, a_route, an_example, an_org, projected, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -49,6 +50,8 @@ class World:
         """Of something that the operation can be done to."""
         if "routes" in path:
             return str(a_route(self.org, name=f"to see {self.org.routes.count()}").uid)
+        if "examples" in path:
+            return str(an_example(self.org, f"to see {self.org.examples.count()}").uid)
         if "members" in path:
             return str(a_person(f"person {self.org.memberships.count()}", self.org).pk)
         if "api-keys" in path:
@@ -85,7 +88,7 @@ def test_every_curl_line_does_what_it_says(live_server: Any) -> None:
                 variables["KEY"] = keys["gateway" if needs == "gateway." else "management"]
             else:
                 variables |= {"SESSION": world.session, "CSRF": "c" * 32}
-            source = operation["x-codeSamples"][0]["source"]
+            source = with_ids(operation["x-codeSamples"][0]["source"], world.org)
             if "$ETAG" in source:
                 variables["ETAG"] = "*"
             if "/approval/" in path:

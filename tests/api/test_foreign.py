@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from routes.examples.models import ExampleRequest
 from routes.fleet.models import GatewayInstance
 from routes.orgs.models import ApiKey, Membership, Organization
 from tests.api.test_who_may_what import callers, example, filled, ids_in, planted, served, some, table, who_asks
@@ -49,6 +50,7 @@ def test_a_foreign_object_is_told_in_the_very_words_of_one_that_is_not_there(org
     unknown = {
         "orgs": org.slug,
         "routes": "0190b6a4-6d1c-7c3e-8c11-0d5a3ffb0c3e",
+        "examples": "0190b6a4-6d1c-7c3e-8c11-0d5a3ffb0c3d",
         "plans": "0190b6a4-6d1c-7c3e-8c11-0d5a3ffb0c3f",
         "members": 2**31 - 1,
         "api-keys": "a" * 12,
@@ -60,7 +62,7 @@ def test_a_foreign_object_is_told_in_the_very_words_of_one_that_is_not_there(org
     of_all, theirs["installation's api-keys"] = theirs["installation's api-keys"], theirs["api-keys"]
 
     def state() -> list[Any]:
-        rows = (model.objects.filter(org=other) for model in (GatewayInstance, Membership, ApiKey))
+        rows = (model.objects.filter(org=other) for model in (ExampleRequest, GatewayInstance, Membership, ApiKey))
         return [state_of(other), *(list(found.order_by("pk").values()) for found in rows)]
 
     before, asked = state(), 0

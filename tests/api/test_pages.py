@@ -14,6 +14,7 @@ from django.utils import timezone
 from plans.logs.models import RequestLog
 from plans.runs.models import PlanRun
 from routes.catalog.models import ModelPrice
+from routes.examples.models import ExampleRequest
 from routes.fleet.models import GatewayInstance
 from routes.orgs.models import ApiKey, Membership, Organization
 from routes.rules.models import Route
@@ -62,6 +63,7 @@ def all_at_once() -> None:
         (ApiKey, "created_at"),
         (PlanRun, "created_at"),
         (Route, "updated_at"),
+        (ExampleRequest, "updated_at"),
         (GatewayInstance, "reported_at"),
         (RequestLog, "ts"),
     ):

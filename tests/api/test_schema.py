@@ -11,7 +11,7 @@ from django.test import Client
 from drf_spectacular.validation import validate_schema
 
 from routes import engine
-from routes.rules.requests import FACTS
+from routes.requests import FACTS
 from routes.rules.shapes import ACTION, CONDITIONS, CONTEXT
 from routing_admin.docs import document as document_module
 from routing_admin.docs.document import document

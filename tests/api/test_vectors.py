@@ -36,6 +36,11 @@ _KEY = {"name": "{text}"}
 _PRICE = {"provider": "{text}", "model": "{text}"}
 _LOG = dict.fromkeys(("request_id", "provider", "model", "requested_model", "tag", "cluster_key"), "{text}")
 _CONTEXT = {**dict.fromkeys(("model", "tag", "prompt", "sticky_key"), "{text}"), "metadata": {"team": "{text}"}}
+_GOLDEN = {
+    "name": "{text}",
+    "request": {"context": _CONTEXT},
+    "expected": {"route": "{text}", "target_model": "{text}"},
+}
 #: By operation what people write in its body, in place of what its example has there. Two routes have two names.
 FREE: dict[tuple[str, str], Any] = {
     ("post", "/api/v1/orgs/"): {"slug": "org-{number}", "name": "{text}", "environment": "{text}"},
@@ -54,6 +59,8 @@ FREE: dict[tuple[str, str], Any] = {
     ("patch", "/api/v1/orgs/{org}/routes/{id}/"): {**_ROUTE, "name": "{text} patched"},
     ("put", "/api/v1/orgs/{org}/routes/default/"): {"target_model": "{text}"},
     ("post", "/api/v1/orgs/{org}/decide/"): {"context": _CONTEXT},
+    ("post", "/api/v1/orgs/{org}/examples/"): _GOLDEN,
+    ("put", "/api/v1/orgs/{org}/examples/{id}/"): {**_GOLDEN, "name": "{text} put"},
     ("post", "/api/v1/orgs/{org}/plans/"): {
         "name": "{text}",
         "note": "{text}",
@@ -65,7 +72,7 @@ FREE: dict[tuple[str, str], Any] = {
     ("post", "/api/v1/orgs/{org}/freeze/"): {"reason": "{text}"},
     ("post", "/api/v1/orgs/{org}/request-logs/"): _LOG,
 }
-#: A name that must exist, a role, and ids: nothing that people write is in these.
+#: A name that must exist, a role, a word, and ids: nothing that people write is in these.
 NEVER = {
     ("post", "/api/v1/orgs/{org}/members/"),
     ("patch", "/api/v1/orgs/{org}/members/{id}/"),
@@ -73,6 +80,8 @@ NEVER = {
     ("post", "/api/v1/orgs/{org}/approval/confirm/"),
     ("post", "/api/v1/orgs/{org}/approval/withdraw/"),
     ("post", "/api/v1/orgs/{org}/plans/{id}/schedule/"),
+    ("post", "/api/v1/orgs/{org}/routes/reorder/"),
+    ("post", "/api/v1/orgs/{org}/routes/bulk/"),
 }
 
 

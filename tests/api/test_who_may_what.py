@@ -21,7 +21,7 @@ from routes.rules.models import Route
 from routes.rules.services import set_default
 from tests.api.conftest import Caller
 from tests.api.promised import document
-from tests.build import BY, a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
+from tests.build import BY, a_person, a_plan, a_route, an_example, an_org, projected, traffic, usual_prices
 from tests.databases import ON_POSTGRES
 from tests.paths import ROOT
 from tests.routes.catalog.build import do, own, own_list
@@ -32,7 +32,7 @@ ROLES = ("viewer", "editor", "approver", "admin")
 #: A CSRF token.
 TOKEN = "t" * 32
 #: What a POST asks and does not write, so that there is no dry run of it.
-READ_BY_POST = ("orgs/<org>/decide/", "gateway/versions/")
+READ_BY_POST = ("orgs/<org>/decide/", "orgs/<org>/examples/check/", "gateway/versions/")
 
 
 class Rule(NamedTuple):
@@ -130,6 +130,7 @@ def ids_in(org: Organization) -> dict[str, Any]:
     return {
         "orgs": org.slug,
         "routes": Route.objects.of(org)[0].uid,
+        "examples": org.examples.all()[0].uid,
         "plans": PlanRun.objects.of(org)[0].pk,
         "members": org.memberships.order_by("-role")[0].user_id,
         "api-keys": org.api_keys.filter(revoked_at=None)[0].pk,
@@ -141,6 +142,7 @@ def ids_in(org: Organization) -> dict[str, Any]:
 def one_of_each(org: Organization) -> dict[str, Any]:
     """Their ids, beside the members and keys of `callers`."""
     a_route(org)
+    an_example(org, request={"context": {"tag": "of none"}}, expected={"route": None})  # no write breaks it
     a_plan(org)
     report(org, "edge-1", running=1, rejected=None, schema_max=1, engine="0.1.0", extras=[])
     return ids_in(org)
@@ -163,9 +165,16 @@ def example(rule: Rule) -> dict[str, Any]:
     return {"headers": {"If-Match": "*"}}
 
 
+def with_ids(text: str, org: Organization) -> str:
+    """What is shown with the ids of some routes, with those of all that the organisation has."""
+    ids = json.dumps([str(row.uid) for row in Route.objects.of(org)])
+    return re.sub(r'"ids": \[[^]]*\]', f'"ids": {ids}', text)
+
+
 def planted(org: Organization, word: str) -> None:
     """Fills the organisation with rows that hold this word wherever text is kept."""
     a_route(org, f"{word} route", when={"tag_equals": word}, then={"target_model": word})
+    an_example(org, word, request={"context": {"tag": word}}, expected={"route": word})
     a_plan(org, name=f"{word} plan", note=word)
     person = a_person(f"{word}-person", org, "admin")
     create_key(org, name=f"{word} key", kind="gateway", by=person)
@@ -233,7 +242,10 @@ def test_everybody_may_what_the_table_says_and_nothing_else(org: Organization) -
             continue  # test_foreign.py asks that
         # Dry, so that everything is still there for the next one.
         dry = "?dry_run=1" if rule.method != "GET" and rule.path not in READ_BY_POST else ""
-        response = who.client.generic(rule.method, url + dry, **example(rule))
+        sent = example(rule)
+        if "data" in sent:
+            sent["data"] = with_ids(sent["data"], org)
+        response = who.client.generic(rule.method, url + dry, **sent)
         status = expected(rule, who)
         if not who.has or not who.has & {"installation", "all"} or "<org>" in rule.path:
             assert b"canary-of-third" not in response.content, (rule, name)

@@ -19,7 +19,7 @@ from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routes.rules.services import set_default
 from tests.browser.conftest import Visitor, says
-from tests.build import BY, a_person, a_plan, a_route, an_org, prices, projected, traffic, usual_prices
+from tests.build import BY, a_person, a_plan, a_route, an_example, an_org, prices, projected, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
@@ -148,6 +148,7 @@ def test_every_page_is_clean_light_dark_and_on_a_phone(org: Organization, visito
         "route-edit": f"{base}routes/{route.uid}/", "route-rich": f"{base}routes/{rich.uid}/",
         "route-default": base + "routes/default/", "route-delete": f"{base}routes/{route.uid}/delete/",
         "try": base + "try/", "plans": base + "plans/", "plan-new": base + "plans/new/",
+        "examples": base + "examples/", "example-new": base + "examples/new/",
         "plan": f"{base}plans/{plan.pk}/", "plan-unsure": f"{base}plans/{unsure.pk}/",
         "plan-draft": f"{base}plans/{draft.pk}/",
         "audit": base + "audit/", "logs": base + "logs/", "logs-import": base + "logs/import/",
@@ -237,9 +238,17 @@ def test_long_words_make_no_page_wider_than_the_window(org: Organization, visito
     meta = {"owner": long, "labels": {long: long}}
     row = a_route(org, "n" * 200, when=when, then={"target_model": long, "fallbacks": ["f" * 512]}, meta=meta)
     set_default(org, Action(long), by=BY)
+    an_example(org, "n" * 200, request={"context": {"tag": long}}, expected={"route": "n" * 200, "target_model": long})
     edda = visitor(a_person("edda", org, "editor"))
     for width in (1280, 390):
-        for path in ("routes/", f"routes/{row.uid}/", f"routes/{row.uid}/delete/", "routes/default/", "try/"):
+        for path in (
+            "routes/",
+            f"routes/{row.uid}/",
+            f"routes/{row.uid}/delete/",
+            "routes/default/",
+            "examples/",
+            "try/",
+        ):
             page = edda.visit(f"/admin/o/{org.slug}/{path}")
             page.set_viewport_size({"width": width, "height": 800})
             edda.check()

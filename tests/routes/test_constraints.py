@@ -8,10 +8,11 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from routes.catalog.models import ModelPrice
+from routes.examples.models import ExampleRequest
 from routes.orgs.models import Membership, Organization
 from routes.rules.models import Route
 from routes.versions.models import RouteSetVersion
-from tests.build import a_person, a_route, an_org
+from tests.build import a_person, a_route, an_example, an_org
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now()
@@ -37,6 +38,16 @@ def test_a_route_has_a_name_and_ends_after_it_begins(org: Organization) -> None:
     refused("route_has_a_name", lambda: rows.update(name=""))
     refused("route_active_until_after_active_from", lambda: rows.update(active_from=NOW, active_until=NOW))
     rows.update(active_from=NOW, active_until=NOW + timedelta(seconds=1))
+
+
+def test_an_example_s_name_and_id_are_its_own_within_the_organisation(org: Organization) -> None:
+    row = an_example(org, "a")
+    same = {"request": row.request, "expected": row.expected}
+    make = ExampleRequest.objects.create
+    refused("example_request_name_once_per_org", lambda: make(org=org, name="a", **same))
+    refused("example_request_id_once_per_org", lambda: make(org=org, name="b", uid=row.uid, **same))
+    refused("example_request_has_a_name", lambda: make(org=org, name="", **same))
+    make(org=an_org("other"), name="a", uid=row.uid, **same)
 
 
 def test_a_version_is_published_once(org: Organization) -> None:

@@ -46,6 +46,10 @@ def read_figures(text: str) -> dict[str, Number]:
     return _by_name(text, lambda words: words.number(""))
 
 
+def write_figures(figures: Mapping[str, Number]) -> str:
+    return "\n".join(f"{_word(name, '=')} = {figure!r}" for name, figure in figures.items())
+
+
 def read_arms(text: str) -> list[dict[str, Any]]:
     """`model = weight` as the arms of a split, in their order. Raises `Unreadable`."""
     return _lines(text, lambda words: {"target_model": words.word("=", then="="), "weight": words.number("")})

@@ -13,7 +13,7 @@ from plans.runs.services import propose
 from routes import engine
 from routes.errors import TooManyRoutes
 from routes.orgs.models import Organization
-from tests.build import BY, START, a_person, a_plan, a_route, projected, traffic, usual_prices
+from tests.build import BY, START, a_person, a_plan, a_route, an_example, projected, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db
 ROUTE: dict[str, Any] = {"name": "all", "then": {"target_model": "m"}}
@@ -192,3 +192,24 @@ def test_a_plan_that_cannot_be_applied_any_more_is_not_offered_for_approval(org:
     assert approve in client.get(url(org, f"{plan.pk}/")).content.decode()
     a_route(org, "meanwhile")
     assert approve not in client.get(url(org, f"{plan.pk}/")).content.decode()
+
+
+def test_a_step_that_would_break_an_example_shows_it_and_is_done_with_a_reason(
+    client: Client, org: Organization
+) -> None:
+    usual_prices()
+    traffic(org)
+    plan = projected(a_plan(org))
+    for step, expected in (("apply", {"route": None}), ("revert", {"route": "short to mini"})):
+        org.examples.all().delete()
+        an_example(org, "guarded", expected=expected)
+        answer = client.post(url(org, f"{plan.pk}/{step}/"))
+        page = answer.content.decode()
+        assert answer.status_code == 422
+        assert "“guarded” expects:" in page
+        assert "Save nevertheless, because" in page
+        answer = client.post(url(org, f"{plan.pk}/{step}/"), {"accept_broken": "a\x07b"})
+        assert (answer.status_code, "Control characters" in answer.content.decode()) == (422, True)
+        assert client.post(url(org, f"{plan.pk}/{step}/"), {"accept_broken": "it saves"}).status_code == 302
+    plan.refresh_from_db()
+    assert plan.state == State.REVERTED

@@ -7,7 +7,7 @@ from typing import Any
 from routes import engine
 from routes.engine.reading import below, key_text, shown
 from routes.engine.times import read_time
-from routes.errors import RoutesError
+from routes.errors import RoutesError, issue
 
 #: Facts of which null and absence say that the request has none; `unknown` names those that nobody knows.
 MAY_BE_UNKNOWN = ("tag", "metadata", "headers")
@@ -37,11 +37,11 @@ def read_request(body: dict[str, Any]) -> tuple[engine.RequestContext, str | Non
     issues = _unknown("", "key", [key for key in body if key not in known], known)
     context, chat, force = body.get("context", {}), body.get("chat"), body.get("force")
     if force is not None and not isinstance(force, str):
-        issues.append(_issue("force", "wrong_type", "force is the name of a route, or null."))
+        issues.append(issue("force", "wrong_type", "force is the name of a route, or null."))
     if chat is not None and not isinstance(chat, dict):
-        issues.append(_issue("chat", "wrong_type", "chat is an object: the body of a chat-completions request."))
+        issues.append(issue("chat", "wrong_type", "chat is an object: the body of a chat-completions request."))
     if not isinstance(context, dict):
-        issues.append(_issue("context", "wrong_type", "context is an object of facts by name."))
+        issues.append(issue("context", "wrong_type", "context is an object of facts by name."))
         context = {}
     issues += _unknown("context", "fact", [name for name in context if name not in FACTS], FACTS)
     facts: dict[str, Any] = {}
@@ -50,10 +50,10 @@ def read_request(body: dict[str, Any]) -> tuple[engine.RequestContext, str | Non
             try:
                 facts[name] = read(value)
             except (ValueError, TypeError, OverflowError):
-                issues.append(_issue(f"context.{name}", "wrong_type", f"{name} is {wanted}."))
+                issues.append(issue(f"context.{name}", "wrong_type", f"{name} is {wanted}."))
     for name in dict.fromkeys(facts.pop("unknown", ())):
         if facts.get(name) is not None:
-            issues.append(_issue(f"context.{name}", "conflict", f"{name} is given, and named as unknown."))
+            issues.append(issue(f"context.{name}", "conflict", f"{name} is given, and named as unknown."))
         facts[name] = engine.UNKNOWN
     if issues:
         raise InvalidRequest(issues)
@@ -141,10 +141,6 @@ FACTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 def _unknown(path: str, what: str, names: list[str], known: Collection[str]) -> list[dict[str, str]]:
     if len(names) > _MAX_UNKNOWN:
-        return [_issue(path, "too_many", f"This object has {len(names):,} unknown keys.")]
+        return [issue(path, "too_many", f"This object has {len(names):,} unknown keys.")]
     message = f"There is no {what} {{}}{' here' if what == 'key' else ''}. Known: {', '.join(known)}."
-    return [_issue(below(path, key_text(name)), "unknown_key", message.format(shown(name))) for name in names]
-
-
-def _issue(path: str, code: str, message: str) -> dict[str, str]:
-    return {"path": path, "code": code, "message": message}
+    return [issue(below(path, key_text(name)), "unknown_key", message.format(shown(name))) for name in names]

@@ -1,0 +1,175 @@
+"""What the list of routes does: switching, deleting and reordering, each bound to what was shown."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path
+from django.views.decorators.http import require_POST
+
+from routes import engine
+from routes.errors import RoutesError, StaleVersion
+from routes.examples.forms import Nevertheless
+from routes.publish import Change, ExampleBroken
+from routes.rules.admin import route_or_404, routes
+from routes.rules.bulk import ACTS, change_routes, reorder_routes
+from routes.rules.models import Route
+from routes.rules.sentences import sentence
+from routes.rules.services import pause_route, resume_route
+from routes.versions.models import RouteSetVersion
+
+#: By what is done the button, what has been done, and what that does to requests.
+_WORDS = {
+    "enable": ("Enable", "on again", "Gateways ask them again within seconds, in their place."),
+    "disable": ("Disable", "off", "Gateways stop asking them within seconds. Their requests go to the next that matches."),
+    "pause": ("Pause", "paused", "They go on taking their requests, and let them pass unchanged until they are resumed."),
+    "resume": ("Resume", "resumed", "Within seconds their requests go again where they say."),
+    "delete": ("Delete", "deleted", "Gateways stop using them within seconds. Their requests go to the next that matches."),
+}  # fmt: skip
+Refusals = (engine.errors.RoutingError, RoutesError)
+
+
+@require_POST
+def route_bulk(request: HttpRequest) -> HttpResponse:
+    """Does something to the chosen routes. Deleting asks once more; where somebody wrote in between, everything does."""
+    act = request.POST.get("do", "")
+    # A page may have more checkboxes than a form may have fields, so that its script sends them as one.
+    ids = [uid for given in request.POST.getlist("ids") for uid in given.split(",") if uid]
+    if act not in ACTS or not ids:
+        messages.error(request, "Choose at least one route, and what to do.")
+        return redirect("admin:routes", request.org.slug)
+    nevertheless = Nevertheless(request)
+    if (act == "delete" and "confirmed" not in request.POST) or not nevertheless.is_acceptable():
+        return _confirm(request, act, ids, nevertheless)
+    try:
+        with nevertheless.bound():
+            change = change_routes(request.org, act, ids, by=request.actor, expected=_seen(request))
+    except StaleVersion as error:
+        return _confirm(request, act, ids, nevertheless, why=f"{_since(request, error)} Nothing was done yet.")
+    except ExampleBroken:
+        return _confirm(request, act, ids, nevertheless)
+    except Refusals as error:
+        messages.error(request, str(error))
+    else:
+        what = f"{len(ids)} route{'s are' if len(ids) > 1 else ' is'} {_WORDS[act][1]}"
+        messages.success(request, _told(change, f"{what}: version {change.version} is live."))
+    return redirect("admin:routes", request.org.slug)
+
+
+def _confirm(
+    request: HttpRequest, act: str, ids: list[str], nevertheless: Nevertheless, *, why: str = "", url: str = ""
+) -> HttpResponse:
+    """Names the routes and says what will happen to them, before it does."""
+    request.org.refresh_from_db(fields=["version"])
+    chosen = set(ids)
+    rows = [row for row in Route.objects.of(request.org).in_order() if str(row.uid) in chosen]
+    button, _, effect = _WORDS[act]
+    what = f"{len(rows)} route{'s' if len(rows) != 1 else ''}"
+    context: dict[str, Any] = {
+        "title": f"{button} {what}?",
+        "button": f"{button} {what}",
+        "act": act,
+        "url": url,
+        "rows": [{"row": row, "sentence": sentence(row.as_document())} for row in rows],
+        "ids": ",".join(str(row.uid) for row in rows),
+        "gone": len(chosen) - len(rows),
+        "effect": effect,
+        "version": request.org.version,
+        "why": why,
+        "nevertheless": nevertheless,
+    }
+    return render(request, "routes/bulk.html", context, status=422 if why or nevertheless.is_shown() else 200)
+
+
+@require_POST
+def route_switch(request: HttpRequest, id: str, act: str) -> HttpResponse:
+    """Pauses or resumes one route, as it was shown; back to where that was."""
+    row = route_or_404(request, id)
+    revision = request.POST.get("revision", "")
+    seen = int(revision) if revision.isascii() and revision.isdigit() and len(revision) < 19 else None
+    nevertheless = Nevertheless(request)
+    if not nevertheless.is_acceptable():
+        return _confirm(request, act, [str(row.uid)], nevertheless, url=request.path)
+    try:
+        with nevertheless.bound():
+            row, change = {"pause": pause_route, "resume": resume_route}[act](
+                row, by=request.actor, expected_revision=seen
+            )
+    except ExampleBroken:
+        return _confirm(request, act, [str(row.uid)], nevertheless, url=request.path)
+    except Refusals as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, _told(change, f"“{row.name}” is {_WORDS[act][1]}: version {change.version} is live."))
+    if request.POST.get("from") == "editor":
+        return redirect("admin:route_edit", request.org.slug, row.uid)
+    return redirect("admin:routes", request.org.slug)
+
+
+@require_POST
+def route_reorder(request: HttpRequest) -> HttpResponse:
+    """Has the routes asked in the order that was sent, or in it after one step of one route."""
+    order = list(filter(None, request.POST.get("order", "").split(",")))
+    uid, _, way = request.POST.get("move", "").partition(" ")
+    if uid in order:
+        _step(order, order.index(uid), -1 if way == "up" else 1)
+    nevertheless = Nevertheless(request)
+    try:
+        if not nevertheless.is_acceptable():
+            return routes(request, _on_what_is_there(request, order), nevertheless)
+        with nevertheless.bound():
+            change = reorder_routes(request.org, order, by=request.actor, expected=_seen(request))
+    except StaleVersion as error:
+        request.org.refresh_from_db(fields=["version"])
+        return routes(request, _on_what_is_there(request, order), nevertheless, _since(request, error))
+    except ExampleBroken:
+        return routes(request, _on_what_is_there(request, order), nevertheless)
+    except Refusals as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, _told(change, f"The new order is live as version {change.version}."))
+    return redirect("admin:routes", request.org.slug)
+
+
+def _step(order: list[str], index: int, step: int) -> None:
+    if 0 <= index + step < len(order):
+        order[index], order[index + step] = order[index + step], order[index]
+
+
+def _on_what_is_there(request: HttpRequest, order: list[str]) -> list[str]:
+    """The order that somebody wants, of the routes that there are now: what came since stands behind what it follows."""
+    present = [str(row.uid) for row in Route.objects.of(request.org).in_order()]
+    there = set(present)
+    found = [uid for uid in dict.fromkeys(order) if uid in there]
+    for index, uid in enumerate(present):
+        if uid not in found:
+            found.insert(found.index(present[index - 1]) + 1 if index else 0, uid)
+    return found
+
+
+def _seen(request: HttpRequest) -> int:
+    """The version that was shown; -1, which never is live, for none."""
+    version = request.POST.get("version", "")
+    return int(version) if version.isascii() and version.isdigit() and len(version) < 19 else -1
+
+
+def _since(request: HttpRequest, error: StaleVersion) -> str:
+    """That somebody was faster, and who."""
+    newest = RouteSetVersion.objects.filter(org=request.org, version=error.current).first()
+    who = newest.author_name if newest and newest.author_name else "Somebody"
+    return f"{who} changed the routes after you opened the list: version {error.current} is live now."
+
+
+def _told(change: Change, text: str) -> str:
+    return text if change.changed else "Nothing was different."
+
+
+for _page in (route_bulk, route_switch, route_reorder):
+    _page.required_role = "editor"
+
+PAGES = [
+    path("routes/bulk/", route_bulk, name="route_bulk"),
+    path("routes/reorder/", route_reorder, name="route_reorder"),
+    *(path(f"routes/<uuid:id>/{act}/", route_switch, {"act": act}, name=f"route_{act}") for act in ("pause", "resume")),
+]

@@ -1,0 +1,86 @@
+"use strict";
+// Moves rows of the list of routes, by button or by dragging, and counts those that are chosen. Without this script each
+// step of a route is saved by itself.
+(() => {
+  const form = document.querySelector("form[data-route-list]");
+  if (!form) return;
+  const body = form.querySelector("tbody");
+  const unsaved = form.querySelector("[data-unsaved]");
+  const status = form.querySelector("[data-status]");
+  const all = form.querySelector("[data-all]");
+  const live = unsaved.hidden ? form.elements.order.value : "";
+
+  const moved = (row) => {
+    const rows = [...body.rows];
+    form.elements.order.value = rows.map((each) => each.dataset.route).join(",");
+    unsaved.hidden = form.elements.order.value === live;
+    refresh();
+    const end = unsaved.hidden ? "This is the order that is live." : "Not saved yet.";
+    status.textContent = `“${row.dataset.name}” is number ${rows.indexOf(row) + 1} of ${rows.length}. ${end}`;
+  };
+
+  const refresh = () => {
+    const boxes = [...form.querySelectorAll('input[name="ids"]')];
+    const chosen = boxes.filter((box) => box.checked).length;
+    all.checked = chosen === boxes.length;
+    all.indeterminate = chosen > 0 && chosen < boxes.length;
+    const told = { 0: "No route is chosen.", 1: "1 chosen route:" }[chosen] ?? `${chosen} chosen routes:`;
+    form.querySelector("[data-chosen]").textContent = told;
+    // Another act would lose an order that is not saved.
+    for (const button of form.querySelectorAll('button[name="do"]')) button.disabled = chosen === 0 || !unsaved.hidden;
+    for (const button of form.querySelectorAll('button[name="revision"]')) button.disabled = !unsaved.hidden;
+  };
+
+  body.addEventListener("click", (event) => {
+    const button = event.target.closest('button[name="move"]');
+    if (!button) return;
+    event.preventDefault();
+    const row = button.closest("tr");
+    if (button.value.endsWith(" up")) row.previousElementSibling?.before(row);
+    else row.nextElementSibling?.after(row);
+    button.focus();
+    moved(row);
+  });
+
+  let dragged = null;
+  for (const handle of form.querySelectorAll("[data-handle]")) {
+    handle.hidden = false;
+    handle.draggable = true;
+    handle.addEventListener("dragstart", (event) => {
+      dragged = handle.closest("tr");
+      event.dataTransfer.effectAllowed = "move";
+      event.dataTransfer.setDragImage(dragged, 0, 0);
+    });
+    handle.addEventListener("dragend", () => {
+      if (dragged) moved(dragged);
+      dragged = null;
+    });
+  }
+  body.addEventListener("dragover", (event) => {
+    const row = event.target.closest("tr");
+    if (!dragged || !row) return;
+    event.preventDefault();
+    if (row === dragged) return;
+    const box = row.getBoundingClientRect();
+    if (event.clientY < box.top + box.height / 2) row.before(dragged);
+    else row.after(dragged);
+  });
+  body.addEventListener("drop", (event) => event.preventDefault());
+
+  all.hidden = false;
+  all.addEventListener("change", () => {
+    for (const box of form.querySelectorAll('input[name="ids"]')) box.checked = all.checked;
+    refresh();
+  });
+  form.addEventListener("change", refresh);
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.type === "checkbox") event.preventDefault(); // it would send the form
+  });
+  // The server takes a thousand fields: what is chosen is sent as one.
+  form.addEventListener("formdata", ({ formData }) => {
+    const ids = formData.getAll("ids").join(",");
+    formData.delete("ids");
+    formData.set("ids", ids);
+  });
+  refresh();
+})();

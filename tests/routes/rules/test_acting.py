@@ -1,0 +1,180 @@
+"""What the list of routes does, as its pages answer; without scripts too."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from audit.models import AuditEntry
+from audit.services import payload_of
+from routes.document import document_of
+from routes.orgs.models import Organization
+from routes.rules.models import Route
+from routes.rules.services import delete_route
+from tests.build import BY, a_person, a_route, an_example
+from tests.routes.rules.test_pages import text_of, url
+from tests.routes.rules.test_route_form import Controls
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client(org: Organization) -> Client:
+    for name, priority in (("a", 9), ("b", 5), ("c", 1)):
+        a_route(org, name, priority=priority, when={"tag_equals": name})
+    client = Client()
+    client.force_login(a_person("edda", org, "editor"))
+    return client
+
+
+def listed(client: Client, org: Organization) -> dict[str, Any]:
+    """What the page of the list sends beside what is chosen there."""
+    return Controls(text_of(client.get(url(org, "routes/")))).sent.dict()
+
+
+def uid(name: str) -> str:
+    return str(Route.objects.get(name=name).uid)
+
+
+def order(org: Organization) -> str:
+    return "".join(route["name"] for route in document_of(org).content["routes"])
+
+
+def send(client: Client, org: Organization, path: str, **fields: Any) -> Any:
+    return client.post(url(org, path), fields, follow=True)
+
+
+def test_a_step_of_one_route_is_saved_by_its_button(client: Client, org: Organization) -> None:
+    page = text_of(send(client, org, "routes/reorder/", **listed(client, org), move=f"{uid('c')} up"))
+    assert "The new order is live as version 4." in page
+    assert order(org) == "acb"
+    page = text_of(send(client, org, "routes/reorder/", **listed(client, org), move=f"{uid('a')} up"))
+    assert "Nothing was different." in page
+    text_of(send(client, org, "routes/reorder/", **listed(client, org), move=f"{uid('a')} down"))
+    assert order(org) == "cab"
+
+
+def test_an_order_on_an_older_list_is_told_and_kept(client: Client, org: Organization) -> None:
+    fields = {**listed(client, org), "order": ",".join(map(uid, "cba"))}
+    gone = Route.objects.get(name="b")
+    delete_route(org, gone.uid, by=BY)
+    a_route(org, "new", priority=7)
+    page = text_of(send(client, org, "routes/reorder/", **fields), 422)
+    assert "test changed the routes after you opened the list: version 5 is live now." in page
+    kept = Controls(page).sent.dict()
+    assert (kept["order"], kept["version"]) == (",".join([uid("c"), uid("a"), uid("new")]), "5")
+    assert order(org) == "anewc", "nothing was saved"
+    text_of(send(client, org, "routes/reorder/", **kept))
+    assert order(org) == "canew"
+
+
+@pytest.mark.parametrize(
+    ("do", "column", "value"),
+    [
+        ("disable", "enabled", False),
+        ("enable", "enabled", True),
+        ("pause", "paused", True),
+        ("resume", "paused", False),
+    ],
+)
+def test_what_is_chosen_is_switched_at_once(
+    client: Client, org: Organization, do: str, column: str, value: bool
+) -> None:
+    Route.objects.filter(name__in="ab").update(**{column: not value})
+    a_route(org, "d", priority=1)  # publishes it
+    fields = {**listed(client, org), "do": do, "ids": [uid("a"), uid("b")]}
+    page = text_of(send(client, org, "routes/bulk/", **fields))
+    assert "2 routes are" in page
+    assert set(Route.objects.filter(name__in="ab").values_list(column, flat=True)) == {value}
+    assert AuditEntry.objects.filter(org_id=org.pk, action=f"routes.{do}d").count() == 1
+    assert "Nothing was different." in text_of(send(client, org, "routes/bulk/", **{**fields, "version": 5}))
+
+
+def test_deleting_names_the_routes_and_what_will_happen_before_it_does(client: Client, org: Organization) -> None:
+    chosen = {"do": "delete", "ids": f"{uid('a')},{uid('c')}"}  # as the script sends them
+    page = text_of(send(client, org, "routes/bulk/", **listed(client, org), **chosen))
+    assert all(text in page for text in ("Delete 2 routes?", "<strong>a</strong>", "tag is c", "go to the next that"))
+    assert order(org) == "abc"
+    assert "2 routes are deleted: version 4 is live." in text_of(
+        send(client, org, "routes/bulk/", **Controls(page).sent.dict())
+    )
+    assert order(org) == "b"
+
+
+@pytest.mark.parametrize("do", ["delete", "disable"])
+def test_what_was_chosen_on_an_older_list_is_told_and_kept(client: Client, org: Organization, do: str) -> None:
+    fields = {**listed(client, org), "do": do, "ids": [uid("a"), uid("b"), uid("c")], "confirmed": "1"}
+    delete_route(org, uid("b"), by=BY)
+    page = text_of(send(client, org, "routes/bulk/", **fields), 422)
+    assert "version 4 is live now. Nothing was done yet." in page
+    assert "1 of those that you chose is not there any more." in page
+    assert order(org) == "ac"
+    again = Controls(page).sent.dict()
+    assert (again["version"], again["ids"]) == ("4", f"{uid('a')},{uid('c')}")
+    text_of(send(client, org, "routes/bulk/", **again))
+    assert {row.enabled for row in Route.objects.all()} == (set() if do == "delete" else {False})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"do": "burn", "ids": "x"}, {"do": "enable"}, {"do": "enable", "ids": "x", "version": "3"},
+     {"do": "delete", "ids": "x"}, {"do": "enable", "ids": "x," * 5_000, "version": "3"},
+     {"do": "pause", "ids": "x", "version": "²"}],
+    ids=lambda fields: str(fields)[:60],
+)  # fmt: skip
+def test_what_no_page_sends_does_nothing(client: Client, org: Organization, fields: Any) -> None:
+    for path in ("routes/bulk/", "routes/reorder/", f"routes/{uid('a')}/pause/"):
+        assert send(client, org, path, **{**fields, "revision": "-1", "order": "x,y"}).status_code in (200, 422)
+    org.refresh_from_db()
+    assert (order(org), org.version) == ("abc", 4), "the one that was paused, as often as one likes"
+
+
+def test_one_route_is_paused_and_resumed_as_it_was_shown(client: Client, org: Organization) -> None:
+    path = f"routes/{uid('a')}/"
+    page = text_of(send(client, org, f"{path}pause/", revision="1"))
+    assert "“a” is paused: version 4 is live." in page
+    assert "last changed at version 4" in text_of(send(client, org, f"{path}resume/", revision="1"))
+    editor = text_of(client.get(url(org, path)))
+    assert "Resume this route now" in editor
+    page = text_of(send(client, org, f"{path}resume/", revision="4", **{"from": "editor"}))
+    assert "“a” is resumed: version 5 is live." in page
+    assert "Pause this route now" in page
+
+
+# --- Where examples would break ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["bulk", "reorder", "pause", "delete", "edit", "new", "default"])
+def test_a_page_shows_the_examples_that_its_save_would_break_and_saves_with_a_reason(
+    client: Client, org: Organization, path: str
+) -> None:
+    one = {"context": {"tag": "a"}}
+    an_example(org, "guarded", request=one, expected={"route": "a", "reason": "matched"})
+    an_example(org, "of none", request={"context": {"tag": "none"}}, expected={"reason": "no_match"})
+    a_route(org, "all", priority=2, when={"tag_equals": "a"})
+    where = {
+        "bulk": "routes/bulk/", "reorder": "routes/reorder/", "pause": f"routes/{uid('a')}/pause/",
+        "delete": f"routes/{uid('a')}/delete/", "edit": f"routes/{uid('a')}/", "new": "routes/new/",
+        "default": "routes/default/",
+    }[path]  # fmt: skip
+    if path in ("bulk", "reorder", "pause"):
+        fields = listed(client, org)
+        fields |= {"bulk": {"do": "disable", "ids": uid("a")}, "reorder": {"order": ",".join(map(uid, ["all", *"abc"]))},
+                   "pause": {}}[path]  # fmt: skip
+    else:
+        fields = Controls(text_of(client.get(url(org, where)))).sent.dict()
+        fields |= {"delete": {}, "edit": {"tag_equals": "other"}, "default": {"kind": "send", "target_model": "m"},
+                   "new": {"name": "n", "priority": "99", "kind": "send", "target_model": "m"}}[path]  # fmt: skip
+    before = order(org)
+    page = text_of(client.post(url(org, where), fields), 422)
+    assert "would break" in page
+    assert "“of none” expects" in page if path == "default" else "“guarded” expects: “a” takes it" in page
+    assert order(org) == before
+    again = Controls(page).sent.dict()
+    where = where if path != "bulk" else "routes/bulk/"
+    page = text_of(client.post(url(org, where), {**again, "accept_broken": "a\u2028b"}), 422)
+    assert "Control characters" in page
+    answer = client.post(url(org, where), {**again, "accept_broken": "it has to be"})
+    assert answer.status_code == 302, answer.content.decode()
+    payload = payload_of(AuditEntry.objects.filter(org_id=org.pk).order_by("-seq")[0]) or {}
+    assert payload["accept_broken"] == "it has to be"
