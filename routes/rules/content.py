@@ -6,10 +6,13 @@ What a plan, an import, a restored version and a bulk edit share.
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from routes import engine
 from routes.document import content_with, default_of
 from routes.engine.canonical import canonical_bytes
-from routes.orgs.models import Organization
-from routes.publish import Change
+from routes.engine.errors import Issue
+from routes.engine.reading import MAX_ISSUES
+from routes.orgs.models import Organization, new_id
+from routes.publish import Change, check_limits
 from routes.rules.models import Route
 from routes.rules.services import insert_route, write_route
 
@@ -35,6 +38,56 @@ def would_be_live(today: Sequence[Document], proposed: Sequence[Document], mode:
 
 def in_order(routes: Iterable[Document]) -> list[Document]:
     return sorted(routes, key=lambda route: -route["priority"])  # stable: equal priorities keep their order
+
+
+# --- What somebody sends ----------------------------------------------------------------------------------------------
+
+
+def read_routes(routes: Sequence[Any]) -> tuple[list[Document], list[Issue]]:
+    """The routes in canonical form, each with an id, and what is wrong with them one by one, at `routes[0].name`."""
+    issues: list[Issue] = []
+    read: list[Document] = []
+    for index, raw in enumerate(routes):
+        if isinstance(raw, dict):
+            raw = {"priority": 100, "enabled": True, "when": {}, **raw}
+            raw.setdefault("id", str(new_id()))
+        try:
+            read.append(engine.Route.from_dict(raw).to_dict())
+        except engine.errors.InvalidRoute as error:
+            issues += [{**issue, "path": f"routes[{index}].{issue['path']}".rstrip(".")} for issue in error.issues]
+            if len(issues) >= MAX_ISSUES:  # 10 MiB of routes can have millions
+                rest = "No more routes were looked at: mend these first."
+                issues.append({"path": "routes", "code": "too_many", "message": rest})
+                break
+    return read, issues
+
+
+def wrong_together(content: Content, today: Content, sent: Sequence[Document]) -> list[Issue]:
+    """What is wrong with the content that these routes would make of today's, though each may be right in itself. What is
+    live already does not count. Raises `TooManyRoutes` and `DocumentTooLarge`."""
+    live = content["routes"]
+    check_limits(content, size=len(canonical_bytes(content)))
+    document = engine.Document.build(content, org_id=str(new_id()))
+    bad_today = [route for route in today["routes"] if route not in sent]
+    issues: list[Issue] = []
+    for skipped in engine.Engine.from_document(document).skipped:
+        if live[skipped.index] not in bad_today:
+            issues += [_in_words(issue, live[skipped.index]["name"]) for issue in skipped.issues]
+    return issues
+
+
+def _in_words(issue: Issue, name: str) -> Issue:
+    """An issue of the content that was asked for, at the list of routes that were sent."""
+    message = f"“{name}”: {issue['message']}"
+    if (issue["path"], issue["code"]) == ("name", "duplicate_value"):
+        message = (
+            f"There would be two routes called “{name}”. Give the proposed one another name, or the id of the live one"
+            " to replace it."
+        )
+    return {"path": "routes", "code": issue["code"], "message": message}
+
+
+# --- Making it live, and undoing that ---------------------------------------------------------------------------------
 
 
 def make_live(change: Change, content: Content) -> Document:
