@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 
 from audit.services import Receipt
 from routes.engine.reading import shown
+from routes.errors import StaleVersion
 from routes.idempotency.services import Answer, once
 from routes.orgs.models import ApiKey
 from routes.parameters import check_parameters
@@ -62,9 +63,9 @@ class View(APIView):
     """A view whose writes keep the API's promises.
 
     `?dry_run=1` goes the same way and is rolled back. A POST with an `Idempotency-Key` has its effect once. PUT, PATCH and
-    DELETE of an object that has an ETag need its `If-Match`. A parameter that nobody knows is refused, because a misspelt
-    `dry_run` must not write; and one that is given twice, because nobody knows which is meant; and a body where none is
-    taken.
+    DELETE of an object that has an ETag need its `If-Match`, a POST that changes many routes that of their list. A
+    parameter that nobody knows is refused, because a misspelt `dry_run` must not write; and one that is given twice,
+    because nobody knows which is meant; and a body where none is taken.
     """
 
     #: OPTIONS is refused like every method that has no `required_role`, so it is no method that `Allow` names.
@@ -81,6 +82,12 @@ class View(APIView):
     examples: dict[str, Any] = {}
     #: Query parameters of writes and their shapes, beside `dry_run`.
     parameters: dict[str, Any] = {}
+    #: Query parameters of GET and their shapes; lists have filters.
+    asks: dict[str, Any] = {}
+    #: Whether POST changes many routes, so that it needs the ETag of their list.
+    needs_list_match = False
+    #: Statuses that refuse here, beside those of every such operation.
+    refuses: tuple[int, ...] = ()
     #: Whether GET answers an ETag though what the URL names is not written to.
     answers_etag = False
     #: Whether POST changes something.
@@ -103,6 +110,8 @@ class View(APIView):
         method = request.method or ""
         if method in ("PUT", "PATCH", "DELETE") and (etag := self.etag()) is not None:
             self.is_stale = not _matches(request, etag)
+        if method == "POST" and self.needs_list_match:
+            self.is_stale = not _matches(request, list_etag(request.org.version))
         self.check_parameters(request)
         self.check_body(request)
         if method in ("POST", "PUT", "PATCH", "DELETE") and self.writes:
@@ -111,9 +120,24 @@ class View(APIView):
 
     def check_parameters(self, request: Request) -> None:
         """Raises `ValidationError` for query parameters that cannot be meant here."""
-        known = [*self.parameters, "dry_run"] if self.writes and request.method not in ("GET", "HEAD") else []
+        known = list(self.asks)
+        if request.method not in ("GET", "HEAD"):
+            known = [*self.parameters, "dry_run"] if self.writes else []
         lists = [name for name, shape in self.parameters.items() if shape.get("type") == "array"]
         check_parameters(request.query_params, known, lists)
+
+    def expected_version(self, request: Request) -> int | None:
+        """With `needs_list_match`, what a service hands to `publish` as `expected`: the version that the caller saw; None
+        where any will do. Raises `StaleVersion`.
+
+        Asked for by the handler, after the body was read: a body that nobody can read is told first, and the repeat of a
+        call with an Idempotency-Key is answered as before, though its version is no longer the newest.
+        """
+        given = request.headers["If-Match"]
+        if self.is_stale:
+            seen = re.search(r'"(\d{1,18})"', given, re.ASCII)
+            raise StaleVersion(int(seen[1]) if seen else None, request.org.version)
+        return None if given.strip() == "*" else request.org.version
 
     def check_body(self, request: Request) -> None:
         """Raises for a body that would not be looked at, and for one in a form that its parser does not read."""
@@ -198,6 +222,11 @@ class ListView(View, GenericAPIView[Any]):
         assert around.endswith(b"[]}"), "the results come last"
         body = b"".join([around[:-2], b",".join(results), b"]}"])
         return HttpResponse(body, headers=headers, content_type="application/json")
+
+
+def list_etag(version: int) -> str:
+    """Of the list of routes, as this version published it."""
+    return f'"{version}"'
 
 
 def not_modified(request: Request, etag: str) -> bool:

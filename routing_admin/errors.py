@@ -28,6 +28,7 @@ from plans.runs.errors import (
 )
 from plans.runs.states import InvalidState
 from routes import engine
+from routes.api import list_etag
 from routes.catalog.api import import_json
 from routes.catalog.listed import UnreadablePrices
 from routes.catalog.services import PricesChanged, SinceTaken, TooManyPrices, UnknownProvider
@@ -43,6 +44,7 @@ from routes.errors import (
     TooManyRoutes,
 )
 from routes.fleet.services import InvalidInstance, TooManyInstances
+from routes.history.services import VersionRetired, changes_since
 from routes.idempotency.services import AlreadyCreated, InProgress, OtherBody
 from routes.orgs import api as orgs
 from routes.orgs.keys import InvalidKey, PersonRequired, RoleTooHigh
@@ -81,6 +83,7 @@ STATUS: dict[type[Exception], int] = {
     TooManyPrices: 422,
     SinceTaken: 409,
     PricesChanged: 409,
+    VersionRetired: 410,
     InProgress: 409,
     OtherBody: 422,
     AlreadyCreated: 409,
@@ -111,6 +114,7 @@ TITLES = {
     405: "Not possible here",
     406: "Not available in this form",
     409: "In conflict with the present state",
+    410: "No longer kept",
     412: "Changed in the meantime",
     411: "Length required",
     413: "Too large",
@@ -186,11 +190,9 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             headers["Retry-After"] = str(error.wait_seconds)
         if isinstance(error, InvalidState):
             extra["state"] = error.state
-        if isinstance(error, StaleVersion):
-            extra["current"] = error.current
         if isinstance(error, PricesChanged):
             extra["current"] = import_json(error.plan)
-        extra |= _of_what_is_stale(error, headers)
+        extra |= _of_what_is_stale(error, headers, getattr(request, "org", None))
     elif isinstance(error, OperationalError):
         # Another writer held the lock for too long, or the database is away: then even of a commit nobody knows.
         is_read = getattr(request, "method", "") in ("GET", "HEAD")
@@ -224,9 +226,12 @@ def problem_body(request: Any, http_status: int, code: str, detail: str) -> dict
     }
 
 
-def _of_what_is_stale(error: Exception, headers: dict[str, str]) -> dict[str, Any]:
+def _of_what_is_stale(error: Exception, headers: dict[str, str], org: Any) -> dict[str, Any]:
     """What a caller needs to go on who wrote to an object that had changed: `current`, as a GET answers it, with its ETag,
     and `difference` by field since the state that the caller saw, null where nobody knows it."""
+    if isinstance(error, StaleVersion):
+        headers["ETag"] = list_etag(error.current)
+        return {"current": error.current, "difference": changes_since(org, error.expected)}
     if isinstance(error, StaleRoute):
         headers["ETag"] = rules.etag_of(error.row)
         return {"current": rules.route_json(error.row), "difference": changed_since(error.row, error.seen)}

@@ -9,6 +9,7 @@ from plans.logs import api as logs
 from plans.runs import api as plans
 from routes.catalog import api as catalog
 from routes.fleet import api as fleet
+from routes.history import api as history
 from routes.orgs import api as orgs
 from routes.rules import api as rules
 from routing_admin.docs import views as docs
@@ -19,6 +20,7 @@ of_organization = [
     *catalog.urlpatterns,
     *fleet.urlpatterns,
     *rules.urlpatterns,
+    *history.urlpatterns,
     *plans.urlpatterns,
     *logs.urlpatterns,
     path("audit/", AuditList.as_view(), name="audit"),

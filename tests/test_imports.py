@@ -52,7 +52,7 @@ PUBLIC = {
     },
 }
 #: Inside `routes`, each subject may import the ones before it.
-ORDER = ["orgs", "idempotency", "catalog", "versions", "rules", "fleet"]
+ORDER = ["orgs", "idempotency", "catalog", "versions", "rules", "history", "fleet"]
 
 
 def room_of(path: Path) -> str | None:

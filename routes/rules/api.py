@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from routes import engine
-from routes.api import ListView, View, change_json, not_modified
+from routes.api import ListView, View, change_json, list_etag, not_modified
 from routes.document import default_of
 from routes.engine.canonical import canonical_bytes
 from routes.live import live
@@ -81,7 +81,7 @@ class RouteList(ListView):
 
     def get(self, request: Request, **_: Any) -> HttpResponse:
         """All routes in the order in which they are asked. The ETag is the version of what is live."""
-        etag = f'"{request.org.version}"'
+        etag = list_etag(request.org.version)
         given = dict(request.query_params.lists())
         if given.keys() <= {"limit", "ordering"} and all(len(values) == 1 for values in given.values()):
             assert self.paginator is not None
@@ -242,12 +242,12 @@ class Snapshot(View):
     answers_etag = True
 
     def get(self, request: Request, **_: Any) -> HttpResponse:
-        etag = f'"{request.org.version}"'
+        etag = list_etag(request.org.version)
         if not_modified(request, etag):
             return HttpResponse(status=304, headers={"ETag": etag})
         found = live(request.org)
         # The version of the document that is sent, whatever happened since the organisation was read.
-        headers = {"ETag": f'"{found.document.version}"', "Cache-Control": "private, no-cache"}
+        headers = {"ETag": list_etag(found.document.version), "Cache-Control": "private, no-cache"}
         return HttpResponse(found.data, content_type="application/json", headers=headers)
 
 

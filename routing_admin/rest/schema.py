@@ -27,6 +27,7 @@ TAGS: Final = {
     "members": "Members",
     "api-keys": "Keys",
     "routes": "Routes",
+    "versions": "History",
     "prices": "Prices",
     "gateways": "Gateways",
     "request-logs": "Request logs",
@@ -41,7 +42,7 @@ _PATH: Final[dict[str, Shape]] = {
     "id": TEXT,
 }
 #: Statuses of refusals that operations name.
-CODES: Final = (400, 401, 403, 404, 406, 409, 411, 412, 413, 415, 422, 428, 429, 503)
+CODES: Final = (400, 401, 403, 404, 406, 409, 410, 411, 412, 413, 415, 422, 428, 429, 503)
 
 
 def problem_name(code: int) -> str:
@@ -79,14 +80,14 @@ class Operations(AutoSchema):
             "parameters": self._parameters(),
             "security": self._security(),
             "responses": self._responses(status, shape),
-            "x-codeSamples": [{"lang": "curl", "source": self._curl(example)}],
+            "x-codeSamples": [{"lang": "curl", "source": line} for line in self._curls(example)],
         }
         if takes is not None:
-            media_type = self.view.parser_classes[0].media_type
             content: dict[str, Any] = {"schema": self._named(takes)}
             if example is not None:
                 content["example"] = example
-            operation["requestBody"] = {"required": True, "content": {media_type: content}}
+            media_types = [parser.media_type for parser in self.view.parser_classes]
+            operation["requestBody"] = {"required": True, "content": dict.fromkeys(media_types, content)}
         return operation
 
     @property
@@ -141,6 +142,7 @@ class Operations(AutoSchema):
         found = [_parameter(name, "path", self._path_shape(name)) for name in re.findall(r"{(\w+)}", self.path)]
         if self.method == "GET":
             found += self._list_parameters()
+            found += [_parameter(name, "query", shape) for name, shape in getattr(self.view, "asks", {}).items()]
             if self.answers_etag:
                 told = "The ETag of what the caller has: 304 where it is that still."
                 found.append(_parameter("If-None-Match", "header", described(TEXT, told)))
@@ -162,7 +164,12 @@ class Operations(AutoSchema):
         return {"type": "integer"} if f"<int:{name}>" in self.path_regex else _PATH[name]
 
     def _needs_match(self) -> bool:
-        return self.method in ("PUT", "PATCH", "DELETE") and self.has_etag
+        return self._is_of_list or (self.method in ("PUT", "PATCH", "DELETE") and self.has_etag)
+
+    @property
+    def _is_of_list(self) -> bool:
+        """Whether it changes many routes, and needs the ETag of their list."""
+        return self.method == "POST" and getattr(self.view, "needs_list_match", False)
 
     def _keeps_answers(self) -> bool:
         return self.method == "POST" and bool(self.view.writes and self.view.keeps_answers)
@@ -205,7 +212,7 @@ class Operations(AutoSchema):
         answer: dict[str, Any] = {
             "description": "Made." if status == 201 else "As it is now.",
             "headers": stated(*self._headers(status)),
-            "content": {"application/json": {"schema": self._named(shape)}},
+            "content": {media_type: {"schema": self._named(shape)} for media_type in self._media_types()},
         }
         found: dict[str, Any] = {str(status): answer}
         if self.answers_etag:
@@ -217,7 +224,11 @@ class Operations(AutoSchema):
             codes += [413, 415]
         if self._needs_match():
             codes += [412, 428]
+        codes += getattr(self.view, "refuses", ())
         return found | {str(code): {"$ref": f"#/components/responses/{problem_name(code)}"} for code in sorted(codes)}
+
+    def _media_types(self) -> list[str]:
+        return [renderer.media_type for renderer in self.view.renderer_classes]
 
     def _headers(self, status: int) -> list[str]:
         """Components of the headers that an answer with this status may have, beside those of all answers."""
@@ -230,7 +241,9 @@ class Operations(AutoSchema):
             if has_etag(made.cls):
                 found.append("ETagWritten")
         # A DELETE that answers what PUT does sets back, and takes nothing away.
-        elif self.has_etag and (self.method != "DELETE" or self.view.gives["DELETE"] is self.view.gives.get("PUT")):
+        elif self._is_of_list or (
+            self.has_etag and (self.method != "DELETE" or self.view.gives["DELETE"] is self.view.gives.get("PUT"))
+        ):
             found.append("ETagWritten")
         if self._keeps_answers():
             found.append("Idempotency-Replayed")
@@ -270,7 +283,13 @@ class Operations(AutoSchema):
 
     # --- In words ---------------------------------------------------------------------------------------------------
 
-    def _curl(self, example: Any) -> str:
+    def _curls(self, example: Any) -> list[str]:
+        """A line for each form in which the body may come."""
+        if self.method not in self.view_takes:
+            return [self._curl()]
+        return [self._curl(parser.media_type, example) for parser in self.view.parser_classes]
+
+    def _curl(self, media_type: str | None = None, example: Any = None) -> str:
         url = self.path.replace("{org}", "acme").replace("{instance}", "edge-1").replace("{id}", "$ID")
         parts = [f'curl "$URL{url}"' if self.method == "GET" else f'curl -X {self.method} "$URL{url}"']
         if {"key": []} in self._security():
@@ -282,8 +301,7 @@ class Operations(AutoSchema):
             parts.append('-b "sessionid=$SESSION"')
         if self._needs_match():
             parts.append('-H "If-Match: $ETAG"')
-        if self.method in self.view_takes:
-            media_type = self.view.parser_classes[0].media_type
+        if media_type is not None:
             body = example.strip() if isinstance(example, str) else json.dumps(example)
             parts += [f'-H "Content-Type: {media_type}"', f"--data-binary '{body}'"]
         return " \\\n  ".join(parts)

@@ -52,6 +52,11 @@ def _keys(org: Organization | None, count: int) -> None:
         create_key(org, name="k", kind="gateway", by=person)
 
 
+def _versions(org: Organization, count: int) -> None:
+    for _ in range(count):
+        many_routes(org, 1)
+
+
 def _gateways(org: Organization, count: int) -> None:
     for number in range(count):
         report(org, f"edge-{number}", running=0, rejected=None, schema_max=1, engine="1", extras=[])
@@ -83,6 +88,7 @@ FILLED: dict[str, Callable[[Organization, int], None]] = {
     "orgs/<org>/members/": _members,
     "orgs/<org>/api-keys/": _keys,
     "orgs/<org>/routes/": many_routes,
+    "orgs/<org>/versions/": _versions,
     "orgs/<org>/gateways/": _gateways,
     "prices/": lambda _, count: _prices(None, count),
     "orgs/<org>/prices/": _prices,

@@ -1,7 +1,7 @@
 """What differs between two contents: everything is told, nothing else is, and of moves as few as possible."""
 
 from copy import deepcopy
-from itertools import combinations
+from itertools import combinations, pairwise
 from random import Random
 from typing import Any
 
@@ -98,7 +98,9 @@ def test_backwards_the_same_is_told_the_other_way_round(pair: Any) -> None:
                 str(change["route_id"]),
                 opposite[change["change"]] if turn else change["change"],
                 [
-                    canonical_bytes([field["path"], *([field["is"], field["was"]] if turn else [field["was"], field["is"]])])
+                    canonical_bytes(
+                        [field["path"], *([field["is"], field["was"]] if turn else [field["was"], field["is"]])]
+                    )
                     for field in sorted(change["fields"], key=lambda field: field["path"])
                     if field["path"] != "/position"
                 ],
@@ -116,7 +118,7 @@ def longest_common_order(was: list[str], now: list[str]) -> int:
     place = {uid: index for index, uid in enumerate(now)}
     for size in range(len(was), 0, -1):
         for some in combinations(was, size):
-            if all(place[left] < place[right] for left, right in zip(some, some[1:], strict=False)):
+            if all(place[left] < place[right] for left, right in pairwise(some)):
                 return size
     return 0
 
