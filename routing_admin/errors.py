@@ -54,6 +54,7 @@ from routes.orgs.services import InvalidOrganization, StaleOrganization
 from routes.rules import api as rules
 from routes.rules.requests import InvalidRequest
 from routes.rules.services import StaleDefault, StaleRoute, changed_since
+from routes.transfer.services import InvalidImport
 from routing_admin.signin.errors import ProviderAway, SignInError
 
 #: HTTP status of every refusal of the domain. The engine's errors carry their own, because a gateway has no such table.
@@ -84,6 +85,7 @@ STATUS: dict[type[Exception], int] = {
     SinceTaken: 409,
     PricesChanged: 409,
     VersionRetired: 410,
+    InvalidImport: 422,
     InProgress: 409,
     OtherBody: 422,
     AlreadyCreated: 409,
@@ -172,7 +174,7 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             headers["Retry-After"] = str(int(seconds) + 1)
         if auth := getattr(error, "auth_header", None):
             headers["WWW-Authenticate"] = auth
-    elif isinstance(error, engine.errors.InvalidRoute | InvalidPlan | InvalidRequest):
+    elif isinstance(error, engine.errors.InvalidRoute | InvalidPlan | InvalidRequest | InvalidImport):
         code, http_status = error.code, status_of(error) or 422
         detail = "Some fields are not acceptable; see errors."
         sent = getattr(request, "_full_data", None)  # what was read of it; to ask for `data` might refuse it again

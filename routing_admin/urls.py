@@ -12,6 +12,7 @@ from routes.fleet import api as fleet
 from routes.history import api as history
 from routes.orgs import api as orgs
 from routes.rules import api as rules
+from routes.transfer import api as transfer
 from routing_admin.docs import views as docs
 from routing_admin.refusals import nothing_here
 
@@ -19,6 +20,7 @@ of_organization = [
     *orgs.urlpatterns,
     *catalog.urlpatterns,
     *fleet.urlpatterns,
+    *transfer.urlpatterns,
     *rules.urlpatterns,
     *history.urlpatterns,
     *plans.urlpatterns,

@@ -15,6 +15,8 @@ from routes.api import NumberField, StrictSerializer, View
 from routes.filters import FlagFilter, TextFilter, TimeFilter, WholeFilter
 from routes.orgs.access import GATEWAY, INSTALLATION
 from routes.shapes import TEXT, Shape, described, one_of, or_null, text, whole
+from routes.transfer.files import MEDIA_TYPES, YAML
+from routes.transfer.notation import write_yaml
 from routing_admin.rest.filters import MAX_SEARCH, MAX_WORDS
 from routing_admin.rest.headers import stated
 from routing_admin.rest.pagination import Pages
@@ -302,9 +304,13 @@ class Operations(AutoSchema):
         if self._needs_match():
             parts.append('-H "If-Match: $ETAG"')
         if media_type is not None:
-            body = example.strip() if isinstance(example, str) else json.dumps(example)
+            body = example.strip() if isinstance(example, str) else _written(example, media_type)
             parts += [f'-H "Content-Type: {media_type}"', f"--data-binary '{body}'"]
         return " \\\n  ".join(parts)
+
+
+def _written(example: Any, media_type: str) -> str:
+    return write_yaml(example).strip() if media_type == MEDIA_TYPES[YAML] else json.dumps(example)
 
 
 def _parameter(name: str, where: str, shape: Shape, *, required: bool = False, example: str | None = None) -> Any:

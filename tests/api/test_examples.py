@@ -88,7 +88,7 @@ def test_every_curl_line_does_what_it_says(live_server: Any) -> None:
                 json.loads(body)
                 run += 1
     operations = [operation for methods in document()["paths"].values() for operation in methods.values()]
-    assert run == sum(len(operation["x-codeSamples"]) for operation in operations)
+    assert run == sum(len(operation["x-codeSamples"]) for operation in operations) > len(operations)
 
 
 def test_the_program_runs(live_server: Any) -> None:
