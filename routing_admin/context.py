@@ -8,8 +8,9 @@ from django.http import HttpRequest
 #: The navigation: label, first page, names of its pages, and the role that it is for.
 SECTIONS = (
     ("Overview", "home", ("home",), "viewer"),
-    ("Routes", "routes", ("routes", "route_new", "route_edit", "route_delete"), "viewer"),
+    ("Routes", "routes", ("routes", "route_new", "route_edit", "route_delete", "routes_import"), "viewer"),
     ("Try a request", "try", ("try",), "viewer"),
+    ("History", "history", ("history", "history_compare", "history_restore"), "viewer"),
     ("Plans", "plans", ("plans", "plan_new", "plan"), "viewer"),
     ("Audit", "audit", ("audit", "audit_verify"), "viewer"),
     ("Logs", "logs", ("logs", "logs_import"), "viewer"),

@@ -28,13 +28,16 @@ class InvalidImport(RoutesError):
     code = "invalid_import"
 
     def __init__(self, issues: list[Issue]) -> None:
+        #: For people: each with its place in the file.
+        self.lines = [_told(issue) for issue in issues]
         more = f"; and {len(issues) - _NAMED:,} more" if len(issues) > _NAMED else ""
-        super().__init__("; ".join(_told(issue) for issue in issues[:_NAMED]) + more)
+        super().__init__("; ".join(self.lines[:_NAMED]) + more)
         self.issues = issues
 
 
 def _told(issue: Issue) -> str:
-    return f"{issue['path'].removeprefix('content.')}: {issue['message']}" if issue["path"] else issue["message"]
+    place = issue["path"].removeprefix("content").removeprefix(".")
+    return f"{place}: {issue['message']}" if place else issue["message"]
 
 
 @dataclass(frozen=True, slots=True)
