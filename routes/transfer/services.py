@@ -1,6 +1,8 @@
 """Taking an organisation's routes out as a file, and putting them into this or another one."""
 
+import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +22,7 @@ IMPORTED: Final = "routes.imported"
 MODES: Final = (MERGE, REPLACE)
 #: Of the issues of an import, so many are in its one sentence.
 _NAMED: Final = 5
+_ROUTE: Final = re.compile(r"routes\[(\d+)\](?:\.(.*))?", re.ASCII | re.DOTALL)
 
 
 class InvalidImport(RoutesError):
@@ -27,16 +30,21 @@ class InvalidImport(RoutesError):
 
     code = "invalid_import"
 
-    def __init__(self, issues: list[Issue]) -> None:
-        #: For people: each with its place in the file.
-        self.lines = [_told(issue) for issue in issues]
+    def __init__(self, issues: list[Issue], routes: Sequence[Any] = ()) -> None:
+        #: For people: each with its place in the file, of a route with its name.
+        self.lines = [_told(issue, routes) for issue in issues]
         more = f"; and {len(issues) - _NAMED:,} more" if len(issues) > _NAMED else ""
         super().__init__("; ".join(self.lines[:_NAMED]) + more)
         self.issues = issues
 
 
-def _told(issue: Issue) -> str:
+def _told(issue: Issue, routes: Sequence[Any]) -> str:
     place = issue["path"].removeprefix("content").removeprefix(".")
+    if found := _ROUTE.fullmatch(place):
+        number, rest = int(found[1]), found[2]
+        name = routes[number].get("name") if isinstance(routes[number], dict) else None
+        called = f" ({shown(name)})" if isinstance(name, str) else ""
+        place = f"Route {number + 1:,}{called}{f', {rest}' if rest else ''}"
     return f"{place}: {issue['message']}" if place else issue["message"]
 
 
@@ -90,7 +98,8 @@ def content_after(today: Content, content: Any, mode: str) -> Content:
     if not issues:
         issues = wrong_together(made, today, read)
     if issues:
-        raise InvalidImport([{**issue, "path": f"content.{issue['path']}".rstrip(".")} for issue in issues])
+        placed: list[Issue] = [{**issue, "path": f"content.{issue['path']}".rstrip(".")} for issue in issues]
+        raise InvalidImport(placed, content["routes"])
     return made
 
 

@@ -96,7 +96,7 @@ def test_routes_leave_as_a_file_and_come_back(
     assert read_yaml(text.encode()) == exported
     page.get_by_label("Or its text").fill(text.replace("gpt-4o-mini", "gpt-4.1").replace("  - id", "  - idd", 1))
     page.get_by_role("button", name="Show what would change").click()
-    says(page, "routes[0].idd")
+    says(page, "Route 1 ('pictures'), idd: There is no key 'idd' here.")
     look(edda, "routes-import-refused")
     page.get_by_label("Or its text").fill(text.replace("name: pictures", "name: images"))
     page.get_by_label("What the routes in it do").select_option("replace")

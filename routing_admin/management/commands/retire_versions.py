@@ -19,7 +19,7 @@ class Command(BaseCommand):
     help = (
         "Retire old versions: what they published is not kept any more, who published it and when is. Versions that are"
         " live, that were restored, or that a plan stands on, made or replaced stay whole, and so do the newest ones."
-        " Each organisation gets an audit entry; nothing of a frozen one is taken away."
+        " Each organisation gets an audit entry; nothing of a frozen or closed one is taken away."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             try:
                 total += self._retire(org, options)
             except OrganizationFrozen:
-                self.stdout.write(f"{org.slug}: frozen, left as it is")
+                self.stdout.write(f"{org.slug}: {org.status}, left as it is")
         would = "would be " if options["dry_run"] else ""
         self.stdout.write(f"{total:,} version{'' if total == 1 else 's'} {would}retired.")
 

@@ -128,7 +128,7 @@ def test_what_is_wrong_is_told_at_the_text_and_the_text_stays(client: Client, or
         ("", "Choose a file, or put its text below."),
         ("routes: []\nroutes: []", "Line 2: The key &#x27;routes&#x27; is there twice"),
         ('{"routes": [}', "This is not JSON"),
-        ("routes:\n  - name: a\n    then: {target_modle: m}\n", "routes[0].then.target_modle: "),
+        ("routes:\n  - name: a\n    then: {target_modle: m}\n", "Route 1 (&#x27;a&#x27;), then.target_modle: "),
         ("routes: 1", "routes: The routes are a list."),
         ("just words", "This is an object of default, routes and services"),
         ("routes: []\nservices: [{}]", "Services cannot be imported yet."),
