@@ -3,7 +3,6 @@
 import json
 from typing import Any, Final
 
-from django import forms
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -11,10 +10,10 @@ from django.urls import path
 
 from routes import engine
 from routes.errors import NotFound, RoutesError, StaleVersion
+from routes.history.forms import RestoreForm
 from routes.history.services import VersionRetired, content_of, get_version, restore_version
 from routes.orgs.models import Organization
 from routes.rules.compared import compared
-from routes.texts import several_lines
 from routes.versions.difference import Content, changes_between
 from routes.versions.models import RouteSetVersion
 
@@ -116,18 +115,6 @@ def _number(text: str, without: int | None = None) -> int | None:
 
 
 # --- Restoring --------------------------------------------------------------------------------------------------------
-
-
-class RestoreForm(forms.Form):
-    note = forms.CharField(
-        required=False,
-        max_length=10_000,
-        validators=[several_lines],
-        widget=forms.Textarea(attrs={"rows": 2}),
-        help_text="Why; it stands in the history and in the audit log.",
-    )
-    #: The version that the person saw, on which the difference that was shown is based.
-    seen = forms.IntegerField(min_value=0, widget=forms.HiddenInput)
 
 
 def history_restore(request: HttpRequest, id: int) -> HttpResponse:

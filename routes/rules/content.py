@@ -3,6 +3,7 @@
 What a plan, an import, a restored version and a bulk edit share.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -65,6 +66,11 @@ def read_routes(routes: Sequence[Any]) -> tuple[list[Document], list[Issue]]:
 def wrong_together(content: Content, today: Content, sent: Sequence[Document]) -> list[Issue]:
     """What is wrong with the content that these routes would make of today's, though each may be right in itself. What is
     live already does not count. Raises `TooManyRoutes` and `DocumentTooLarge`."""
+    # Of two that have the id of one live route, the second would be there and the first forgotten.
+    counted = Counter(route["id"] for route in sent)
+    if repeated := [uid for uid, count in counted.items() if count > 1]:
+        message = "Several of these routes have the id {}. Give it to one of them."
+        return [{"path": "routes", "code": "duplicate_value", "message": message.format(uid)} for uid in repeated]
     live = content["routes"]
     check_limits(content, size=len(canonical_bytes(content)))
     document = engine.Document.build(content, org_id=str(new_id()))

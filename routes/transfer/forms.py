@@ -7,8 +7,8 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
 from routes.errors import RoutesError
+from routes.history.forms import NoteField
 from routes.rules.content import MERGE, REPLACE
-from routes.texts import several_lines
 from routes.transfer.files import read_file
 from routes.transfer.notation import MAX_BYTES
 
@@ -38,13 +38,7 @@ class ImportForm(forms.Form):
             (REPLACE, "Replace all of today's: routes that are not in the file are removed"),
         ],
     )
-    note = forms.CharField(
-        required=False,
-        max_length=10_000,
-        validators=[several_lines],
-        widget=forms.Textarea(attrs={"rows": 2}),
-        help_text="Why; it stands in the history and in the audit log.",
-    )
+    note = NoteField()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

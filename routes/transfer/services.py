@@ -93,7 +93,7 @@ def content_after(today: Content, content: Any, mode: str) -> Content:
         raise InvalidImport(issues)
     default, issues = _read_default(content, today)
     read, more = read_routes(_identified(content["routes"], today["routes"]))
-    issues += [*more, *_repeated(read)]
+    issues += more
     made = content_with(would_be_live(today["routes"], read, mode), default=default)
     if not issues:
         issues = wrong_together(made, today, read)
@@ -156,13 +156,3 @@ def _id_of(route: Any) -> str | None:
         return canonical_uuid(route["id"])
     except (LookupError, TypeError, ValueError):
         return None
-
-
-def _repeated(routes: list[dict[str, Any]]) -> list[Issue]:
-    """Of two routes with one id only the second would be there."""
-    counted = Counter(route["id"] for route in routes)
-    return [
-        {"path": "routes", "code": "duplicate_value", "message": f"{count} routes have the id {uid}."}
-        for uid, count in counted.items()
-        if count > 1
-    ]

@@ -1,11 +1,13 @@
 """What was published is listed, compared and brought back."""
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from routes import engine
 from routes.document import document_of
+from routes.history.services import restore_version
 from routes.orgs.models import Organization
 from routes.orgs.policy import freeze
 from routes.orgs.services import update_organization
@@ -147,6 +149,17 @@ def test_restoring_needs_the_list_as_it_is(editor: Caller, three: Organization) 
     assert problem(restore(editor, 1, seen='W/"3"'), 412, "stale_version")["current"] == 3
     assert editor("get", "routes/")["ETag"] == '"3"'
     assert restore(editor, 1, seen='"3"').status_code == 200
+
+
+def test_who_writes_between_the_look_and_the_lock_is_seen(editor: Caller, three: Organization) -> None:
+    def slowly(*given: Any, **more: Any) -> Any:
+        a_route(three, f"route {RouteSetVersion.objects.count()}")
+        return restore_version(*given, **more)
+
+    with patch("routes.history.api.restore_version", slowly):
+        body = problem(restore(editor, 1, seen='"3"'), 412, "stale_version")
+        assert (body["current"], body["difference"][0]["change"]) == (4, "added")
+        assert restore(editor, 1, seen="*").status_code == 200, "whatever there is"
 
 
 def test_the_checks_of_restoring_come_in_their_order(viewer: Caller, editor: Caller, three: Organization) -> None:

@@ -212,6 +212,14 @@ def test_what_cannot_be_routes_is_refused_at_its_place(org: Organization, conten
     assert state_of(org) == before
 
 
+@pytest.mark.parametrize("mode", ["merge", "replace"])
+def test_two_routes_with_the_id_of_one_that_is_live_are_refused(org: Organization, mode: str) -> None:
+    row = a_route(org, "one")
+    with pytest.raises(InvalidImport, match=f"have the id {row.uid}"):
+        imported(org, *({**row.as_document(), "name": name} for name in ("two", "three")), mode=mode)
+    assert names(org) == ["one"]
+
+
 def test_all_that_is_wrong_is_told_at_once(org: Organization) -> None:
     with pytest.raises(InvalidImport) as error:
         imported(org, {"name": "", "then": THEN}, {"name": "b", "then": {}}, default={"x": 1})
