@@ -15,7 +15,7 @@ from routes.engine.reading import MAX_ISSUES
 from routes.orgs.models import Organization, new_id
 from routes.publish import Change, check_limits
 from routes.rules.models import Route
-from routes.rules.services import insert_route, write_route
+from routes.rules.services import new_row, write_route
 
 Document = dict[str, Any]
 Content = dict[str, Any]
@@ -115,14 +115,18 @@ def make_live(change: Change, content: Content) -> Document:
     for uid, row in rows.items():
         if row.name != wanted[uid]["name"]:
             Route.objects.filter(pk=row.pk).update(name=f"renaming {uid}")
+    new = []
     for position, (uid, route) in enumerate(wanted.items()):
         if uid not in rows:
-            rows[uid] = insert_route(org, route, revision=change.version, position=position)
+            new.append(new_row(org, route, revision=change.version, position=position))
             changes.append({"id": uid, "was": None, "is": route})
-        elif was := write_route(rows[uid], route, revision=change.version):
+            continue
+        if was := write_route(rows[uid], route, revision=change.version):
             changes.append({"id": uid, "was": was, "is": route})
         if rows[uid].position != position:
             Route.objects.filter(pk=rows[uid].pk).update(position=position)
+    # At once: everybody who writes waits. And last, when those that are there have their names.
+    Route.objects.bulk_create(new)
     return {"changes": changes, "order": order, "default": _make_default_live(org, content["default"])}
 
 
