@@ -311,6 +311,12 @@ def _state(checker: Checker) -> tuple[bytes | None, bytes, str]:
     return checker.last_leaf, tree.pack(checker.edge), checker.last_ts
 
 
+def targets_of(org_id: UUID | None, *, action: str) -> set[str]:
+    """The ids of all that the log says was acted on in this way."""
+    rows = AuditEntry.objects.filter(org_id=org_id, action=action)
+    return set(rows.order_by().values_list("target_id", flat=True).distinct())
+
+
 def payload_of(row: AuditEntry) -> dict[str, Any] | None:
     """The payload as a value; None once blanked."""
     if row.payload is None:

@@ -84,10 +84,14 @@ class View(APIView):
     examples: dict[str, Any] = {}
     #: Query parameters of writes and their shapes, beside `dry_run`.
     parameters: dict[str, Any] = {}
+    #: Query parameters of GET and their shapes; lists have filters.
+    asks: dict[str, Any] = {}
+    #: Whether POST changes many routes, so that it needs the ETag of their list.
+    needs_list_match = False
+    #: Statuses that refuse here, beside those of every such operation.
+    refuses: tuple[int, ...] = ()
     #: Whether GET answers an ETag though what the URL names is not written to.
     answers_etag = False
-    #: Whether POST changes many routes at once, and so needs the ETag of their list, `"<version>"`, as If-Match.
-    needs_list_match = False
     #: Whether POST changes something.
     writes = True
     #: Whether the answers to POST are kept for who sends an Idempotency-Key; else that is not looked at.
@@ -115,24 +119,33 @@ class View(APIView):
         if may_match and (etag := self.etag()) is not None:
             self.is_stale = not _matches(request, etag, self.names_state)
         if method == "POST" and self.needs_list_match:
-            self.is_stale = not _matches(request, f'"{request.org.version}"', str.__eq__)
+            self.is_stale = not _matches(request, list_etag(request.org.version), str.__eq__)
         self.check_parameters(request)
         self.check_body(request)
         if method in ("POST", "PUT", "PATCH", "DELETE") and self.writes:
             # On the instance, where `dispatch` looks next: it has no hook around a handler.
             setattr(self, method.lower(), partial(self._write, getattr(self, method.lower())))
 
-    def refuse_stale_list(self, request: Request) -> None:
-        """Raises `StaleVersion` where the routes are others than the caller saw. A handler asks once it has read the body,
-        whose mistakes come first."""
-        if self.is_stale:
-            raise StaleVersion(_seen_version(request), request.org.version)
-
     def check_parameters(self, request: Request) -> None:
         """Raises `ValidationError` for query parameters that cannot be meant here."""
-        known = [*self.parameters, "dry_run"] if self.writes and request.method not in ("GET", "HEAD") else []
+        known = list(self.asks)
+        if request.method not in ("GET", "HEAD"):
+            known = [*self.parameters, "dry_run"] if self.writes else []
         lists = [name for name, shape in self.parameters.items() if shape.get("type") == "array"]
         check_parameters(request.query_params, known, lists)
+
+    def expected_version(self, request: Request) -> int | None:
+        """With `needs_list_match`, what a service hands to `publish` as `expected`: the version that the caller saw; None
+        where any will do. Raises `StaleVersion`.
+
+        Asked for by the handler, after the body was read: a body that nobody can read is told first, and the repeat of a
+        call with an Idempotency-Key is answered as before, though its version is no longer the newest.
+        """
+        given = request.headers["If-Match"]
+        if self.is_stale:
+            seen = re.search(r'"(\d{1,18})"', given, re.ASCII)
+            raise StaleVersion(int(seen[1]) if seen else None, request.org.version)
+        return None if given.strip() == "*" else request.org.version
 
     def check_body(self, request: Request) -> None:
         """Raises for a body that would not be looked at, and for one in a form that its parser does not read."""
@@ -238,6 +251,11 @@ class ListView(View, GenericAPIView[Any]):
         return HttpResponse(body, headers=headers, content_type="application/json")
 
 
+def list_etag(version: int) -> str:
+    """Of the list of routes, as this version published it."""
+    return f'"{version}"'
+
+
 def not_modified(request: Request, etag: str) -> bool:
     """Whether the caller has the representation with this ETag already."""
     return any(tag == etag for _, tag in _tags(request.headers.get("If-None-Match", ""), etag))
@@ -249,12 +267,6 @@ def _matches(request: Request, etag: str, names_state: Callable[[str, str], bool
     if given is None:
         raise PreconditionRequired
     return any(names_state(tag, etag) and not weak for weak, tag in _tags(given, etag))
-
-
-def _seen_version(request: Request) -> int | None:
-    """The version that If-Match names, where it names one."""
-    found = re.search(r'"(\d{1,18})"', request.headers.get("If-Match", ""), re.ASCII)
-    return int(found[1]) if found else None
 
 
 def _tags(given: str, etag: str) -> list[tuple[bool, str]]:

@@ -14,14 +14,13 @@ class NotFound(RoutesError):
 
 
 class StaleVersion(RoutesError):
-    """The organisation changed since the caller looked."""
+    """The organisation changed since the caller looked; `expected` is None where nobody knows what that was."""
 
     code = "stale_version"
 
     def __init__(self, expected: int | None, current: int) -> None:
-        """`expected` is the version that the caller saw, None where that was none."""
-        seen = "are not what you saw" if expected is None else f"changed since version {expected}"
-        super().__init__(f"The routes {seen}: they are at version {current} now. Look again.")
+        since = "what you saw" if expected is None else f"version {expected}"
+        super().__init__(f"The routes changed since {since}: they are at version {current} now. Look again.")
         self.expected = expected
         self.current = current
 

@@ -11,10 +11,11 @@ SECTIONS = (
     (
         "Routes",
         "routes",
-        ("routes", "route_new", "route_edit", "route_delete", "route_bulk", "route_reorder"),
+        ("routes", "route_new", "route_edit", "route_delete", "route_bulk", "route_reorder", "routes_import"),
         "viewer",
     ),
     ("Try a request", "try", ("try",), "viewer"),
+    ("History", "history", ("history", "history_compare", "history_restore"), "viewer"),
     ("Examples", "examples", ("examples", "example_new", "example_edit", "example_delete"), "viewer"),
     (
         "Plans",

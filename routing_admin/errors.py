@@ -31,6 +31,7 @@ from plans.runs.errors import (
 from plans.runs.services import etag as plan_etag
 from plans.runs.states import InvalidState
 from routes import engine
+from routes.api import list_etag
 from routes.catalog.api import import_json
 from routes.catalog.listed import UnreadablePrices
 from routes.catalog.services import PricesChanged, SinceTaken, TooManyPrices, UnknownProvider
@@ -48,6 +49,7 @@ from routes.errors import (
 from routes.examples import api as examples
 from routes.examples.services import InvalidExample, StaleExample, TooManyExamples
 from routes.fleet.services import InvalidInstance, TooManyInstances
+from routes.history.services import VersionRetired, changes_since
 from routes.idempotency.services import AlreadyCreated, InProgress, OtherBody
 from routes.orgs import api as orgs
 from routes.orgs.keys import InvalidKey, PersonRequired, RoleTooHigh
@@ -59,6 +61,7 @@ from routes.requests import InvalidRequest
 from routes.rules import api as rules
 from routes.rules.bulk import InvalidIds
 from routes.rules.services import StaleDefault, StaleRoute, changed_since
+from routes.transfer.services import InvalidImport
 from routing_admin.signin.errors import ProviderAway, SignInError
 
 #: HTTP status of every refusal of the domain. The engine's errors carry their own, because a gateway has no such table.
@@ -93,6 +96,8 @@ STATUS: dict[type[Exception], int] = {
     TooManyPrices: 422,
     SinceTaken: 409,
     PricesChanged: 409,
+    VersionRetired: 410,
+    InvalidImport: 422,
     InProgress: 409,
     OtherBody: 422,
     AlreadyCreated: 409,
@@ -124,6 +129,7 @@ TITLES = {
     405: "Not possible here",
     406: "Not available in this form",
     409: "In conflict with the present state",
+    410: "No longer kept",
     412: "Changed in the meantime",
     411: "Length required",
     413: "Too large",
@@ -181,7 +187,10 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             headers["Retry-After"] = str(int(seconds) + 1)
         if auth := getattr(error, "auth_header", None):
             headers["WWW-Authenticate"] = auth
-    elif isinstance(error, engine.errors.InvalidRoute | InvalidPlan | InvalidRequest | InvalidIds | InvalidExample):
+    elif isinstance(
+        error,
+        engine.errors.InvalidRoute | InvalidPlan | InvalidRequest | InvalidIds | InvalidExample | InvalidImport,
+    ):
         code, http_status = error.code, status_of(error) or 422
         detail = "Some fields are not acceptable; see errors."
         sent = getattr(request, "_full_data", None)  # what was read of it; to ask for `data` might refuse it again
@@ -205,14 +214,11 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             extra["conflicts"] = error.names
         if isinstance(error, DirectWrite) and error.plan is not None:
             extra["plan"] = {"id": str(error.plan.pk), "name": error.plan.name}
-        if isinstance(error, StaleVersion):
-            extra["current"] = error.current
-            headers["ETag"] = f'"{error.current}"'
         if isinstance(error, ExampleBroken):
             extra["broken"] = error.broken
         if isinstance(error, PricesChanged):
             extra["current"] = import_json(error.plan)
-        extra |= _of_what_is_stale(error, headers)
+        extra |= _of_what_is_stale(error, headers, getattr(request, "org", None))
     elif isinstance(error, OperationalError):
         # Another writer held the lock for too long, or the database is away: then even of a commit nobody knows.
         is_read = getattr(request, "method", "") in ("GET", "HEAD")
@@ -246,9 +252,12 @@ def problem_body(request: Any, http_status: int, code: str, detail: str) -> dict
     }
 
 
-def _of_what_is_stale(error: Exception, headers: dict[str, str]) -> dict[str, Any]:
+def _of_what_is_stale(error: Exception, headers: dict[str, str], org: Any) -> dict[str, Any]:
     """What a caller needs to go on who wrote to an object that had changed: `current`, as a GET answers it, with its ETag,
     and `difference` by field since the state that the caller saw, null where nobody knows it."""
+    if isinstance(error, StaleVersion):
+        headers["ETag"] = list_etag(error.current)
+        return {"current": error.current, "difference": changes_since(org, error.expected)}
     if isinstance(error, StaleRoute):
         headers["ETag"] = rules.etag_of(error.row)
         return {"current": rules.route_json(error.row), "difference": changed_since(error.row, error.seen)}

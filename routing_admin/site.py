@@ -37,16 +37,18 @@ class Site(AdminSite):
         from plans.runs.admin import PAGES as RUNS
         from routes.catalog.admin import PAGES as CATALOG
         from routes.examples.admin import PAGES as EXAMPLES
+        from routes.history.admin import PAGES as HISTORY
         from routes.orgs.admin import INSTALLATION_PAGES
         from routes.orgs.admin import PAGES as ACCESS
         from routes.rules.acting import PAGES as ACTING
         from routes.rules.admin import PAGES as RULES
         from routes.rules.kept import PAGES as KEPT
+        from routes.transfer.admin import PAGES as TRANSFER
         from routing_admin.home import PAGES as HOME
         from routing_admin.signin.security import PAGES as SECURITY
         from routing_admin.signin.views import OPEN_PAGES
 
-        pages = [*HOME, *RULES, *ACTING, *EXAMPLES, *KEPT, *RUNS, *AUDIT, *LOGS, *CATALOG, *ACCESS]
+        pages = [*HOME, *RULES, *ACTING, *TRANSFER, *HISTORY, *EXAMPLES, *KEPT, *RUNS, *AUDIT, *LOGS, *CATALOG, *ACCESS]
         return [
             path("o/<slug:org>/", include([self._guarded(pattern) for pattern in pages])),
             *(self._guarded(pattern) for pattern in (*INSTALLATION_PAGES, *INSTALLATION_AUDIT, *SECURITY)),

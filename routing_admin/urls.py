@@ -10,8 +10,10 @@ from plans.runs import api as plans
 from routes.catalog import api as catalog
 from routes.examples import api as examples
 from routes.fleet import api as fleet
+from routes.history import api as history
 from routes.orgs import api as orgs
 from routes.rules import api as rules
+from routes.transfer import api as transfer
 from routing_admin.docs import views as docs
 from routing_admin.refusals import nothing_here
 
@@ -19,8 +21,10 @@ of_organization = [
     *orgs.urlpatterns,
     *catalog.urlpatterns,
     *fleet.urlpatterns,
+    *transfer.urlpatterns,
     *rules.urlpatterns,
     *examples.urlpatterns,
+    *history.urlpatterns,
     *plans.urlpatterns,
     *logs.urlpatterns,
     path("audit/", AuditList.as_view(), name="audit"),

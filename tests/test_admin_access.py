@@ -30,6 +30,8 @@ def pages(org: Organization) -> list[tuple[str, str]]:
                 kwargs["id"] = a_plan(org).pk
             if name == "member_change":
                 kwargs["id"] = org.memberships.first().pk
+            if name == "history_restore":
+                kwargs["id"] = 1
             if name == "key_revoke":
                 kwargs["id"] = "nokey"
         found.append((reverse(f"admin:{name}", kwargs=kwargs), pattern.callback.required_role))

@@ -32,6 +32,7 @@ LAZY: dict[str, set[str]] = {
     "routes/engine/httpstore.py": {"httpx"},
     "routes/engine/regex.py": {"re2"},
     "routes/engine/compiled/keywords.py": {"ahocorasick_rs"},
+    "routes/transfer/notation.py": {"yaml"},
     "plans/logs/formats/parquet.py": {"pyarrow"},
     "plans/replay/columns/arrow.py": {"pyarrow"},
     "plans/replay/columns/parquet.py": {"pyarrow"},
@@ -52,7 +53,7 @@ PUBLIC = {
     },
 }
 #: Inside `routes`, each subject may import the ones before it.
-ORDER = ["orgs", "idempotency", "catalog", "versions", "examples", "rules", "fleet"]
+ORDER = ["orgs", "idempotency", "catalog", "versions", "examples", "rules", "history", "transfer", "fleet"]
 
 
 def room_of(path: Path) -> str | None:

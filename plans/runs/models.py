@@ -57,6 +57,15 @@ class PlanRunQuerySet(models.QuerySet["PlanRun"]):
         """Without what is large and lists do not show."""
         return self.defer("proposed", "inverse", "checkpoint")
 
+    def versions(self) -> set[int]:
+        """All that these plans refer to: what they stand on, what they made live or took back, and what was live before."""
+        found: set[int] = set()
+        for base, applied, reverted in self.values_list("base_version", "applied_version", "reverted_version"):
+            found.add(base)
+            found |= {applied, applied - 1} if applied else set()
+            found |= {reverted, reverted - 1} if reverted else set()
+        return found
+
 
 class PlanRun(models.Model):
     """A plan. Written by `plans.runs.services` alone; its state moves by the table in `plans.runs.states`."""

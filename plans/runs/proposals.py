@@ -19,12 +19,11 @@ from plans.runs.states import TRANSITIONS, InvalidState, move
 from routes import engine
 from routes.document import content_with, document_of
 from routes.engine.canonical import canonical_bytes
-from routes.engine.reading import MAX_ISSUES
 from routes.orgs.locks import locked
-from routes.orgs.models import Organization, new_id
-from routes.publish import DirectWrite, check_limits
+from routes.orgs.models import Organization
+from routes.publish import DirectWrite
 from routes.rules.compared import summed_up
-from routes.rules.content import same, would_be_live
+from routes.rules.content import read_routes, same, would_be_live, wrong_together
 from routes.times import rfc3339
 from routes.transactions import repeated
 from routes.versions.difference import changes_between
@@ -345,43 +344,12 @@ def _read(
     routes: Sequence[dict[str, Any]], today: dict[str, Any], mode: str, default: Default | None
 ) -> list[dict[str, Any]]:
     """The proposed routes in canonical form, each with an id, checked alone and as the content they make of today's."""
-    issues: list[dict[str, str]] = []
-    read: list[dict[str, Any]] = []
-    for index, raw in enumerate(routes):
-        if isinstance(raw, dict):
-            raw = {"priority": 100, "enabled": True, "when": {}, **raw}
-            raw.setdefault("id", str(new_id()))
-        try:
-            read.append(engine.Route.from_dict(raw).to_dict())
-        except engine.errors.InvalidRoute as error:
-            issues += [{**issue, "path": f"routes[{index}].{issue['path']}".rstrip(".")} for issue in error.issues]
-            if len(issues) >= MAX_ISSUES:  # 10 MiB of routes can have millions
-                rest = "No more routes were looked at: mend these first."
-                issues.append({"path": "routes", "code": "too_many", "message": rest})
-                break
+    read, issues = read_routes(routes)
     if not issues:
-        content = _content_on(today, read, mode, default)
-        live = content["routes"]
-        check_limits(content, size=len(canonical_bytes(content)))
-        document = engine.Document.build(content, org_id=str(new_id()))
-        bad_today = [route for route in today["routes"] if route not in read]
-        for skipped in engine.Engine.from_document(document).skipped:
-            if live[skipped.index] not in bad_today:
-                issues += [_in_words(issue, live[skipped.index]["name"]) for issue in skipped.issues]
+        issues = wrong_together(_content_on(today, read, mode, default), today, read)
     if issues:
         raise InvalidPlan(issues)
     return read
-
-
-def _in_words(issue: engine.errors.Issue, name: str) -> dict[str, str]:
-    """An issue of the document that the plan would lead to, at the list of proposed routes."""
-    message = f"“{name}”: {issue['message']}"
-    if (issue["path"], issue["code"]) == ("name", "duplicate_value"):
-        message = (
-            f"There would be two routes called “{name}”. Give the proposed one another name, or the id of the live one"
-            " to replace it."
-        )
-    return {"path": "routes", "code": issue["code"], "message": message}
 
 
 def _record(plan: PlanRun, *, by: Any, action: str, **payload: Any) -> None:

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from routes import engine
-from routes.api import PUBLISHES, ListField, ListView, StrictSerializer, View, change_json, not_modified
+from routes.api import PUBLISHES, ListField, ListView, StrictSerializer, View, change_json, list_etag, not_modified
 from routes.document import default_of
 from routes.engine.canonical import canonical_bytes
 from routes.live import live
@@ -86,7 +86,7 @@ class RouteList(ListView):
 
     def get(self, request: Request, **_: Any) -> HttpResponse:
         """All routes in the order in which they are asked. The ETag is the version of what is live."""
-        etag = f'"{request.org.version}"'
+        etag = list_etag(request.org.version)
         given = dict(request.query_params.lists())
         if given.keys() <= {"limit", "ordering"} and all(len(values) == 1 for values in given.values()):
             assert self.paginator is not None
@@ -234,9 +234,9 @@ class Reorder(View):
     def post(self, request: Request, **_: Any) -> Response:
         given = OrderInput(data=request.data)
         given.is_valid(raise_exception=True)
-        self.refuse_stale_list(request)
+        expected = self.expected_version(request)
         ids = given.validated_data["ids"]
-        return _all_written(request, reorder_routes(request.org, ids, by=request.actor, expected=request.org.version))
+        return _all_written(request, reorder_routes(request.org, ids, by=request.actor, expected=expected))
 
 
 class Bulk(View):
@@ -255,11 +255,9 @@ class Bulk(View):
     def post(self, request: Request, **_: Any) -> Response:
         given = BulkInput(data=request.data)
         given.is_valid(raise_exception=True)
-        self.refuse_stale_list(request)
+        expected = self.expected_version(request)
         act, ids = given.validated_data["do"], given.validated_data["ids"]
-        return _all_written(
-            request, change_routes(request.org, act, ids, by=request.actor, expected=request.org.version)
-        )
+        return _all_written(request, change_routes(request.org, act, ids, by=request.actor, expected=expected))
 
 
 def _all_written(request: Request, change: Change) -> Response:
@@ -342,12 +340,12 @@ class Snapshot(View):
     answers_etag = True
 
     def get(self, request: Request, **_: Any) -> HttpResponse:
-        etag = f'"{request.org.version}"'
+        etag = list_etag(request.org.version)
         if not_modified(request, etag):
             return HttpResponse(status=304, headers={"ETag": etag})
         found = live(request.org)
         # The version of the document that is sent, whatever happened since the organisation was read.
-        headers = {"ETag": f'"{found.document.version}"', "Cache-Control": "private, no-cache"}
+        headers = {"ETag": list_etag(found.document.version), "Cache-Control": "private, no-cache"}
         return HttpResponse(found.data, content_type="application/json", headers=headers)
 
 

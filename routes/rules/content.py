@@ -3,15 +3,19 @@
 What a plan, an import, a restored version and a bulk edit share.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from routes import engine
 from routes.document import content_with, default_of
 from routes.engine.canonical import canonical_bytes
-from routes.orgs.models import Organization
-from routes.publish import Change
+from routes.engine.errors import Issue
+from routes.engine.reading import MAX_ISSUES
+from routes.orgs.models import Organization, new_id
+from routes.publish import Change, check_limits
 from routes.rules.models import Route
-from routes.rules.services import insert_route, write_route
+from routes.rules.services import new_row, write_route
 
 Document = dict[str, Any]
 Content = dict[str, Any]
@@ -37,6 +41,61 @@ def in_order(routes: Iterable[Document]) -> list[Document]:
     return sorted(routes, key=lambda route: -route["priority"])  # stable: equal priorities keep their order
 
 
+# --- What somebody sends ----------------------------------------------------------------------------------------------
+
+
+def read_routes(routes: Sequence[Any]) -> tuple[list[Document], list[Issue]]:
+    """The routes in canonical form, each with an id, and what is wrong with them one by one, at `routes[0].name`."""
+    issues: list[Issue] = []
+    read: list[Document] = []
+    for index, raw in enumerate(routes):
+        if isinstance(raw, dict):
+            raw = {"priority": 100, "enabled": True, "when": {}, **raw}
+            raw.setdefault("id", str(new_id()))
+        try:
+            read.append(engine.Route.from_dict(raw).to_dict())
+        except engine.errors.InvalidRoute as error:
+            issues += [{**issue, "path": f"routes[{index}].{issue['path']}".rstrip(".")} for issue in error.issues]
+            if len(issues) >= MAX_ISSUES:  # 10 MiB of routes can have millions
+                rest = "No more routes were looked at: mend these first."
+                issues.append({"path": "routes", "code": "too_many", "message": rest})
+                break
+    return read, issues
+
+
+def wrong_together(content: Content, today: Content, sent: Sequence[Document]) -> list[Issue]:
+    """What is wrong with the content that these routes would make of today's, though each may be right in itself. What is
+    live already does not count. Raises `TooManyRoutes` and `DocumentTooLarge`."""
+    # Of two that have the id of one live route, the second would be there and the first forgotten.
+    counted = Counter(route["id"] for route in sent)
+    if repeated := [uid for uid, count in counted.items() if count > 1]:
+        message = "Several of these routes have the id {}. Give it to one of them."
+        return [{"path": "routes", "code": "duplicate_value", "message": message.format(uid)} for uid in repeated]
+    live = content["routes"]
+    check_limits(content, size=len(canonical_bytes(content)))
+    document = engine.Document.build(content, org_id=str(new_id()))
+    bad_today = [route for route in today["routes"] if route not in sent]
+    issues: list[Issue] = []
+    for skipped in engine.Engine.from_document(document).skipped:
+        if live[skipped.index] not in bad_today:
+            issues += [_in_words(issue, live[skipped.index]["name"]) for issue in skipped.issues]
+    return issues
+
+
+def _in_words(issue: Issue, name: str) -> Issue:
+    """An issue of the content that was asked for, at the list of routes that were sent."""
+    message = f"“{name}”: {issue['message']}"
+    if (issue["path"], issue["code"]) == ("name", "duplicate_value"):
+        message = (
+            f"There would be two routes called “{name}”. Give the proposed one another name, or the id of the live one"
+            " to replace it."
+        )
+    return {"path": "routes", "code": issue["code"], "message": message}
+
+
+# --- Making it live, and undoing that ---------------------------------------------------------------------------------
+
+
 def make_live(change: Change, content: Content) -> Document:
     """Make exactly this content the organisation's rows, touching only rows that differ; inside `publish`.
 
@@ -56,14 +115,18 @@ def make_live(change: Change, content: Content) -> Document:
     for uid, row in rows.items():
         if row.name != wanted[uid]["name"]:
             Route.objects.filter(pk=row.pk).update(name=f"renaming {uid}")
+    new = []
     for position, (uid, route) in enumerate(wanted.items()):
         if uid not in rows:
-            rows[uid] = insert_route(org, route, revision=change.version, position=position)
+            new.append(new_row(org, route, revision=change.version, position=position))
             changes.append({"id": uid, "was": None, "is": route})
-        elif was := write_route(rows[uid], route, revision=change.version):
+            continue
+        if was := write_route(rows[uid], route, revision=change.version):
             changes.append({"id": uid, "was": was, "is": route})
         if rows[uid].position != position:
             Route.objects.filter(pk=rows[uid].pk).update(position=position)
+    # At once: everybody who writes waits. And last, when those that are there have their names.
+    Route.objects.bulk_create(new)
     return {"changes": changes, "order": order, "default": _make_default_live(org, content["default"])}
 
 

@@ -158,12 +158,17 @@ def changed_since(row: Route, revision: int | None) -> list[dict[str, Any]] | No
 # --- For services that change several routes inside one `publish` -----------------------------------------------------
 
 
-def insert_route(org: Organization, document: dict[str, Any], *, revision: int, position: int | None = None) -> Route:
-    """A new row for a route in the document's keys, by default asked after those of equal priority."""
-    if position is None:
-        last: int | None = Route.objects.of(org).aggregate(last=Max("position"))["last"]
-        position = 0 if last is None else last + 1
-    return Route.objects.create(org=org, uid=document["id"], position=position, revision=revision, **_columns(document))
+def insert_route(org: Organization, document: dict[str, Any], *, revision: int) -> Route:
+    """A new row for a route in the document's keys, asked after those of equal priority."""
+    last: int | None = Route.objects.of(org).aggregate(last=Max("position"))["last"]
+    row = new_row(org, document, revision=revision, position=0 if last is None else last + 1)
+    row.save(force_insert=True)
+    return row
+
+
+def new_row(org: Organization, document: dict[str, Any], *, revision: int, position: int) -> Route:
+    """A row, not saved yet, for a route in the document's keys."""
+    return Route(org=org, uid=document["id"], position=position, revision=revision, **_columns(document))
 
 
 def write_route(row: Route, document: dict[str, Any], *, revision: int) -> dict[str, Any] | None:

@@ -223,6 +223,14 @@ EXPLANATION = thing(
         ),
     },
 )
+CONTENT = thing(
+    "RoutingContent",
+    {
+        "default": or_null(ACTION),
+        "routes": listed(DOCUMENT_ROUTE),
+        "services": listed(OBJECT, maxItems=0),
+    },
+)
 SNAPSHOT = thing(
     "RoutingDocument",
     {
@@ -235,13 +243,6 @@ SNAPSHOT = thing(
         "digest": DIGEST,
         "signature": {"type": "null"},
         "placements": listed({}, maxItems=0),
-        "content": thing(
-            "RoutingContent",
-            {
-                "default": or_null(ACTION),
-                "routes": listed(DOCUMENT_ROUTE),
-                "services": listed(OBJECT, maxItems=0),
-            },
-        ),
+        "content": CONTENT,
     },
 )

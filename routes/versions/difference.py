@@ -11,25 +11,28 @@ _OPENED = ("when", "then", "meta")
 
 def fields_between(was: dict[str, Any], now: dict[str, Any]) -> list[dict[str, Any]]:
     """`[{"path", "was", "is"}]` of two routes in the document's keys. `path` is a JSON pointer; a key that is missing on
-    one side has null there."""
-    found = []
-    for key in _keys(was, now):
+    one side has null there, and where the other side has null too, that is a difference nevertheless."""
+    found: list[dict[str, Any]] = []
+    for key in dict.fromkeys([*was, *now]):
         left, right = was.get(key), now.get(key)
         if key in _OPENED and isinstance(left, dict) and isinstance(right, dict):
-            for inner in _keys(left, right):
-                found += _between(f"/{_escaped(key)}/{_escaped(inner)}", left.get(inner), right.get(inner))
+            for inner in dict.fromkeys([*left, *right]):
+                found += _between(f"/{_escaped(key)}/{_escaped(inner)}", _at(left, inner), _at(right, inner))
         else:
-            found += _between(f"/{_escaped(key)}", left, right)
+            found += _between(f"/{_escaped(key)}", _at(was, key), _at(now, key))
     return found
 
 
-def _keys(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    return list(dict.fromkeys([*was, *now]))
+def _at(members: dict[str, Any], key: str) -> tuple[Any, ...]:
+    """The member in a tuple, which is empty where there is none."""
+    return (members[key],) if key in members else ()
 
 
-def _between(path: str, was: Any, now: Any) -> list[dict[str, Any]]:
+def _between(path: str, was: tuple[Any, ...], now: tuple[Any, ...]) -> list[dict[str, Any]]:
     # By their bytes: to Python 1 and True are equal, to whoever reads the document they are not.
-    return [] if canonical_bytes(was) == canonical_bytes(now) else [{"path": path, "was": was, "is": now}]
+    if canonical_bytes(was) == canonical_bytes(now):
+        return []
+    return [{"path": path, "was": was[0] if was else None, "is": now[0] if now else None}]
 
 
 def _escaped(key: str) -> str:
@@ -67,7 +70,7 @@ def changes_between(was: Content, now: Content) -> list[dict[str, Any]]:
             place = {"path": "/position", "was": places[0][uid], "is": places[1][uid]} if uid in moved else None
             found.append(_change(route, "changed" if fields else "moved", [*fields, *([place] if place else [])]))
     found += [_change(route, "removed", []) for uid, route in before.items() if uid not in after]
-    if fields := _between("", was["default"], now["default"]):
+    if fields := _between("", (was["default"],), (now["default"],)):
         found.append({"route_id": None, "name": None, "change": "changed", "fields": fields})
     return found
 

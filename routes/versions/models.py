@@ -5,13 +5,24 @@ import zlib
 from typing import Any
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from routes.orgs.models import Organization
 
 
+class RouteSetVersionQuerySet(models.QuerySet["RouteSetVersion"]):
+    def of(self, org: Organization) -> "RouteSetVersionQuerySet":
+        return self.filter(org=org)
+
+    def brief(self) -> "RouteSetVersionQuerySet":
+        """Without their content, of which `is_kept` says whether there is any."""
+        return self.defer("content").annotate(is_kept=Q(content__isnull=False))
+
+
 class RouteSetVersion(models.Model):
-    """What one version published. Written by `routes.publish` alone, and never changed."""
+    """What one version published. Written by `routes.publish` alone, and never changed, but that retention takes the
+    content of old ones away."""
 
     org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="versions")
     version = models.PositiveBigIntegerField()
@@ -26,6 +37,8 @@ class RouteSetVersion(models.Model):
     #: once retired.
     content = models.BinaryField(null=True)
     published_at = models.DateTimeField(default=timezone.now)
+
+    objects = RouteSetVersionQuerySet.as_manager()
 
     class Meta:
         ordering = ["org", "-version"]

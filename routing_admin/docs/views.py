@@ -75,7 +75,7 @@ def _shown(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
         "takes": None if body is None else {"media_type": body[0], "fields": _fields(body[1]["schema"])},
         "gives": {"status": done, "fields": [{**field, "required": False} for field in _fields(answer)]},
         "refusals": [status for status in operation["responses"] if status >= "4"],
-        "curl": operation["x-codeSamples"][0]["source"],
+        "curl": "\n\n".join(sample["source"] for sample in operation["x-codeSamples"]),
     }
 
 

@@ -16,6 +16,8 @@ from routes.api import NumberField, StrictSerializer, View
 from routes.filters import FlagFilter, TextFilter, TimeFilter, WholeFilter
 from routes.orgs.access import GATEWAY, INSTALLATION
 from routes.shapes import TEXT, Shape, described, one_of, or_null, text, whole
+from routes.transfer.files import MEDIA_TYPES, YAML
+from routes.transfer.notation import write_yaml
 from routing_admin.rest.filters import MAX_SEARCH, MAX_WORDS
 from routing_admin.rest.headers import stated
 from routing_admin.rest.pagination import Pages
@@ -29,6 +31,7 @@ TAGS: Final = {
     "api-keys": "Keys",
     "routes": "Routes",
     "examples": "Examples",
+    "versions": "History",
     "prices": "Prices",
     "gateways": "Gateways",
     "request-logs": "Request logs",
@@ -50,7 +53,7 @@ _PATH: Final[dict[str, Shape]] = {
     "id": TEXT,
 }
 #: Statuses of refusals that operations name.
-CODES: Final = (400, 401, 403, 404, 406, 409, 411, 412, 413, 415, 422, 428, 429, 503)
+CODES: Final = (400, 401, 403, 404, 406, 409, 410, 411, 412, 413, 415, 422, 428, 429, 503)
 
 
 def problem_name(code: int) -> str:
@@ -88,14 +91,14 @@ class Operations(AutoSchema):
             "parameters": self._parameters(),
             "security": self._security(),
             "responses": self._responses(status, shape),
-            "x-codeSamples": [{"lang": "curl", "source": self._curl(example)}],
+            "x-codeSamples": [{"lang": "curl", "source": line} for line in self._curls(example)],
         }
         if takes is not None:
-            media_type = self.view.parser_classes[0].media_type
             content: dict[str, Any] = {"schema": self._named(takes)}
             if example is not None:
                 content["example"] = example
-            operation["requestBody"] = {"required": True, "content": {media_type: content}}
+            media_types = [parser.media_type for parser in self.view.parser_classes]
+            operation["requestBody"] = {"required": True, "content": dict.fromkeys(media_types, content)}
         return operation
 
     @property
@@ -150,6 +153,7 @@ class Operations(AutoSchema):
         found = [_parameter(name, "path", self._path_shape(name)) for name in re.findall(r"{(\w+)}", self.path)]
         if self.method == "GET":
             found += self._list_parameters()
+            found += [_parameter(name, "query", shape) for name, shape in getattr(self.view, "asks", {}).items()]
             if self.answers_etag:
                 told = "The ETag of what the caller has: 304 where it is that still."
                 found.append(_parameter("If-None-Match", "header", described(TEXT, told)))
@@ -172,9 +176,12 @@ class Operations(AutoSchema):
         return {"type": "integer"} if f"<int:{name}>" in self.path_regex else _PATH[name]
 
     def _needs_match(self) -> bool:
-        if self.method == "POST":
-            return bool(getattr(self.view, "needs_list_match", False))
-        return self.method in ("PUT", "PATCH", "DELETE") and self.has_etag
+        return self._is_of_list or (self.method in ("PUT", "PATCH", "DELETE") and self.has_etag)
+
+    @property
+    def _is_of_list(self) -> bool:
+        """Whether it changes many routes, and needs the ETag of their list."""
+        return self.method == "POST" and getattr(self.view, "needs_list_match", False)
 
     def _looks_at_match(self) -> bool:
         return self._needs_match() or (self.method == "POST" and self.has_etag)
@@ -220,7 +227,7 @@ class Operations(AutoSchema):
         answer: dict[str, Any] = {
             "description": "Made." if status == 201 else "As it is now.",
             "headers": stated(*self._headers(status)),
-            "content": {"application/json": {"schema": self._named(shape)}},
+            "content": {media_type: {"schema": self._named(shape)} for media_type in self._media_types()},
         }
         found: dict[str, Any] = {str(status): answer}
         if self.answers_etag:
@@ -234,7 +241,11 @@ class Operations(AutoSchema):
             codes += [412]
         if self._needs_match():
             codes += [428]
+        codes += getattr(self.view, "refuses", ())
         return found | {str(code): {"$ref": f"#/components/responses/{problem_name(code)}"} for code in sorted(codes)}
+
+    def _media_types(self) -> list[str]:
+        return [renderer.media_type for renderer in self.view.renderer_classes]
 
     def _headers(self, status: int) -> list[str]:
         """Components of the headers that an answer with this status may have, beside those of all answers."""
@@ -291,7 +302,13 @@ class Operations(AutoSchema):
 
     # --- In words ---------------------------------------------------------------------------------------------------
 
-    def _curl(self, example: Any) -> str:
+    def _curls(self, example: Any) -> list[str]:
+        """A line for each form in which the body may come."""
+        if self.method not in self.view_takes:
+            return [self._curl()]
+        return [self._curl(parser.media_type, example) for parser in self.view.parser_classes]
+
+    def _curl(self, media_type: str | None = None, example: Any = None) -> str:
         url = self.path.replace("{org}", "acme").replace("{instance}", "edge-1").replace("{id}", "$ID")
         parts = [f'curl "$URL{url}"' if self.method == "GET" else f'curl -X {self.method} "$URL{url}"']
         if {"key": []} in self._security():
@@ -303,11 +320,14 @@ class Operations(AutoSchema):
             parts.append('-b "sessionid=$SESSION"')
         if self._needs_match():
             parts.append('-H "If-Match: $ETAG"')
-        if self.method in self.view_takes:
-            media_type = self.view.parser_classes[0].media_type
-            body = example.strip() if isinstance(example, str) else json.dumps(example)
+        if media_type is not None:
+            body = example.strip() if isinstance(example, str) else _written(example, media_type)
             parts += [f'-H "Content-Type: {media_type}"', f"--data-binary {shlex.quote(body)}"]
         return " \\\n  ".join(parts)
+
+
+def _written(example: Any, media_type: str) -> str:
+    return write_yaml(example).strip() if media_type == MEDIA_TYPES[YAML] else json.dumps(example)
 
 
 def _parameter(name: str, where: str, shape: Shape, *, required: bool = False, example: str | None = None) -> Any:

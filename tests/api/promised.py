@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from routes.transfer.notation import read_yaml
 from routing_admin.docs.document import as_json
 
 
@@ -93,7 +94,8 @@ def check(method: str, path: str, response: Any) -> None:
         return
     media_type = response["Content-Type"].partition(";")[0]
     try:
-        _check(template, name, status, media_type)(json.loads(response.content))
+        read = read_yaml if media_type == "application/yaml" else json.loads
+        _check(template, name, status, media_type)(read(response.content))
     except KeyError:
         raise AssertionError(f"{method} {template} answered {status} as {media_type}, which is not promised.") from None
     except jsonschema_rs.ValidationError as error:

@@ -53,6 +53,7 @@ def test_a_foreign_object_is_told_in_the_very_words_of_one_that_is_not_there(org
         "examples": "0190b6a4-6d1c-7c3e-8c11-0d5a3ffb0c3d",
         "plans": "0190b6a4-6d1c-7c3e-8c11-0d5a3ffb0c3f",
         "members": 2**31 - 1,
+        "versions": 2**31 - 1,
         "api-keys": "a" * 12,
         "gateways": "unknown-edge",
         "installation's api-keys": "a" * 12,

@@ -59,6 +59,11 @@ def _examples(org: Organization, count: int) -> None:
         an_example(org, f"example {org.examples.count()}-{number}")
 
 
+def _versions(org: Organization, count: int) -> None:
+    for _ in range(count):
+        many_routes(org, 1)
+
+
 def _gateways(org: Organization, count: int) -> None:
     for number in range(count):
         report(org, f"edge-{number}", running=0, rejected=None, schema_max=1, engine="1", extras=[])
@@ -102,6 +107,7 @@ FILLED: dict[str, Callable[[Organization, int], None]] = {
     "orgs/<org>/api-keys/": _keys,
     "orgs/<org>/routes/": many_routes,
     "orgs/<org>/examples/": _examples,
+    "orgs/<org>/versions/": _versions,
     "orgs/<org>/gateways/": _gateways,
     "prices/": lambda _, count: _prices(None, count),
     "orgs/<org>/prices/": _prices,

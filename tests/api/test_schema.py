@@ -91,7 +91,7 @@ def test_every_write_shows_a_body_that_is_as_it_says() -> None:
         for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
             schema = {**content["schema"], "components": document()["components"]}
             jsonschema_rs.Draft202012Validator(schema).validate(content["example"])
-            assert media_type in operation["x-codeSamples"][0]["source"], (path, method)
+            assert any(media_type in sample["source"] for sample in operation["x-codeSamples"]), (path, method)
             shown += 1
     assert shown > 10
 

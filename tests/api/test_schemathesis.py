@@ -46,7 +46,10 @@ CHECKS = [
 ]
 #: Who asks has credentials: those that are made up from `security` say nothing of the operation.
 NOT_SENT = ("authorization", "content-length", "cookie", "x-csrftoken")
-LISTS = ("members/", "api-keys/", "routes/", "examples/", "prices/", "gateways/", "request-logs/", "plans/", "audit/")
+LISTS = (
+    "members/", "api-keys/", "routes/", "versions/", "examples/", "prices/", "gateways/", "request-logs/",
+    "plans/", "audit/",
+)  # fmt: skip
 
 
 @schemathesis.serializer("application/x-ndjson")
@@ -102,6 +105,8 @@ class World:
 
     def ids(self, path: str) -> list[Any]:
         """Of what the path can name."""
+        if "/versions/{id}" in path:
+            return [1, 2, 3]
         for name in ("routes", "examples", "members", "plans"):
             if f"/{name}/{{id}}" in path:
                 return list(getattr(self, name))

@@ -57,6 +57,12 @@ FREE: dict[tuple[str, str], Any] = {
     ("post", "/api/v1/orgs/{org}/routes/"): _ROUTE,
     ("put", "/api/v1/orgs/{org}/routes/{id}/"): {**_ROUTE, "name": "{text} put"},
     ("patch", "/api/v1/orgs/{org}/routes/{id}/"): {**_ROUTE, "name": "{text} patched"},
+    ("post", "/api/v1/orgs/{org}/routes/import/"): {
+        "mode": "merge",
+        "content": {"routes": [{**_ROUTE, "name": "{text} imported"}]},
+        "note": "{text}",
+    },
+    ("post", "/api/v1/orgs/{org}/versions/{id}/restore/"): {"note": "{text}"},
     ("put", "/api/v1/orgs/{org}/routes/default/"): {"target_model": "{text}"},
     ("post", "/api/v1/orgs/{org}/decide/"): {"context": _CONTEXT},
     ("post", "/api/v1/orgs/{org}/examples/"): _GOLDEN,

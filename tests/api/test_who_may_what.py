@@ -135,6 +135,7 @@ def ids_in(org: Organization) -> dict[str, Any]:
         "members": org.memberships.order_by("-role")[0].user_id,
         "api-keys": org.api_keys.filter(revoked_at=None)[0].pk,
         "gateways": org.gateways.all()[0].instance,
+        "versions": org.versions.order_by("version")[0].version,
         "installation's api-keys": ApiKey.objects.filter(org=None)[0].pk,
     }
 

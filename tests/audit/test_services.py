@@ -17,7 +17,7 @@ from audit.log import tree
 from audit.log.canonical import canonical_bytes
 from audit.log.entry import Entry
 from audit.models import AuditEntry, AuditHead
-from audit.services import EntryRefused, NoTransaction, payload_of, record, verify_org
+from audit.services import EntryRefused, NoTransaction, payload_of, record, targets_of, verify_org
 from tests.audit.build import ORG, OTHER, some
 
 pytestmark = pytest.mark.django_db
@@ -58,6 +58,22 @@ def test_an_entry_holds_exactly_what_was_said() -> None:
         "usd": "1.50",
     }
     assert b"ci" not in bytes(row.entry), "names stand in the payload, where they can be blanked"
+
+
+def test_what_was_acted_on_is_known_by_action_and_organisation() -> None:
+    with transaction.atomic():
+        for org, action, target in (
+            (ORG, "a", "1"),
+            (ORG, "a", "2"),
+            (ORG, "a", "1"),
+            (ORG, "b", "3"),
+            (OTHER, "a", "4"),
+        ):
+            record(org, by=system("test"), action=action, target=("version", target))
+        record(None, by=system("test"), action="a", target=("version", "5"))
+    assert targets_of(ORG, action="a") == {"1", "2"}
+    assert targets_of(None, action="a") == {"5"}
+    assert targets_of(ORG, action="c") == set()
 
 
 def test_equal_payloads_have_different_hashes() -> None:

@@ -45,7 +45,7 @@ def test_a_new_route_is_a_version_a_document_and_one_audit_entry(org: Organizati
     [
         "routes.publish.record",
         "routes.publish.RouteSetVersion.objects.create",
-        "routes.rules.services.Route.objects.create",
+        "routes.rules.services.Route.save",
         "routes.publish.engine.Engine.from_document",
     ],
 )

@@ -62,7 +62,7 @@ def test_apply_makes_exactly_what_was_replayed_live(org: Organization) -> None:
     [
         "routes.publish.record",
         "routes.publish.RouteSetVersion.objects.create",
-        "routes.rules.content.insert_route",
+        "routes.rules.content.new_row",
         "routes.rules.content.write_route",
         "plans.runs.applying.move",
         "routes.publish.engine.Engine.from_document",
@@ -269,7 +269,7 @@ def test_the_shared_apply_cases(org: Organization) -> None:
         seen = AuditEntry.objects.filter(org_id=here.pk).count()
         if expected.get("error") == "store":
             with (
-                patch("routes.rules.content.insert_route", side_effect=RuntimeError),
+                patch("routes.rules.content.new_row", side_effect=RuntimeError),
                 pytest.raises(RuntimeError),
             ):
                 plans.apply(plan, by=BY)

@@ -95,6 +95,13 @@ def test_of_many_issues_a_sentence_names_five_and_the_form_all(client: Client, o
     assert response.content.decode().count("then is missing") == 100
 
 
+def test_two_routes_with_the_id_of_one_that_is_live_are_no_proposal(org: Organization) -> None:
+    live = a_route(org).as_document()
+    routes = [{**live, "name": "two"}, {**live, "name": "three"}]
+    with pytest.raises(InvalidPlan, match="Several of these routes have the id"):
+        a_plan(org, routes=routes)
+
+
 def test_a_plan_that_could_never_be_applied_is_refused_when_it_is_made(client: Client, org: Organization) -> None:
     with pytest.raises(TooManyRoutes):
         propose(org, name="a", routes=TOO_MANY, window_start=START, window_end=START.replace(day=2), by=BY)

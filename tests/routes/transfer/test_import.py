@@ -1,0 +1,243 @@
+"""What was exported is imported to the same digest, here and elsewhere; what cannot be is refused as a whole."""
+
+import json
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from audit.models import AuditEntry
+from audit.services import payload_of
+from routes import engine
+from routes.document import EMPTY_CONTENT, content_with, document_of
+from routes.errors import StaleVersion, TooManyRoutes
+from routes.orgs.models import Organization, new_id
+from routes.publish import publish
+from routes.rules.content import make_live
+from routes.rules.models import Route
+from routes.rules.services import set_default
+from routes.transfer import files
+from routes.transfer.files import read_file, written
+from routes.transfer.services import InvalidImport, content_after, export_routes, import_routes
+from routes.versions.models import RouteSetVersion
+from tests.build import BY, a_route, an_org, state_of
+from tests.databases import ON_POSTGRES
+from tests.routes.rules.generate import CANONICAL_ACTIONS, NEW_ROUTES
+
+pytestmark = pytest.mark.django_db
+THEN = {"target_model": "small"}
+UID = "0190a000-0000-7000-8000-000000000001"
+
+
+def names(org: Organization) -> list[str]:
+    return [row.name for row in Route.objects.of(org).in_order()]
+
+
+def imported(org: Organization, *routes: Any, mode: str = "merge", **more: Any) -> Any:
+    return import_routes(org, {"routes": list(routes), **more}, mode=mode, by=BY)
+
+
+# --- Round trips ------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=6 if ON_POSTGRES else 20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    routes=st.lists(NEW_ROUTES, max_size=5, unique_by=lambda route: route["name"]),
+    default=st.none() | CANONICAL_ACTIONS,
+    notation=st.sampled_from([files.JSON, files.YAML]),
+    others=st.lists(NEW_ROUTES, max_size=2, unique_by=lambda route: route["name"]),
+)
+def test_an_export_is_imported_to_the_same_digest_here_and_in_another_organisation(
+    org: Organization, routes: Any, default: Any, notation: str, others: Any
+) -> None:
+    def live(in_org: Organization, these: Any, action: Any) -> None:
+        with publish(in_org.pk, by=BY, action="test.made", target=("organization", in_org.pk)) as change:
+            known = [{"id": str(new_id()), **route} for route in sorted(these, key=lambda route: -route["priority"])]
+            make_live(change, content_with(known, default=action))
+
+    other = Organization.objects.filter(slug="other").first() or an_org("other")
+    live(org, routes, default)
+    live(other, others, None)
+    before = document_of(org)
+    text = written(export_routes(org), notation).decode()
+    live(org, others, None)
+    for target in (org, other):
+        change, _ = import_routes(target, read_file(text), mode="replace", by=BY)
+        assert change.digest == before.digest
+        again, difference = import_routes(target, read_file(text), mode="replace", by=BY)
+        assert (again.changed, again.receipt, difference) == (False, None, [])
+        merged, _ = import_routes(target, read_file(text), mode="merge", by=BY)
+        assert merged.changed is False
+
+
+def test_an_export_is_written_as_people_read_it(org: Organization) -> None:
+    a_route(org)
+    exported = export_routes(org)
+    assert list(exported.content["routes"][0]) == ["id", "name", "priority", "enabled", "when", "then"]
+    text = written(exported, files.JSON).decode()
+    assert text.startswith('{\n  "default": null,\n  "routes": [\n    {\n      "id": "')
+    assert json.loads(text) == document_of(org).content
+    assert files.file_name(org, exported, files.YAML) == "acme-routes-v1.yaml"
+
+
+def test_of_nothing_there_is_an_export_too(org: Organization) -> None:
+    exported = export_routes(org)
+    assert (exported.version, exported.content) == (0, EMPTY_CONTENT)
+    a_route(org)
+    import_routes(org, read_file(written(exported, files.YAML).decode()), mode="replace", by=BY)
+    assert names(org) == []
+
+
+# --- What is meant by what is sent ------------------------------------------------------------------------------------
+
+
+def test_merge_keeps_the_others_and_replace_does_not(org: Organization) -> None:
+    a_route(org, "stays")
+    imported(org, {"name": "comes", "then": THEN})
+    assert names(org) == ["stays", "comes"]
+    change, difference = imported(org, {"name": "comes", "then": THEN, "priority": 7}, mode="replace")
+    assert names(org) == ["comes"]
+    assert [(found["name"], found["change"]) for found in difference] == [("comes", "changed"), ("stays", "removed")]
+    assert (change.version, Route.objects.get().priority) == (3, 7)
+
+
+def test_a_route_is_known_by_its_id_and_without_one_by_its_name(org: Organization) -> None:
+    by_id, by_name = a_route(org, "one"), a_route(org, "two")
+    imported(
+        org, {"id": str(by_id.uid).upper(), "name": "renamed", "then": THEN}, {"id": None, "name": "two", "then": THEN}
+    )
+    assert {row.name: str(row.uid) for row in Route.objects.all()} == {
+        "renamed": str(by_id.uid),
+        "two": str(by_name.uid),
+    }
+    imported(org, {"id": UID, "name": "three", "then": THEN}, {"name": "four", "then": THEN})
+    assert str(Route.objects.get(name="three").uid) == UID
+    assert Route.objects.count() == 4
+
+
+def test_a_name_whose_route_is_sent_under_its_id_is_a_new_one(org: Organization) -> None:
+    row = a_route(org, "old")
+    imported(org, {"id": str(row.uid), "name": "new", "then": THEN}, {"name": "old", "then": THEN})
+    assert Route.objects.get(name="new").uid == Route.objects.exclude(name="old").get().uid
+    assert str(Route.objects.get(name="new").uid) == str(row.uid)
+    assert Route.objects.count() == 2
+
+
+def test_two_routes_swap_their_names(org: Organization) -> None:
+    one, two = a_route(org, "one"), a_route(org, "two")
+    imported(org, {**one.as_document(), "name": "two"}, {**two.as_document(), "name": "one"})
+    assert str(Route.objects.get(name="two").uid) == str(one.uid)
+
+
+def test_what_happens_to_the_rest_is_changed_only_where_it_is_said(org: Organization) -> None:
+    set_default(org, engine.Action("small"), by=BY)
+    imported(org, {"name": "a", "then": THEN}, mode="replace")
+    assert document_of(org).content["default"] == THEN
+    _, difference = imported(org, {"name": "a", "then": THEN}, mode="replace", default={"target_model": "large"})
+    assert [(found["route_id"], found["change"]) for found in difference] == [(None, "changed")]
+    imported(org, default=None)
+    assert document_of(org).content["default"] is None
+    assert names(org) == ["a"]
+
+
+# --- One version, one entry -------------------------------------------------------------------------------------------
+
+
+def test_an_import_is_one_version_and_one_entry(org: Organization) -> None:
+    a_route(org, "one")
+    content = {"routes": [{"name": name, "then": THEN} for name in ("one", "two", "three")]}
+    change, _ = import_routes(org, content, mode="merge", by=BY, note="from staging")
+    row = RouteSetVersion.objects.get(org=org, version=2)
+    assert (row.cause, row.note, row.digest) == ("routes.imported", "from staging", change.digest)
+    entry = AuditEntry.objects.get(action="routes.imported")
+    payload = payload_of(entry) or {}
+    assert (entry.version_before, entry.version_after, entry.target_id) == (1, 2, str(org.pk))
+    assert (payload["mode"], payload["counts"]) == ("merge", {"changed": 1, "added": 2})
+    assert [route["name"] for route in payload["routes"]] == ["one", "two", "three"]
+    assert "then" not in str(payload)
+
+
+@pytest.mark.parametrize("broken", ["routes.publish.record", "routes.publish.RouteSetVersion.objects.create"])
+def test_when_an_import_fails_nothing_happened(org: Organization, broken: str) -> None:
+    a_route(org, "one")
+    before = state_of(org)
+    with patch(broken, side_effect=RuntimeError("broken on purpose")), pytest.raises(RuntimeError):
+        imported(org, {"name": "two", "then": THEN}, mode="replace", default=THEN)
+    assert state_of(org) == before
+
+
+def test_what_was_seen_is_what_is_changed(org: Organization) -> None:
+    a_route(org)
+    with pytest.raises(StaleVersion):
+        import_routes(org, {"routes": []}, mode="replace", by=BY, expected=0)
+    import_routes(org, {"routes": []}, mode="replace", by=BY, expected=1)
+
+
+# --- Refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "path", "code"),
+    [
+        (None, "content", "wrong_type"),
+        ([], "content", "wrong_type"),
+        ({}, "content.routes", "missing"),
+        ({"routes": None}, "content.routes", "missing"),
+        ({"routes": {}}, "content.routes", "wrong_type"),
+        ({"routes": [], "rules": []}, "content.rules", "unknown_key"),
+        ({"routes": [], "services": [{}]}, "content.services", "unsupported_value"),
+        ({"routes": [], "services": None}, "content.services", "unsupported_value"),
+        ({"routes": [], "default": 1}, "content.default", "wrong_type"),
+        ({"routes": [], "default": {}}, "content.default.target_model", "no_effect"),
+        ({"routes": [1]}, "content.routes[0]", "wrong_type"),
+        ({"routes": [{"name": "a", "then": THEN, "whne": {}}]}, "content.routes[0].whne", "unknown_key"),
+        ({"routes": [{"name": "a", "then": THEN, "id": "x"}]}, "content.routes[0].id", None),
+        ({"routes": [{"then": THEN}]}, "content.routes[0].name", None),
+        ({"routes": [{"name": "a", "then": THEN}] * 2}, "content.routes", "duplicate_value"),
+        ({"routes": [{"id": UID, "name": name, "then": THEN} for name in "ab"]}, "content.routes", "duplicate_value"),
+        ({"routes": [{"id": UID, "name": "taken", "then": THEN}]}, "content.routes", "duplicate_value"),
+    ],
+)
+def test_what_cannot_be_routes_is_refused_at_its_place(org: Organization, content: Any, path: str, code: Any) -> None:
+    a_route(org, "taken")
+    before = state_of(org)
+    with pytest.raises(InvalidImport) as error:
+        import_routes(org, content, mode="merge", by=BY)
+    issue = error.value.issues[0]
+    assert issue["path"] == path
+    assert code is None or issue["code"] == code
+    assert str(error.value)
+    assert state_of(org) == before
+
+
+@pytest.mark.parametrize("mode", ["merge", "replace"])
+def test_two_routes_with_the_id_of_one_that_is_live_are_refused(org: Organization, mode: str) -> None:
+    row = a_route(org, "one")
+    with pytest.raises(InvalidImport, match=f"have the id {row.uid}"):
+        imported(org, *({**row.as_document(), "name": name} for name in ("two", "three")), mode=mode)
+    assert names(org) == ["one"]
+
+
+def test_all_that_is_wrong_is_told_at_once(org: Organization) -> None:
+    with pytest.raises(InvalidImport) as error:
+        imported(org, {"name": "", "then": THEN}, {"name": "b", "then": {}}, default={"x": 1})
+    paths = [issue["path"] for issue in error.value.issues]
+    assert paths[0].startswith("content.default")
+    assert {path.split(".")[1] for path in paths} == {"default", "routes[0]", "routes[1]"}
+
+
+def test_too_many_are_refused_before_they_are_read(org: Organization) -> None:
+    with pytest.raises(InvalidImport, match="1,000 routes"):
+        imported(org, *[{}] * 1_001)
+    a_route(org, "the last straw")
+    many = [{"name": f"route {number}", "then": THEN} for number in range(1_000)]
+    with pytest.raises(TooManyRoutes):
+        content_after(document_of(org).content, {"routes": many}, "merge")
+    assert len(content_after(document_of(org).content, {"routes": many}, "replace")["routes"]) == 1_000
+
+
+def test_an_unknown_mode_is_refused(org: Organization) -> None:
+    with pytest.raises(InvalidImport, match="merge or replace"):
+        imported(org, mode="overwrite")
