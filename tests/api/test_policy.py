@@ -29,6 +29,7 @@ GOES_ON = {
     ("DELETE", "members/<id>/"),
     ("DELETE", "api-keys/<id>/"),
     ("POST", "decide/"),
+    ("POST", "examples/check/"),
     ("PUT", "gateways/<instance>/"),
     ("POST", "request-logs/"),
 }
