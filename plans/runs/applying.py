@@ -212,7 +212,7 @@ def _apply_at_its_time(plan: PlanRun) -> bool:
     try:
         _apply(plan, by=actor, check=check)
     except (PlansError, RoutesError, engine.errors.RoutingError) as error:
-        return _refused(plan, error, by=actor)
+        return _refused(plan, error, found=_time_of(plan), by=actor)
     plan.refresh_from_db(fields=["state", "applied_version"])
     return True
 
@@ -234,10 +234,9 @@ def _may_still(plan: PlanRun) -> None:
 
 
 @repeated
-def _refused(plan: PlanRun, error: Any, *, by: Actor) -> bool:
+def _refused(plan: PlanRun, error: Any, *, found: tuple[Any, ...], by: Actor) -> bool:
     with transaction.atomic():
         locked(plan.org_id, even_frozen=True)
-        found = _time_of(plan)
         plan.refresh_from_db()
         if _time_of(plan) != found:
             return False  # applied, called off or moved in the meantime

@@ -1,4 +1,4 @@
-"""What people do to an organisation's routing. To add an act is one line in `ACTS`: whoever tears at them tears at it too."""
+"""What people do to an organisation's routing. To add an act is one line in `ACTS`: who tears at them tears at it too."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -60,7 +60,8 @@ def undisturbed(world: World, act: Callable[[World], Any], before: Kept) -> tupl
     after = dump()
     assert after != before.dump
     assert verify_org(world.org.pk).ok
-    before.put_back()
+    before.put_back(after)
+    assert dump() == before.dump
     return steps.seen, after
 
 
@@ -109,7 +110,7 @@ def test_whichever_statement_fails_all_of_an_act_happened_or_nothing(again: Call
                 cases[fault.name] += 1
                 found["after" if is_over else "before"] += 1
                 if is_over:
-                    before.put_back()
+                    before.put_back(now)
         print(f"{name}: {len(steps)} steps, of which the {commit + 1}th commits")
     told = ", ".join(f"{count} {fault}" for fault, count in cases.items())
     print(
