@@ -168,6 +168,7 @@ class _Checker:
         }
         start = self.facts.versions[0]
         state, revision = dict(start.state), dict[str, int]()
+        self.since = dict.fromkeys(start.state.values(), start.number)
         versions_of: dict[frozenset[tuple[str, str]], int] = {}
         states = {start.number: state}
         for version in self.facts.versions:

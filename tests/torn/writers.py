@@ -68,9 +68,10 @@ class Writer:
         """Until so many versions are made, or the process that forked this one is gone."""
         parent = os.getppid()
         self._file = os.open(self._notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        acts = [self.edit, self.edit, self.create, self.delete, self.default, self.apply, self.apply, self.revert]
+        acts = [self.edit, self.edit, self.create, self.delete, self.default, self.apply, self.apply]
+        acts += [self.revert, self.revert, self.read, self.read]
         while os.getppid() == parent and (enough is None or self.made < enough):
-            act = self._chance.choice([*acts, self.read, self.read])
+            act = self._chance.choice(acts)
             try:
                 act(self._chance.choice(self.orgs))
             except Error:  # the server is stopped, or another had the lock for too long: nobody knows what came of it
@@ -120,9 +121,9 @@ class Writer:
         self._ask(org, "apply", {"plan": str(plan.pk)}, lambda by: plans.apply(plan, by=by))
 
     def revert(self, org: Organization) -> None:
-        newest = PlanRun.objects.of(org).filter(state="applied").order_by("-applied_version")[:3]
-        if rows := list(newest):
-            plan = self._chance.choice(rows)
+        """What was applied last, most of which nobody touched since."""
+        plan = PlanRun.objects.of(org).filter(state="applied").order_by("-applied_version").first()
+        if plan is not None:
             self._ask(org, "revert", {"plan": str(plan.pk)}, lambda by: plans.revert(plan, by=by))
 
     def read(self, org: Organization) -> None:
