@@ -28,6 +28,11 @@ class Recorded:
         told = ", ".join(f"{count:,} {what}" for what, count in (kinds + refused).most_common())
         return f"{commits:,} commits in {len(self.facts)} organisations: {told}, {unknown} of which nobody knows"
 
+    def of_one(self) -> "Recorded":
+        """What belongs to the organisation in which most was done: enough to plant anomalies in."""
+        org = max(self.facts, key=lambda org: len(self.facts[org].versions))
+        return Recorded([call for call in self.calls if call.org == org], {org: self.facts[org]}, self.faults)
+
 
 def record(commits: int, *, writers: int, orgs: int, seed: int, folder: Path) -> Recorded:
     """At least so many versions, made by as many processes, in all of the organisations."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from audit.services import verify_org
 from plans.runs import services as plans
@@ -72,8 +72,8 @@ def machine(result: Callable[[], str], counted: Callable[[str], None]) -> type[R
         def route(self, index: int) -> Document | None:
             return self.model.routes[index % len(self.model.routes)] if self.model.routes else None
 
-        def is_free(self, name: str, but: str = "") -> bool:
-            return all(route["name"] != name or route["id"] == but for route in self.model.routes)
+        def is_free(self, name: str) -> bool:
+            return all(route["name"] != name for route in self.model.routes)
 
         def made(self, change: Any, before: Document, what: str) -> None:
             """The version is one more, where anything changed."""
@@ -81,6 +81,11 @@ def machine(result: Callable[[], str], counted: Callable[[str], None]) -> type[R
             self.version += change.changed
             assert change.version == self.version
             counted(what)
+
+        @initialize(names=st.lists(NAMES, min_size=1, max_size=2, unique=True))
+        def begin(self, names: list[str]) -> None:
+            for name in names:
+                self.create(name, 2, "m1")
 
         # --- Edits ----------------------------------------------------------------------------------------------------
 
@@ -99,8 +104,9 @@ def machine(result: Callable[[], str], counted: Callable[[str], None]) -> type[R
         @rule(index=INDEX, name=NAMES, priority=PRIORITIES, llm=MODELS)
         def edit(self, index: int, name: str, priority: int, llm: str) -> None:
             route = self.route(index)
-            if route is None or not self.is_free(name, route["id"]):
+            if route is None:
                 return
+            name = name if self.is_free(name) else route["name"]
             before = self.model.content()
             changed = {**route, "name": name, "priority": priority, "then": {"target_model": llm}}
             _, change = update_route(self.org, route["id"], engine.Route.from_dict(changed), by=BY)
@@ -220,6 +226,15 @@ def machine(result: Callable[[], str], counted: Callable[[str], None]) -> type[R
             self.revert(0, "")
             assert document_of(self.org).digest == digest
             counted("there and back")
+
+        @precondition(lambda self: not self.waiting and self.model.routes)
+        @rule(index=INDEX, llm=MODELS, reason=st.sampled_from(["", "It was wrong."]))
+        def touched_and_back(self, index: int, llm: str, reason: str) -> None:
+            """Of what a plan changed something is changed again, before it is reverted."""
+            self.propose("merge", [index], ["e"], 3, llm, None)
+            self.apply(0)
+            self.edit(0, "a", 1, llm)
+            self.revert(0, reason)
 
         # --- What holds after each of them ----------------------------------------------------------------------------
 
