@@ -9,7 +9,7 @@ from plans.runs.models import PlanRun
 from routes import engine
 from routes.orgs.models import Organization
 from routes.rules.models import Route
-from routes.rules.services import create_route, delete_route, set_default, update_route
+from routes.rules.services import create_route, update_route
 from tests.api.conftest import Caller
 from tests.build import BY, a_plan, a_route, an_org, projected, traffic, usual_prices
 
@@ -68,8 +68,6 @@ def _asked(world: World, path: str) -> Any:
 ACTS: dict[str, Callable[[World], Any]] = {
     "edit": lambda world: update_route(world.org, world.edited.uid, changed(world.edited, priority=5), by=BY),
     "create": lambda world: create_route(world.org, engine.NewRoute.from_dict(NEW), by=BY),
-    "delete": lambda world: delete_route(world.org, world.deleted.uid, by=BY),
-    "default": lambda world: set_default(world.org, engine.Action.from_dict({"target_model": "m"}), by=BY),
     "apply": lambda world: plans.apply(world.plan(world.projected), by=BY),
     "revert": lambda world: plans.revert(world.plan(world.applied), by=BY),
     "apply, asked of the API": lambda world: _asked(world, f"plans/{world.projected.pk}/apply/"),

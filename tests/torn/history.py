@@ -259,10 +259,10 @@ class _Checker:
         values = [found[key] for key in keys if key in found]
         if any(value not in self.written for value in values):
             return "phantom", text
-        if any(self.reverted.get(value, number) < number for value in values):
-            return "resurrected", text
         if effect is None:
             return "read skew", text
+        if any(self.reverted.get(value, number) < number for value in values):
+            return "resurrected", text
         if any(self.since.get(value, number + 1) > number for value in values):
             return "dirty write", text
         return ("torn" if any(key in effect for key in keys) else "lost update"), text

@@ -113,9 +113,9 @@ def torn_apply(plot: Plot) -> None:
     """Of a plan with two routes one is live."""
     for call, version, facts in plot.written("apply"):
         before = facts.versions[version.number - facts.versions[0].number - 1]
-        proposed = facts.plans[call.args["plan"]].proposed
-        if len(proposed) > 1:
-            key = plot.chance.choice(sorted(proposed))
+        changed = sorted(facts.plans[call.args["plan"]].proposed.keys() & before.state.keys())
+        if len(changed) > 1:
+            key = plot.chance.choice(changed)
             version.state[key] = before.state[key]
             return
     raise NoPlace

@@ -7,11 +7,13 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from django.db import Error, connection, transaction
 from django.utils import timezone
@@ -216,12 +218,22 @@ def facts_of(org: Organization) -> Facts:
     )
 
 
-def torn(org: Organization) -> list[str]:
-    """What does not belong together in the database at this moment, whoever writes meanwhile."""
-    with transaction.atomic():
+@contextmanager
+def _snapshot() -> Iterator[None]:
+    """Everything that is read here is of one moment, and nobody waits for it."""
+    with ExitStack() as stack:
+        if connection.vendor == "sqlite":
+            stack.enter_context(patch.object(connection, "transaction_mode", "DEFERRED"))
+        stack.enter_context(transaction.atomic())
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def torn(org: Organization) -> list[str]:
+    """What does not belong together in the database at this moment, whoever writes meanwhile."""
+    with _snapshot():
         now = Organization.objects.get(pk=org.pk)
         newest = RouteSetVersion.objects.filter(org=org).order_by("-version").first()
         assert newest is not None
