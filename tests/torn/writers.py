@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from django.db import Error, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from audit.actors import system
@@ -76,7 +76,8 @@ class Writer:
             act = self._chance.choice(acts)
             try:
                 act(self._chance.choice(self.orgs))
-            except Error:  # the server is stopped, or another had the lock for too long: nobody knows what came of it
+            except (OperationalError, InterfaceError):
+                # The server is stopped, or another had the lock for too long: nobody knows what came of it.
                 connection.close()
                 time.sleep(0.02)
 
