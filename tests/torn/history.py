@@ -19,7 +19,7 @@ DEFAULT = "default"
 class Call:
     """Somebody asked for something. Without `returned` nobody knows what came of it."""
 
-    #: Who asked, and the how manieth call of theirs it is: together the name under which it is published.
+    #: Who asked, and which of their calls it is: together the name under which it is published.
     process: str
     number: int
     org: str
