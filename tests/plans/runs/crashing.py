@@ -5,14 +5,12 @@ import os
 import random
 import signal
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
-from django.db import connections
 from django.utils import timezone
 
 from plans.logs.source import DatabaseSource
@@ -21,6 +19,7 @@ from plans.runs import worker
 from plans.runs.models import PlanRun
 from routes.orgs.models import Organization
 from tests.build import BY, a_plan, projected
+from tests.forks import forked, was_killed
 
 FIXED = {
     "id": "0190a000-0000-7000-8000-000000000001",
@@ -135,23 +134,14 @@ def _undisturbed(org: Organization) -> tuple[str, float]:
 
 def run_in_a_child(kill_after: float | None) -> bool:
     """Run the next plan in a process of its own; whether it was killed before it ended by itself."""
-    connections.close_all()  # a child must not share them
-    child = os.fork()
-    if child == 0:
-        try:
-            worker.source_of = lambda org_id, window: DatabaseSource(org_id, window, block_rows=BLOCK_ROWS)
-            worker.CHECKPOINT_SHARE = float("inf")
-            worker.run_next()
-            connections.close_all()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
+
+    def work() -> None:
+        worker.source_of = lambda org_id, window: DatabaseSource(org_id, window, block_rows=BLOCK_ROWS)
+        worker.CHECKPOINT_SHARE = float("inf")
+        worker.run_next()
+
+    child = forked(work)
     if kill_after is not None:
         time.sleep(kill_after)
         os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return True
-    assert status == 0, "the worker failed"
-    return False
+    return was_killed(child)

@@ -1,0 +1,334 @@
+"""A transaction that the database gave up is repeated whole, and nothing of the failed attempt is left."""
+
+import ast
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.db import OperationalError, connection, connections, models, transaction
+from django.db.models import F
+
+from plans.runs import applying
+from plans.runs import services as plans
+from plans.runs.models import PlanRun
+from routes import engine
+from routes.catalog.services import import_prices
+from routes.idempotency.services import Answer, once
+from routes.orgs import keys, members, policy
+from routes.orgs.models import Membership, Organization
+from routes.orgs.services import update_organization
+from routes.rules import services as rules
+from routes.transactions import repeated
+from tests.api.conftest import Caller
+from tests.build import BY, a_person, a_plan, an_org, projected, state_of
+from tests.databases import ON_POSTGRES
+from tests.paths import ROOT
+from tests.routes.catalog.build import own, own_list
+from tests.torn import faults
+from tests.torn.acts import NEW, World, a_world
+from tests.torn.dumps import NOW, Kept, dump, is_only_a_number, standing_still
+from tests.torn.faults import Steps
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+class Places:
+    """An organisation in which all that is repeated can be done, and more of them for what cannot be done there as well."""
+
+    def __init__(self) -> None:
+        self.world = a_world()
+        self.org = self.world.org
+        self.ada, self.arno = a_person("ada", self.org, "admin"), a_person("arno", self.org, "admin")
+        self.newcomer = a_person("nora")
+        self.draft = a_plan(self.org, by=self.ada, routes=[])
+        self.approved, self.scheduled = self._approved("approved"), self._approved("scheduled")
+        plans.schedule(self.scheduled, NOW + timedelta(hours=2), by=self.ada)
+        self.key = keys.create_key(self.org, name="old", role="viewer", by=self.ada).key
+        self.frozen = an_org("frozen")
+        policy.freeze(self.frozen, reason="Holidays.", by=self.ada)
+        self.strict = an_org("strict", approval="all")
+        update_organization(self.strict, approval="none", by=self.ada)
+
+    def _approved(self, name: str) -> PlanRun:
+        plan = projected(a_plan(self.org, name=name, by=self.ada, routes=[], iterations=100))
+        plans.approve(plan, by=self.arno)
+        return plan
+
+    def of(self, row: Any) -> Any:
+        """As a door reads it anew."""
+        return type(row)._default_manager.get(pk=row.pk)
+
+    def member(self) -> Membership:
+        return members.get_member(self.org, self.arno.pk)
+
+
+def _changed(world: World) -> engine.Route:
+    return engine.Route.from_dict({**world.edited.as_document(), "priority": 5})
+
+
+def _call(act: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Call:
+    return act, args, kwargs
+
+
+def _refused(plan: PlanRun) -> Call:
+    return _call(applying._refused, plan, applying.MissedTime("Too late."), found=applying._time_of(plan), by=BY)
+
+
+def _once(org: Organization) -> Call:
+    def act() -> Answer:
+        _, change = rules.create_route(org, engine.NewRoute.from_dict(NEW), by=BY)
+        return Answer(201, str(change.version).encode())
+
+    return _call(once, caller="c", method="POST", path="p", key="k", body=b"", act=act)
+
+
+#: How each service that is repeated is called, so that it changes something.
+CALLS: dict[str, Callable[[Places], Call]] = {
+    "plans.runs.applying._apply": lambda at: _call(plans.apply, at.of(at.world.projected), by=at.ada),
+    "plans.runs.applying._refused": lambda at: _refused(at.of(at.scheduled)),
+    "plans.runs.applying.revert": lambda at: _call(plans.revert, at.of(at.world.applied), by=at.ada),
+    "plans.runs.applying.schedule": lambda at: _call(
+        plans.schedule, at.of(at.approved), NOW + timedelta(hours=3), by=at.ada
+    ),
+    "plans.runs.proposals.edit": lambda at: _call(plans.edit, at.of(at.draft), name="other", routes=[NEW], by=at.ada),
+    "plans.runs.proposals.propose": lambda at: _call(a_plan, at.of(at.org), routes=[NEW], by=at.ada),
+    "plans.runs.proposals.rebase": lambda at: _call(plans.rebase, at.of(at.approved), by=at.ada),
+    "plans.runs.steps.approve": lambda at: _call(plans.approve, at.of(at.world.projected), by=at.ada),
+    "plans.runs.steps.cancel": lambda at: _call(plans.cancel, at.of(at.draft), by=at.ada),
+    "plans.runs.steps.project": lambda at: _call(plans.project, at.of(at.draft), by=at.ada),
+    "plans.runs.steps.reject": lambda at: _call(plans.reject, at.of(at.world.projected), reason="No.", by=at.ada),
+    "routes.catalog.services.import_prices": lambda at: _call(
+        import_prices, own_list(own("new"), own("gpt-4o-mini", 9, 9)), org=at.of(at.org), by=at.ada, source="test"
+    ),
+    "routes.idempotency.services.once": lambda at: _once(at.of(at.org)),
+    "routes.orgs.keys.create_key": lambda at: _call(
+        keys.create_key, at.of(at.org), name="k", kind="gateway", by=at.ada
+    ),
+    "routes.orgs.keys.revoke_key": lambda at: _call(keys.revoke_key, at.of(at.key), by=at.ada),
+    "routes.orgs.members.add_member": lambda at: _call(
+        members.add_member, at.of(at.org), at.newcomer, role="editor", by=at.ada
+    ),
+    "routes.orgs.members.change_role": lambda at: _call(members.change_role, at.member(), role="viewer", by=at.ada),
+    "routes.orgs.members.remove_member": lambda at: _call(members.remove_member, at.member(), by=at.ada),
+    "routes.orgs.policy.confirm_approval": lambda at: _call(
+        policy.confirm_approval, at.of(at.strict), "none", by=at.arno
+    ),
+    "routes.orgs.policy.freeze": lambda at: _call(policy.freeze, at.of(at.org), reason="Holidays.", by=at.ada),
+    "routes.orgs.policy.unfreeze": lambda at: _call(policy.unfreeze, at.of(at.frozen), by=at.ada),
+    "routes.orgs.policy.withdraw_approval": lambda at: _call(
+        policy.withdraw_approval, at.of(at.strict), "none", by=at.ada
+    ),
+    "routes.orgs.services.update_organization": lambda at: _call(
+        update_organization, at.of(at.org), name="Other", approval="plans", by=at.ada
+    ),
+    "routes.rules.services.create_route": lambda at: _call(
+        rules.create_route, at.of(at.org), engine.NewRoute.from_dict(NEW), by=at.ada
+    ),
+    "routes.rules.services.delete_route": lambda at: _call(
+        rules.delete_route, at.of(at.org), at.world.deleted.uid, by=at.ada
+    ),
+    "routes.rules.services.set_default": lambda at: _call(
+        rules.set_default, at.of(at.org), engine.Action.from_dict({"target_model": "m"}), by=at.ada
+    ),
+    "routes.rules.services.update_route": lambda at: _call(
+        rules.update_route, at.of(at.org), at.world.edited.uid, _changed(at.world), by=at.ada
+    ),
+}
+
+
+def decorated() -> set[str]:
+    """Every service that is repeated."""
+    found = set()
+    for room in ("audit", "routes", "plans", "routing_admin"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            module = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.FunctionDef) and any(
+                    ast.unparse(by) == "repeated" for by in node.decorator_list
+                ):
+                    found.add(f"{module}.{node.name}")
+    return found
+
+
+def told(value: Any) -> Any:
+    """All that a caller sees of it, as what can be compared."""
+    if isinstance(value, models.Model):
+        seen = {field.attname: field for field in value._meta.concrete_fields if not is_only_a_number(field)}
+        return {name: told(member) for name, member in vars(value).items() if name in seen}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: told(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {key: told(member) for key, member in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [told(member) for member in value]
+    return str(value) if isinstance(value, Exception) else value
+
+
+@pytest.fixture(autouse=True)
+def quickly() -> Iterator[None]:
+    with patch("routes.transactions._PAUSE_SECONDS", 0):
+        yield
+
+
+def test_every_service_that_is_repeated_is_tried_here() -> None:
+    assert set(CALLS) == decorated()
+
+
+def test_what_is_repeated_carries_nothing_of_the_attempt_that_failed() -> None:
+    tried = 0
+    logging.disable()
+    with standing_still() as again:
+        at = Places()
+        before = Kept()
+        for name, call in CALLS.items():
+            act, args, kwargs = call(at)
+            again()
+            with Steps() as steps:
+                answer = told(act(*args, **kwargs))
+            expected = answer, told(args), dump()
+            assert expected[2] != before.dump, f"{name} changes something"
+            before.put_back()
+            for step, statement in enumerate(steps.seen):
+                act, args, kwargs = call(at)
+                again()
+
+                def give_up() -> None:
+                    again()
+                    faults.give_up()
+
+                with Steps(step, before=give_up):
+                    answer = told(act(*args, **kwargs))
+                where = f"{name}, given up at step {step + 1} of {len(steps.seen)}: {statement}"
+                assert answer == expected[0], where
+                assert told(args) == expected[1], where
+                now = dump()
+                assert now == expected[2], where
+                before.put_back(now)
+                tried += 1
+    logging.disable(logging.NOTSET)
+    print(f"{connection.vendor}: {len(CALLS)} services, {tried} statements given up once, all as if nothing had been")
+
+
+# --- How often --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def giving_up(cause: Callable[[], None] = faults.give_up) -> Iterator[list[str]]:
+    """Whoever writes to an organisation's row fails; what they wrote."""
+    seen: list[str] = []
+
+    def executed(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("UPDATE") and Organization._meta.db_table in sql:
+            seen.append(sql)
+            cause()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(executed):
+        yield seen
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "one"}])
+def test_after_four_attempts_the_api_says_when_to_come_again(headers: dict[str, str]) -> None:
+    org = an_org()
+    caller = Caller(org, "editor")
+    before = state_of(org)
+    with giving_up() as seen:
+        answer = caller("post", "routes/", NEW, headers=headers)
+    assert (answer.status_code, answer.json()["code"], answer["Retry-After"], len(seen)) == (503, "busy", "2", 4)
+    assert state_of(org) == before
+    answer = caller("post", "routes/", NEW, headers=headers)
+    assert (answer.status_code, answer.json()["version"]) == (201, 1)
+
+
+def test_who_waited_for_a_lock_in_vain_does_not_wait_again() -> None:
+    org = an_org()
+    with giving_up(faults.fail) as seen, pytest.raises(OperationalError):
+        rules.create_route(org, engine.NewRoute.from_dict(NEW), by=BY)
+    assert len(seen) == 1
+
+
+def test_nothing_is_repeated_inside_the_transaction_of_somebody_else() -> None:
+    org = an_org()
+    before = dump()
+    with giving_up() as seen, pytest.raises(OperationalError), transaction.atomic():
+        rules.create_route(org, engine.NewRoute.from_dict(NEW), by=BY)
+    assert len(seen) == 1
+    assert dump() == before
+
+
+# --- Locks of PostgreSQL ----------------------------------------------------------------------------------------------
+
+on_postgresql = pytest.mark.skipif(not ON_POSTGRES, reason="SQLite has one lock")
+
+
+def in_a_thread(act: Callable[[], Any]) -> threading.Thread:
+    def run() -> None:
+        try:
+            act()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+@on_postgresql
+def test_a_real_deadlock_is_repeated_whole_and_both_get_through() -> None:
+    orgs = [an_org("one"), an_org("two")]
+    both_have_one = threading.Barrier(2, timeout=30)
+    attempts: list[str] = []
+
+    @repeated
+    def write(first: Organization, second: Organization) -> None:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL deadlock_timeout = '20ms'")
+            attempts.append(first.slug)
+            Organization.objects.filter(pk=first.pk).update(placement_epoch=F("placement_epoch") + 1)
+            if attempts.count(first.slug) == 1:
+                both_have_one.wait()
+            Organization.objects.filter(pk=second.pk).update(placement_epoch=F("placement_epoch") + 1)
+
+    thread = in_a_thread(lambda: write(*orgs))
+    write(*reversed(orgs))
+    thread.join()
+    assert [Organization.objects.get(pk=org.pk).placement_epoch for org in orgs] == [2, 2]
+    assert len(attempts) >= 3, "PostgreSQL gave one of them up"
+
+
+@on_postgresql
+def test_while_the_row_of_one_organisation_is_locked_writes_of_another_go_on() -> None:
+    other = an_org("other")
+    at = Places()
+    locked, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            rules.create_route(other, engine.NewRoute.from_dict(NEW), by=BY)
+            locked.set()
+            done.wait(60)
+
+    thread = in_a_thread(hold)
+    try:
+        assert locked.wait(30)
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '500ms'")
+        for call in CALLS.values():
+            act, args, kwargs = call(at)
+            with transaction.atomic():
+                act(*args, **kwargs)
+                transaction.set_rollback(True)
+        with pytest.raises(OperationalError, match="lock timeout"):
+            rules.create_route(other, engine.NewRoute.from_dict(NEW), by=BY)
+    finally:
+        done.set()
+        thread.join()
+        connection.close()
