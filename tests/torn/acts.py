@@ -7,9 +7,11 @@ from typing import Any
 from plans.runs import services as plans
 from plans.runs.models import PlanRun
 from routes import engine
+from routes.history.services import restore_version
 from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routes.rules.services import create_route, update_route
+from routes.transfer.services import import_routes
 from tests.api.conftest import Caller
 from tests.build import BY, a_plan, a_route, an_org, projected, traffic, usual_prices
 
@@ -70,5 +72,9 @@ ACTS: dict[str, Callable[[World], Any]] = {
     "create": lambda world: create_route(world.org, engine.NewRoute.from_dict(NEW), by=BY),
     "apply": lambda world: plans.apply(world.plan(world.projected), by=BY),
     "revert": lambda world: plans.revert(world.plan(world.applied), by=BY),
+    "restore": lambda world: restore_version(world.org, 1, by=BY),
+    "import": lambda world: import_routes(
+        world.org, {"routes": [NEW], "default": {"target_model": "m"}}, mode="merge", by=BY
+    ),
     "apply, asked of the API": lambda world: _asked(world, f"plans/{world.projected.pk}/apply/"),
 }

@@ -19,14 +19,19 @@ from plans.runs import services as plans
 from plans.runs.models import PlanRun
 from routes import engine
 from routes.catalog.services import import_prices
+from routes.examples.services import create_example, delete_example, update_example
+from routes.history.services import restore_version, retire_versions
 from routes.idempotency.services import Answer, once
 from routes.orgs import keys, members, policy
 from routes.orgs.models import Membership, Organization
 from routes.orgs.services import update_organization
 from routes.rules import services as rules
+from routes.rules.bulk import change_routes, reorder_routes
+from routes.rules.models import Route
 from routes.transactions import repeated
+from routes.transfer.services import import_routes
 from tests.api.conftest import Caller
-from tests.build import BY, a_person, a_plan, an_org, projected, state_of
+from tests.build import BY, a_person, a_plan, an_example, an_org, projected, state_of
 from tests.databases import ON_POSTGRES
 from tests.paths import ROOT
 from tests.routes.catalog.build import own, own_list
@@ -36,6 +41,7 @@ from tests.torn.dumps import NOW, Kept, dump, is_only_a_number, standing_still
 from tests.torn.faults import Steps
 
 pytestmark = pytest.mark.django_db(transaction=True)
+REQUEST = {"context": {"tag": "x"}}
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
@@ -51,6 +57,7 @@ class Places:
         self.approved, self.scheduled = self._approved("approved"), self._approved("scheduled")
         plans.schedule(self.scheduled, NOW + timedelta(hours=2), by=self.ada)
         self.key = keys.create_key(self.org, name="old", role="viewer", by=self.ada).key
+        self.example = an_example(self.org, expected={"target_model": "nobody holds"})
         self.frozen = an_org("frozen")
         policy.freeze(self.frozen, reason="Holidays.", by=self.ada)
         self.strict = an_org("strict", approval="all")
@@ -64,6 +71,9 @@ class Places:
     def of(self, row: Any) -> Any:
         """As a door reads it anew."""
         return type(row)._default_manager.get(pk=row.pk)
+
+    def backwards(self) -> list[str]:
+        return [str(row.uid) for row in reversed(Route.objects.of(self.org).in_order())]
 
     def member(self) -> Membership:
         return members.get_member(self.org, self.arno.pk)
@@ -91,6 +101,25 @@ def _once(org: Organization) -> Call:
 
 #: How each service that is repeated is called, so that it changes something.
 CALLS: dict[str, Callable[[Places], Call]] = {
+    "routes.rules.services._set_paused": lambda at: _call(rules.pause_route, at.of(at.world.edited), by=at.ada),
+    "routes.rules.bulk.reorder_routes": lambda at: _call(reorder_routes, at.of(at.org), at.backwards(), by=at.ada),
+    "routes.rules.bulk.change_routes": lambda at: _call(
+        change_routes, at.of(at.org), "disable", at.backwards(), by=at.ada
+    ),
+    "routes.history.services.restore_version": lambda at: _call(restore_version, at.of(at.org), 1, by=at.ada),
+    "routes.history.services.retire_versions": lambda at: _call(
+        retire_versions, at.of(at.org), keep=1, days=0, referred=lambda org: (), by=at.ada
+    ),
+    "routes.transfer.services.import_routes": lambda at: _call(
+        import_routes, at.of(at.org), {"routes": [NEW]}, mode="merge", by=at.ada
+    ),
+    "routes.examples.services.create_example": lambda at: _call(
+        create_example, at.of(at.org), name="new", request=REQUEST, expected={"route": None}, by=at.ada
+    ),
+    "routes.examples.services.update_example": lambda at: _call(
+        update_example, at.of(at.example), name="other", request=REQUEST, expected={"route": None}, by=at.ada
+    ),
+    "routes.examples.services.delete_example": lambda at: _call(delete_example, at.of(at.example), by=at.ada),
     "plans.runs.applying._apply": lambda at: _call(plans.apply, at.of(at.world.projected), by=at.ada),
     "plans.runs.applying._refused": lambda at: _refused(at.of(at.scheduled)),
     "plans.runs.applying.revert": lambda at: _call(plans.revert, at.of(at.world.applied), by=at.ada),
