@@ -31,24 +31,32 @@ CHANNEL = "routing_versions"
 _NAMED = 3
 
 
+class DraftRefused(Exception):
+    """No plan can be made of a change; the text says why."""
+
+
 class DirectWrite(ApprovalRequired):
-    """Every change of this organisation's routing is a plan. This one would have made `content` of what `was` live; `plan`
-    is its draft, once there is one."""
+    """Every change of this organisation's routing is a plan. This one would have made `content` of what `base` has;
+    `plan` is its draft, once there is one."""
 
     #: Makes it. `routing_admin` names the function: this application knows no plans.
     make: ClassVar[Callable[["DirectWrite"], Any] | None] = None
 
-    def __init__(self, org: Organization, was: dict[str, Any], content: dict[str, Any], *, by: Actor) -> None:
+    def __init__(self, org: Organization, base: engine.Document, content: dict[str, Any], *, by: Actor) -> None:
         super().__init__(f"Every change of {org} is a plan that a second person approves.")
-        self.org, self.was, self.content, self.by = org, was, content, by
+        self.org, self.base, self.content, self.by = org, base, content, by
         self.plan: Any = None
 
     def make_draft(self) -> None:
         """Once the transaction that was refused is over."""
         make = type(self).make
         if self.plan is None and make is not None:
-            self.plan = make(self)
-            self.args = (f"{self.args[0]} Your change is kept as a draft: {self.plan.name}.",)
+            try:
+                self.plan = make(self)
+            except DraftRefused as error:
+                self.args = (f"{self.args[0]} No draft of your change could be made: {error}",)
+            else:
+                self.args = (f"{self.args[0]} Your change is kept as a draft: {self.plan.name}.",)
 
 
 class ExampleBroken(RoutesError):
@@ -146,7 +154,7 @@ def publish(
             change.digest = document.digest
             change.changed = document.digest != base_digest
             if change.changed and is_direct and org.approval == Organization.Approval.ALL:
-                raise DirectWrite(org, base_content, content, by=actor)
+                raise DirectWrite(org, _base(org, base, base_content), content, by=actor)
             if change.changed:
                 change.payload |= _keep_examples(org, base_content, routes, accept_broken or accepted.current())
                 RouteSetVersion.objects.create(
@@ -180,6 +188,10 @@ def publish(
         if not connection.in_atomic_block:  # else it would be undone with what is around it
             refused.make_draft()
         raise
+
+
+def _base(org: Organization, version: int, content: dict[str, Any]) -> engine.Document:
+    return engine.Document.build(content, org_id=str(org.id), org_slug=org.slug, version=version)
 
 
 def _published(org: Organization, version: int) -> tuple[str, dict[str, Any]]:

@@ -8,10 +8,18 @@ class RoutingAdminConfig(AppConfig):
     name = "routing_admin"
 
     def ready(self) -> None:
+        from plans.errors import PlansError
         from plans.runs.services import draft_of
-        from routes.publish import DirectWrite
+        from routes.errors import RoutesError
+        from routes.publish import DirectWrite, DraftRefused
 
-        DirectWrite.make = draft_of
+        def make(refused: DirectWrite) -> object:
+            try:
+                return draft_of(refused)
+            except (PlansError, RoutesError) as error:
+                raise DraftRefused(str(error)) from error
+
+        DirectWrite.make = make
 
 
 class SiteConfig(AdminConfig):

@@ -1,12 +1,15 @@
 """What Django itself refuses, told to programs as the API tells everything else: problems, where people get pages."""
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 from django.contrib import admin
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
@@ -16,6 +19,7 @@ from routing_admin.signin.reasons import to_login
 from routing_admin.signin.views import checked_next
 
 _AT = "/api/"
+log = logging.getLogger(__name__)
 
 
 @csrf_exempt
@@ -69,6 +73,23 @@ def _page(request: HttpRequest, template: str, status: int) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     detail = "Something went wrong here. It was noted; tell us the request_id."
     return _answer(request, 500, "internal_error", detail, defaults.server_error)
+
+
+class Busy:
+    """Middleware: a page for which the database was busy, or away, is refused with 503 and not an error of ours; the API
+    says so itself."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self._get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, OperationalError):
+            return None
+        log.warning("the database is busy or away: %s", type(error.__cause__ or error).__name__)
+        return HttpResponse(render_to_string("503.html"), status=503, headers={"Retry-After": "2"})
 
 
 def _answer(

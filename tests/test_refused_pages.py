@@ -4,10 +4,11 @@ approved or applied."""
 import json
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.contrib import admin
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -136,6 +137,15 @@ def test_each_of_these_forms_is_accepted_once_it_is_unfrozen(
             assert answer.status_code in (200, 302), (name, answer.content.decode())
             assert AuditEntry.objects.count() > before, name
             transaction.set_rollback(True)
+
+
+def test_a_page_for_which_the_database_is_busy_is_a_503_and_no_error_of_ours(
+    org: Organization, ready: dict[str, Any], staff: Client
+) -> None:
+    with patch("plans.runs.applying.publish", side_effect=OperationalError("lock timeout")):
+        answer = staff.post(f"/admin/o/acme/plans/{ready['projected']}/apply/")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "2")
+    assert "what you wrote is still there" in answer.content.decode()
 
 
 def test_nobody_approves_their_own_plan_on_its_page(org: Organization) -> None:

@@ -133,6 +133,17 @@ def plan(
     is_ready = run.state in (State.PROJECTED, State.APPROVED, State.SCHEDULED)
     is_stale = live.digest != run.base_digest and is_ready
     needs_approval = org.approval != Organization.Approval.NONE and run.state == State.PROJECTED
+    possible = {
+        "may_approve": run.state == State.PROJECTED and not is_own,
+        "may_apply": not is_stale and not needs_approval and is_ready,
+        "may_reject": run.state == State.PROJECTED,
+        "may_schedule": run.state in (State.APPROVED, State.SCHEDULED) and not is_stale,
+        "may_cancel": State.CANCELLED in TRANSITIONS[State(run.state)],
+        "may_edit": run.state not in FINAL,
+        "may_project": run.state == State.DRAFT,
+        "may_rebase": is_stale or (run.state in FINAL and run.state != State.APPLIED),
+        "may_revert": run.state == State.APPLIED,
+    }
     return render(
         request,
         "plans/detail.html",
@@ -148,14 +159,7 @@ def plan(
             "live_version": live.version,
             "needs_approval": needs_approval,
             "is_own": is_own,
-            "may_approve": run.state == State.PROJECTED and not is_own,
-            "may_apply": not is_stale and not needs_approval and is_ready,
-            "may_reject": run.state == State.PROJECTED,
-            "may_schedule": run.state in (State.APPROVED, State.SCHEDULED) and not is_stale,
-            "may_cancel": State.CANCELLED in TRANSITIONS[State(run.state)],
-            "may_edit": run.state not in FINAL,
-            "may_rebase": is_stale or (run.state in FINAL and run.state != State.APPLIED),
-            "may_revert": run.state == State.APPLIED,
+            **{name: may and not org.frozen_at for name, may in possible.items()},
             "is_waiting": run.state in (State.QUEUED, State.RUNNING),
             "successor": PlanRun.objects.of(org).filter(pk=run.superseded_by).first() if run.superseded_by else None,
             "reject_form": ReasonForm(prefix="reject"),
@@ -280,7 +284,7 @@ def _revert(run: PlanRun, request: HttpRequest) -> str:
     try:
         change, receipt = services.revert(run, by=request.actor, force_reason=reason)
     except RevertConflict as error:
-        if is_forced:
+        if is_forced or not error.can_be_forced:
             raise
         raise _Mistakes("force_form", form, str(error)) from error
     return f"Reverted: version {change.version} is live. Audit receipt: entry {receipt.seq}, {receipt.leaf_hash[:16]}…"

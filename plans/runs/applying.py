@@ -9,13 +9,13 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
-from django.db import Error, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from audit.actors import Actor, as_actor
 from audit.services import Receipt, record
 from plans.runs.errors import ApprovalVoid, InvalidTime, MissedTime, NotAllowed, RevertConflict, StalePlan
-from plans.runs.failures import code_of, failure_text
+from plans.runs.failures import code_of, failure_text, in_one_line
 from plans.runs.models import PlanRun, State
 from plans.runs.proposals import content_of
 from plans.runs.states import InvalidState, move
@@ -100,7 +100,8 @@ def _may_apply(plan: PlanRun, org: Organization) -> None:
 def _stale(plan: PlanRun, change: Change) -> StalePlan:
     was = content_at(plan.org_id, plan.base_version) or EMPTY_CONTENT
     since = changes_between(was, change.base_content)
-    own = {found["route_id"] for found in changes_between(was, content_of(plan, was))}
+    # What it would change of today's: a plan that replaces all takes back what came since.
+    own = {found["route_id"] for found in changes_between(change.base_content, content_of(plan, change.base_content))}
     touched = [found["name"] or "what happens to the rest" for found in since if found["route_id"] in own]
     both = f" This plan changes {', '.join(touched)} too." if touched else " This plan changes other routes."
     return StalePlan(
@@ -142,7 +143,8 @@ def revert(plan: PlanRun, *, by: Any, force_reason: str = "") -> tuple[Change, R
         back = undone(change.base_content, inverse)
         counted = Counter(route["name"] for route in back["routes"])
         if taken := [name for name, count in counted.items() if count > 1]:
-            raise RevertConflict(f"Another route is called {', '.join(taken)} by now. Rename it first.", taken)
+            message = f"Another route is called {', '.join(taken)} by now. Rename it first."
+            raise RevertConflict(message, taken, can_be_forced=False)
         is_change = digest_of(back) != change.base_digest
         make_live(change, back)
         move(
@@ -172,9 +174,12 @@ def schedule(plan: PlanRun, at: datetime | None, *, by: Any) -> None:
     if at is not None and not now < at <= now + FARTHEST:
         raise InvalidTime("Choose a time to come, within a year.")
     with transaction.atomic():
-        locked(plan.org_id)
+        # What is called off changes nothing any more, so it may be in a frozen organisation too.
+        locked(plan.org_id, even_frozen=at is None)
         plan.refresh_from_db()
         if at is None:
+            if plan.state != State.SCHEDULED:
+                raise InvalidState(plan, "called off")
             move(plan, State.APPROVED)
             _record(plan, by=actor, action="plan.schedule_cancelled")
             return
@@ -182,6 +187,8 @@ def schedule(plan: PlanRun, at: datetime | None, *, by: Any) -> None:
             raise NotAllowed("A plan is scheduled by a person, or by a key that acts for one.")
         if plan.state == State.SCHEDULED:
             move(plan, State.APPROVED)
+        elif plan.state == State.PROJECTED:
+            raise ApprovalRequired("Have somebody other than the author approve this plan first.")
         elif plan.state == State.APPROVED and plan.approved_digest != digest(plan):
             raise ApprovalVoid("This plan is not what was approved. Ask for a new approval.")
         who = {"scheduled_by": actor.person, "scheduled_by_name": actor.name[:200]}
@@ -196,7 +203,17 @@ def apply_due() -> list[PlanRun]:
     goes back to approved and says why. Any number of workers may ask at once. Raises the database's own errors.
     """
     due = PlanRun.objects.brief().filter(state=State.SCHEDULED, apply_at__lte=timezone.now()).order_by("apply_at", "pk")
-    return [plan for plan in due if _apply_at_its_time(plan)]
+    done = []
+    for plan in due:
+        try:
+            if _apply_at_its_time(plan):
+                done.append(plan)
+        except OperationalError as error:
+            if not connection.is_usable():
+                raise
+            # Somebody holds the organisation's lock: the plans of others are not to wait for that.
+            log.warning("plan %s has to wait for its organisation: %s", plan.pk, in_one_line(error))
+    return done
 
 
 def _apply_at_its_time(plan: PlanRun) -> bool:
@@ -210,12 +227,14 @@ def _apply_at_its_time(plan: PlanRun) -> bool:
 
     try:
         _apply(plan, by=actor, check=check)
-    except Error:
+    except (OperationalError, InterfaceError):
         raise
     except Exception as error:
         # Also what nobody foresaw: it must be told, and not be tried again each second.
-        log.warning("plan %s was not applied at its time", plan.pk, exc_info=not code_of(error))
-        return _refused(plan, error, found=_time_of(plan), by=actor)
+        is_refused = _refused(plan, error, found=_time_of(plan), by=actor)
+        if is_refused:
+            log.warning("plan %s was not applied at its time", plan.pk, exc_info=not code_of(error))
+        return is_refused
     plan.refresh_from_db(fields=["state", "applied_version"])
     return True
 
@@ -232,7 +251,8 @@ def _may_still(plan: PlanRun) -> None:
         raise NotAllowed(f"{plan.scheduled_by_name} scheduled this plan and may not apply plans here any more.")
     if timezone.now() - plan.apply_at > LATEST:
         raise MissedTime(
-            f"No worker ran at {rfc3339(plan.apply_at)}, and now it is more than {LATEST} later. Choose another time."
+            f"It could not be applied at {rfc3339(plan.apply_at)}: no worker ran, or the database was busy. Now it is more"
+            f" than {LATEST} later. Choose another time."
         )
 
 

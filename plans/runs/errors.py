@@ -57,9 +57,9 @@ class RevertConflict(PlansError):
 
     code = "revert_conflict"
 
-    def __init__(self, message: str, names: list[str]) -> None:
+    def __init__(self, message: str, names: list[str], *, can_be_forced: bool = True) -> None:
         super().__init__(message)
-        self.names = names
+        self.names, self.can_be_forced = names, can_be_forced
 
 
 class InvalidTime(PlansError):

@@ -84,6 +84,11 @@ class PlanForm(forms.Form):
         super().__init__(*args, **kwargs)
         end = (last or timezone.now()).astimezone(UTC) + timedelta(minutes=1)
         start = max(first.astimezone(UTC), end - timedelta(days=7)) if first else end - timedelta(days=7)
+        # A plan may ask for others than the usual ones.
+        given = self.initial.get("l2_priced_threshold")
+        if given is not None and given not in L2_THRESHOLDS:
+            field = self.fields["l2_priced_threshold"]
+            field.choices = [*field.choices, (given, f"Hits from {given} cost nothing")]
         # Whole minutes outward: the field shows no seconds.
         self.fields["window_start"].initial = start.replace(second=0, microsecond=0)
         self.fields["window_end"].initial = end.replace(second=0, microsecond=0)

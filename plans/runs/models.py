@@ -170,6 +170,11 @@ class PlanRun(models.Model):
                 name="plan_projected_has_a_result",
             ),
             models.CheckConstraint(
+                condition=~Q(state__in=["approved", "scheduled"])
+                | (Q(approved_at__isnull=False) & ~Q(approved_digest="")),
+                name="plan_approved_has_its_approval",
+            ),
+            models.CheckConstraint(
                 condition=Q(state="scheduled", apply_at__isnull=False)
                 | (~Q(state="scheduled") & Q(apply_at__isnull=True)),
                 name="plan_scheduled_has_its_time",

@@ -65,9 +65,10 @@ def propose(
     mode: str = Mode.MERGE,
     default: Default | None = None,
     note: str = "",
+    base: engine.Document | None = None,
     **question: Any,
 ) -> PlanRun:
-    """A draft on today's routes. Routes without an id are new ones and get theirs here.
+    """A draft on today's routes, or those of `base`. Routes without an id are new ones and get theirs here.
 
     `default` holds the action for requests that no route takes, None leaves today's. The rest are the fields of `QUESTION`,
     of which `window_start` and `window_end` have no default. Raises `InvalidPlan` for the plan's own fields and for routes
@@ -77,7 +78,7 @@ def propose(
     with transaction.atomic():
         org = locked(org.pk)
         plan = PlanRun(org=org, name=name, note=note, mode=mode)
-        _ask(plan, routes, default, question)
+        _ask(plan, routes, default, question, base or document_of(org))
         actor = as_actor(by)
         plan.created_by, plan.created_by_name = actor.person or "", actor.name
         plan.save(force_insert=True)
@@ -107,7 +108,7 @@ def edit(plan: PlanRun, *, by: Any, seen: str | None = None, **fields: Any) -> b
             plan.org = org
             default = fields["default"] if "default" in fields else _default_of(plan)
             question = {field: fields.get(field, getattr(plan, field)) for field in QUESTION}
-            _ask(plan, fields.get("routes", plan.proposed_routes), default, question)
+            _ask(plan, fields.get("routes", plan.proposed_routes), default, question, document_of(org))
         else:
             if issues := _wrong_names(plan):
                 raise InvalidPlan(issues)
@@ -119,7 +120,11 @@ def edit(plan: PlanRun, *, by: Any, seen: str | None = None, **fields: Any) -> b
             void_approval(plan, by=by, why="the plan was edited")
         changed = [field for field in now if now[field] != before[field]]
         actor = as_actor(by)
-        if actor.person and set(changed) - {"name", "note"} and actor.person != plan.created_by:
+        if (
+            actor.person
+            and set(changed) - {"name", "note", "base_version", "base_digest"}
+            and actor.person != plan.created_by
+        ):
             plan.edited_by = {**plan.edited_by, actor.person: actor.name}
             plan.save(update_fields=["edited_by"])
         _record(plan, by=by, action="plan.edited", fields=changed)
@@ -155,6 +160,10 @@ def rebase(plan: PlanRun, *, by: Any) -> PlanRun:
             by=by,
             **{field: getattr(plan, field) for field in QUESTION},
         )
+        # Else its author could approve it, once somebody else made it again.
+        others = {**plan.edited_by, plan.created_by: plan.created_by_name}
+        new.edited_by = {person: name for person, name in others.items() if person and person != new.created_by}
+        new.save(update_fields=["edited_by"])
         move(new, State.QUEUED, queued_at=timezone.now())
         _record(new, by=by, action="plan.queued", rebased_from=str(plan.pk))
         if plan.state == State.DRAFT:
@@ -169,7 +178,7 @@ def rebase(plan: PlanRun, *, by: Any) -> PlanRun:
 def draft_of(refused: DirectWrite) -> PlanRun:
     """A draft of the change that was refused because it needs approval; the same one for the same change of the same
     person, so that to try again does not make many."""
-    was, content = refused.was, refused.content
+    was, content = refused.base.content, refused.content
     known = {route["id"]: route for route in was["routes"]}
     changed = [route for route in content["routes"] if not same(known.get(route["id"]), route)]
     is_merge = same(would_be_live(was["routes"], changed, Mode.MERGE), content["routes"])
@@ -187,7 +196,7 @@ def draft_of(refused: DirectWrite) -> PlanRun:
     drafts = PlanRun.objects.of(refused.org).filter(
         state=State.DRAFT, created_by=actor.person or "", mode=mode, name=name
     )
-    for draft in drafts:
+    for draft in drafts.filter(base_digest=refused.base.digest):
         if same(without_new_ids(draft.proposed_routes), without_new_ids(routes)) and _default_of(draft) == default:
             return draft
     return propose(
@@ -197,6 +206,8 @@ def draft_of(refused: DirectWrite) -> PlanRun:
         routes=routes,
         default=default,
         by=actor,
+        # Where somebody else published meanwhile it is stale, and says so, instead of taking that back.
+        base=refused.base,
         window_start=end - USUAL_WINDOW,
         window_end=end,
     )
@@ -235,10 +246,15 @@ def _written(plan: PlanRun) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in names}
 
 
-def _ask(plan: PlanRun, routes: Sequence[dict[str, Any]], default: Default | None, question: dict[str, Any]) -> None:
-    """Fill the plan in with what somebody asks, on what is live. Raises `InvalidPlan`, `TooManyRoutes` and
+def _ask(
+    plan: PlanRun,
+    routes: Sequence[dict[str, Any]],
+    default: Default | None,
+    question: dict[str, Any],
+    document: engine.Document,
+) -> None:
+    """Fill the plan in with what somebody asks, on this document. Raises `InvalidPlan`, `TooManyRoutes` and
     `DocumentTooLarge`."""
-    document = document_of(plan.org)
     for name, value in question.items():
         setattr(plan, name, value)
     if default is not None:

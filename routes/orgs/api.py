@@ -95,7 +95,8 @@ def organization_json(org: Organization) -> dict[str, Any]:
 def organization_etag(org: Organization) -> str:
     """Two parts: of what PATCH writes, and of all that is shown, which also has the version of the routes."""
     shown = organization_json(org)
-    written = {name: value for name, value in shown.items() if name in OrganizationChange().fields}
+    fields = (*OrganizationChange().fields, "approval_proposed")
+    written = {name: shown[name] for name in fields}
     return f"{_etag('o', written)[:-1]}-{_etag('v', shown)[1:]}"
 
 

@@ -154,6 +154,9 @@ def route_edit(request: HttpRequest, id: str) -> HttpResponse:
 
 def _kept_as_draft(request: HttpRequest, refused: DirectWrite) -> HttpResponse:
     """To the draft of a plan that a change became which needs approval."""
+    if refused.plan is None:
+        messages.error(request, str(refused))
+        return redirect("admin:routes", request.org.slug)
     messages.warning(request, f"{refused} Have it replayed, and ask somebody else to approve it.")
     return redirect("admin:plan", request.org.slug, refused.plan.pk)
 

@@ -99,8 +99,8 @@ def _in_words(issue: Issue, name: str) -> Issue:
 def make_live(change: Change, content: Content) -> Document:
     """Make exactly this content the organisation's rows, touching only rows that differ; inside `publish`.
 
-    Answers the inverse: `{"changes": [{"id", "was", "is"}], "order": [ids before], "default": {"was", "is"}}`, where `was`
-    or `is` is null for a route that did not or does not exist, and `default` where it stays.
+    Answers the inverse: `{"changes": [{"id", "was", "is"}], "order": [ids before], "after": [ids after], "default": {"was",
+    "is"}}`, where `was` or `is` is null for a route that did not or does not exist, and `default` where it stays.
     """
     org = change.org
     rows = {str(row.uid): row for row in Route.objects.of(org).in_order()}
@@ -127,7 +127,12 @@ def make_live(change: Change, content: Content) -> Document:
             Route.objects.filter(pk=rows[uid].pk).update(position=position)
     # At once: everybody who writes waits. And last, when those that are there have their names.
     Route.objects.bulk_create(new)
-    return {"changes": changes, "order": order, "default": _make_default_live(org, content["default"])}
+    return {
+        "changes": changes,
+        "order": order,
+        "after": list(wanted),
+        "default": _make_default_live(org, content["default"]),
+    }
 
 
 def _make_default_live(org: Organization, default: Document | None) -> Document | None:
@@ -150,18 +155,46 @@ def conflicts(org: Organization, inverse: Document) -> list[str]:
     default = inverse.get("default")
     if default is not None and not same(default_of(org), default["is"]):
         found.append("what happens to requests that no route takes")
+    if _has_moved(inverse) and not _is_as_left([str(row.uid) for row in Route.objects.of(org).in_order()], inverse):
+        found.append("the order of the routes")
     return found
 
 
 def undone(today: Content, inverse: Document) -> Content:
-    """The content after undoing: today's, with everything that changed as it was, in the order there was before."""
+    """The content after undoing: today's, with everything that changed as it was.
+
+    The order is the one there was before, as long as nobody changed the one that came of the change, or the change was
+    about the order. Else it is today's, and what comes back stands behind what it followed.
+    """
     was = {change["id"]: change["was"] for change in inverse["changes"]}
-    rank = {uid: index for index, uid in enumerate(inverse["order"])}
     kept = [route for route in today["routes"] if route["id"] not in was] + [route for route in was.values() if route]
+    order = inverse["order"]
+    ids = [route["id"] for route in today["routes"]]
+    if not _has_moved(inverse) and not _is_as_left(ids, inverse):
+        there = {route["id"] for route in kept}
+        order = [uid for uid in ids if uid in there]
+        for index, uid in enumerate(inverse["order"]):
+            if uid in there and uid not in ids:
+                before = next((other for other in reversed(inverse["order"][:index]) if other in order), None)
+                order.insert(0 if before is None else order.index(before) + 1, uid)
+    rank = {uid: index for index, uid in enumerate(order)}
     # Routes that came later keep their place behind those of equal priority.
     routes = sorted(kept, key=lambda route: (-route["priority"], rank.get(route["id"], len(rank))))
     default = inverse.get("default")
     return content_with(routes, default=today["default"] if default is None else default["was"])
+
+
+def _has_moved(inverse: Document) -> bool:
+    """Whether the change gave routes another order that it did not change otherwise."""
+    changed = {change["id"] for change in inverse["changes"]}
+    before, after = ([uid for uid in inverse[when] if uid not in changed] for when in ("order", "after"))
+    return before != after
+
+
+def _is_as_left(ids: Sequence[str], inverse: Document) -> bool:
+    """Whether the routes that the change left stand in the order in which it left them."""
+    there, left = set(ids), set(inverse["after"])
+    return [uid for uid in ids if uid in left] == [uid for uid in inverse["after"] if uid in there]
 
 
 def same(left: Any, right: Any) -> bool:

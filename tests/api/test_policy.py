@@ -72,6 +72,13 @@ def test_freezing_and_unfreezing_are_told_to_everybody_who_looks(admin: Caller, 
     problem(admin("post", "freeze/", {"reason": " "}), 422, "invalid")
 
 
+def test_who_did_not_see_a_proposal_does_not_overwrite_it(admin: Caller, org: Organization) -> None:
+    admin("patch", "", {"approval": "all"})
+    seen = admin("get", "").headers["ETag"]
+    admin("patch", "", {"approval": "plans"})
+    problem(admin("patch", "", {"approval": "none"}, seen=seen), 412, "stale_organization")
+
+
 def test_a_stale_if_match_of_a_step_is_a_412(admin: Caller) -> None:
     seen = admin("get", "").headers["ETag"]
     admin("patch", "", {"name": "New"})

@@ -99,6 +99,8 @@ def _keep_times(stop: threading.Event, poll: float) -> None:
             _apply_due()
         except Error:
             log.debug("Nothing can be applied while the database does not serve.", exc_info=True)
+        except Exception:  # whatever it is, the clock goes on
+            log.exception("Plans could not be applied at their time.")
         close_old_connections()
         stop.wait(poll)
     connections.close_all()

@@ -21,10 +21,12 @@ from plans.runs.states import InvalidState
 from plans.runs.worker import run_next
 from routes import engine
 from routes.document import document_of
-from routes.errors import OrganizationFrozen
+from routes.errors import ApprovalRequired, OrganizationFrozen
 from routes.orgs.members import change_role
 from routes.orgs.models import Organization
 from routes.orgs.policy import freeze
+from routes.publish import publish
+from routes.rules.bulk import reorder_routes
 from routes.rules.models import Route
 from routes.rules.services import delete_route, set_default, update_route
 from tests.build import BY, a_person, a_plan, a_route, an_org, projected, state_of, traffic, usual_prices
@@ -228,6 +230,30 @@ def test_a_plan_is_made_again_on_todays_routes_in_one_step(org: Organization, ar
     assert [route["name"] for route in live(org)["routes"]] == ["meanwhile", "short to mini"]
 
 
+def test_who_made_or_edited_a_plan_does_not_approve_it_once_it_is_made_again_by_somebody_else(
+    org: Organization, arno: Any
+) -> None:
+    author, editor = a_person("edda", org, "approver"), a_person("emil", org, "editor")
+    draft = a_plan(org, by=author)
+    plans.edit(draft, by=arno, seed=5)
+    new = plans.rebase(projected(draft), by=editor)
+    run_next()
+    new.refresh_from_db()
+    for person in (author, arno, editor):
+        with pytest.raises(OwnPlan):
+            plans.approve(new, by=person)
+    plans.approve(new, by=a_person("bea", org, "approver"))
+
+
+def test_a_plan_that_replaces_all_says_that_it_would_take_back_what_came_since(org: Organization) -> None:
+    row = a_route(org, "kept")
+    plan = projected(a_plan(org, routes=[row.as_document()], mode="replace"))
+    a_route(org, "theirs")
+    with pytest.raises(StalePlan, match="This plan changes theirs too") as caught:
+        plans.apply(plan, by=BY)
+    assert caught.value.touched == ["theirs"]
+
+
 def test_a_draft_that_is_made_again_is_given_up_and_what_ended_stays(org: Organization) -> None:
     draft, rejected = a_plan(org), projected(a_plan(org))
     plans.reject(rejected, reason="no", by=BY)
@@ -271,6 +297,37 @@ def test_a_revert_by_force_overwrites_what_came_later_and_the_log_keeps_why(org:
         "The model fails.",
         ["short to mini"],
     )
+
+
+def test_a_revert_leaves_a_later_order_of_other_routes_alone(org: Organization) -> None:
+    rows = [a_route(org, name) for name in ("a", "b", "c")]
+    plan = projected(a_plan(org))
+    plans.apply(plan, by=BY)
+    brought = Route.objects.of(org).get(name="short to mini")
+    reorder_routes(org, [rows[2].uid, brought.uid, rows[1].uid, rows[0].uid], by=BY)
+    plans.revert(plan, by=BY)
+    assert [route["name"] for route in live(org)["routes"]] == ["c", "b", "a"]
+
+
+def test_what_comes_back_stands_behind_what_it_followed_where_the_order_changed_since(org: Organization) -> None:
+    rows = [a_route(org, name) for name in ("a", "b", "c")]
+    plan = projected(a_plan(org, routes=[rows[0].as_document(), rows[2].as_document()], mode="replace"))
+    plans.apply(plan, by=BY)
+    reorder_routes(org, [rows[2].uid, rows[0].uid], by=BY)
+    plans.revert(plan, by=BY)
+    assert [route["name"] for route in live(org)["routes"]] == ["c", "a", "b"]
+
+
+def test_an_order_that_the_plan_gave_and_somebody_changed_since_is_a_conflict(org: Organization) -> None:
+    rows = [a_route(org, name) for name in ("a", "b", "c")]
+    plan = projected(a_plan(org, routes=[row.as_document() for row in reversed(rows)], mode="replace"))
+    plans.apply(plan, by=BY)
+    reorder_routes(org, [rows[1].uid, rows[2].uid, rows[0].uid], by=BY)
+    with pytest.raises(RevertConflict) as caught:
+        plans.revert(plan, by=BY)
+    assert caught.value.names == ["the order of the routes"]
+    plans.revert(plan, by=BY, force_reason="back")
+    assert [route["name"] for route in live(org)["routes"]] == ["a", "b", "c"]
 
 
 def test_a_reason_without_a_conflict_is_no_force(org: Organization) -> None:
@@ -368,9 +425,26 @@ def test_what_nobody_foresaw_is_told_and_keeps_no_other_plan_waiting(org: Organi
 
 def test_while_the_database_is_away_a_plan_stays_scheduled(org: Organization, arno: Any) -> None:
     plan = due(org, arno)
-    with patch("plans.runs.applying.publish", side_effect=OperationalError), pytest.raises(OperationalError):
+    away = patch("plans.runs.applying.connection.is_usable", return_value=False)
+    with patch("plans.runs.applying.publish", side_effect=OperationalError), away, pytest.raises(OperationalError):
         plans.apply_due()
     assert PlanRun.objects.get(pk=plan.pk).state == "scheduled"
+
+
+def test_an_organisation_that_is_busy_keeps_the_plans_of_others_not_waiting(org: Organization, arno: Any) -> None:
+    other = an_org("other")
+    traffic(other)
+    due(org, arno)
+    second = due(other, a_person("bea", other, "approver"))
+
+    def busy(org_id: Any, **keys: Any) -> Any:
+        if org_id == org.pk:
+            raise OperationalError("lock timeout")
+        return publish(org_id, **keys)
+
+    with patch("plans.runs.applying.publish", busy):
+        assert [plan.pk for plan in plans.apply_due()] == [second.pk]
+    assert PlanRun.objects.get(org=org).state == "scheduled"
 
 
 def test_a_plan_that_was_called_off_since_it_was_found_due_is_not_applied(org: Organization, arno: Any) -> None:
@@ -404,10 +478,27 @@ def test_a_time_is_to_come_and_within_a_year(org: Organization, arno: Any, at: d
 
 def test_only_what_was_approved_is_scheduled_and_for_a_person(org: Organization, arno: Any) -> None:
     at = timezone.now() + timedelta(hours=1)
-    with pytest.raises(InvalidState):
+    with pytest.raises(ApprovalRequired):
         plans.schedule(projected(a_plan(org)), at, by=arno)
+    with pytest.raises(InvalidState):
+        plans.schedule(a_plan(org), at, by=arno)
     with pytest.raises(NotAllowed):
         plans.schedule(approved(org, arno), at, by=BY)
+
+
+def test_to_call_off_what_was_never_scheduled_approves_nothing(org: Organization, arno: Any) -> None:
+    for plan in (a_plan(org), projected(a_plan(org)), approved(org, arno)):
+        before = state_of(org)
+        with pytest.raises(InvalidState, match="cannot become called off"):
+            plans.schedule(plan, None, by=arno)
+        assert state_of(org) == before
+
+
+def test_a_plan_is_called_off_in_a_frozen_organisation_too(org: Organization, arno: Any) -> None:
+    plan = due(org, arno)
+    freeze(org, reason="audit", by=BY)
+    plans.schedule(plan, None, by=arno)
+    assert PlanRun.objects.get(pk=plan.pk).state == "approved"
 
 
 # --- Frozen -----------------------------------------------------------------------------------------------------------

@@ -22,11 +22,15 @@ ALLOWED = {
 }
 
 
+APPROVAL = {"approved_at": timezone.now(), "approved_by": "7", "approved_digest": "sha256:0"}
+
+
 def in_state(org: Organization, state: str) -> PlanRun:
     later = START.replace(year=2027)
     return PlanRun.objects.create(
         org=org, name="p", state=state, base_version=0, base_digest="", window_start=START, window_end=later,
         result="{}", applied_at=timezone.now(), apply_at=timezone.now() if state == "scheduled" else None,
+        **(APPROVAL if state in ("approved", "scheduled") else {}),
     )  # fmt: skip
 
 
@@ -39,7 +43,7 @@ def test_the_table_names_every_state() -> None:
 def test_a_state_moves_where_the_table_says_and_nowhere_else(org: Organization, was: str, to: str) -> None:
     plan = in_state(org, was)
     if to in ALLOWED.get(was, "").split():
-        move(plan, State(to), **({"apply_at": timezone.now()} if to == "scheduled" else {}))
+        move(plan, State(to), **{"scheduled": {"apply_at": timezone.now()}, "approved": APPROVAL}.get(to, {}))
         expected = to
     else:
         with pytest.raises(InvalidState) as caught:

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.db import transaction
 
 from audit.models import AuditEntry
 from audit.services import payload_of
+from plans.runs.errors import InvalidPlan
 from plans.runs.models import PlanRun
 from routes import engine
 from routes.catalog.services import import_prices
@@ -251,6 +253,33 @@ def test_the_same_change_tried_again_makes_one_draft(strict: Organization) -> No
             create_route(strict, engine.NewRoute.from_dict({"name": name, "then": {"target_model": "m"}}), by=BY)
         caught.value.make_draft()
     assert PlanRun.objects.filter(org=strict).count() == 2
+
+
+def test_a_draft_stands_on_what_its_author_saw_and_takes_nothing_back_that_came_since(strict: Organization) -> None:
+    with pytest.raises(DirectWrite) as caught:
+        delete_route(strict, Route.objects.of(strict).get(name="short").uid, by=BY)
+    Organization.objects.filter(pk=strict.pk).update(approval="none")
+    a_route(strict, "theirs")
+    caught.value.make_draft()
+    from plans.runs import services as plans
+    from plans.runs.errors import StalePlan
+
+    draft = projected(PlanRun.objects.get(org=strict))
+    assert draft.base_version == 2
+    with pytest.raises(StalePlan, match=r"“theirs” was added\. This plan changes theirs too"):
+        plans.apply(draft, by=BY)
+
+
+def test_a_change_of_which_no_draft_can_be_made_is_refused_all_the_same(
+    strict: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = Mock(side_effect=InvalidPlan([{"path": "routes", "code": "c", "message": "Somebody took the name."}]))
+    monkeypatch.setattr("plans.runs.proposals._read", refused)
+    with pytest.raises(DirectWrite) as caught:
+        create_route(strict, NEW, by=BY)
+    caught.value.make_draft()
+    assert caught.value.plan is None
+    assert "No draft of your change could be made: Somebody took the name." in str(caught.value)
 
 
 def test_a_direct_change_that_changes_nothing_needs_nobody(strict: Organization) -> None:
