@@ -79,6 +79,12 @@ class PlanInput(StrictSerializer):
 class PlanChange(PlanInput):
     """What is left out stays as it is."""
 
+    def get_fields(self) -> dict[str, Any]:
+        fields: dict[str, Any] = super().get_fields()
+        for field in fields.values():
+            field.required = False
+        return fields
+
     def to_internal_value(self, data: Any) -> Any:
         given = super().to_internal_value(data)
         return {name: value for name, value in given.items() if name in data}

@@ -163,18 +163,17 @@ def conflicts(org: Organization, inverse: Document) -> list[str]:
 def undone(today: Content, inverse: Document) -> Content:
     """The content after undoing: today's, with everything that changed as it was.
 
-    The order is the one there was before, as long as nobody changed the one that came of the change, or the change was
-    about the order. Else it is today's, and what comes back stands behind what it followed.
+    The order is the one there was before, as long as nobody changed that of the routes which the change left alone, or the
+    change was about the order. Else it is today's, and what comes back stands behind what it followed.
     """
     was = {change["id"]: change["was"] for change in inverse["changes"]}
     kept = [route for route in today["routes"] if route["id"] not in was] + [route for route in was.values() if route]
     order = inverse["order"]
     ids = [route["id"] for route in today["routes"]]
     if not _has_moved(inverse) and not _is_as_left(ids, inverse):
-        there = {route["id"] for route in kept}
-        order = [uid for uid in ids if uid in there]
+        order = [uid for uid in ids if uid not in was]
         for index, uid in enumerate(inverse["order"]):
-            if uid in there and uid not in ids:
+            if was.get(uid):
                 before = next((other for other in reversed(inverse["order"][:index]) if other in order), None)
                 order.insert(0 if before is None else order.index(before) + 1, uid)
     rank = {uid: index for index, uid in enumerate(order)}
@@ -184,17 +183,22 @@ def undone(today: Content, inverse: Document) -> Content:
     return content_with(routes, default=today["default"] if default is None else default["was"])
 
 
-def _has_moved(inverse: Document) -> bool:
-    """Whether the change gave routes another order that it did not change otherwise."""
+def _left_alone(ids: Sequence[str], inverse: Document) -> list[str]:
+    """Of these routes those that the change did not change."""
     changed = {change["id"] for change in inverse["changes"]}
-    before, after = ([uid for uid in inverse[when] if uid not in changed] for when in ("order", "after"))
-    return before != after
+    return [uid for uid in ids if uid not in changed]
+
+
+def _has_moved(inverse: Document) -> bool:
+    """Whether the change gave another order to routes that it did not change otherwise."""
+    return _left_alone(inverse["order"], inverse) != _left_alone(inverse["after"], inverse)
 
 
 def _is_as_left(ids: Sequence[str], inverse: Document) -> bool:
-    """Whether the routes that the change left stand in the order in which it left them."""
-    there, left = set(ids), set(inverse["after"])
-    return [uid for uid in ids if uid in left] == [uid for uid in inverse["after"] if uid in there]
+    """Whether those that are still there stand in the order in which the change left them."""
+    after, now = _left_alone(inverse["after"], inverse), _left_alone(ids, inverse)
+    there, left = set(now), set(after)
+    return [uid for uid in now if uid in left] == [uid for uid in after if uid in there]
 
 
 def same(left: Any, right: Any) -> bool:

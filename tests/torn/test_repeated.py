@@ -108,7 +108,7 @@ CALLS: dict[str, Callable[[Places], Call]] = {
     ),
     "routes.history.services.restore_version": lambda at: _call(restore_version, at.of(at.org), 1, by=at.ada),
     "routes.history.services.retire_versions": lambda at: _call(
-        retire_versions, at.of(at.org), keep=1, days=0, referred=lambda org: (), by=at.ada
+        retire_versions, at.of(at.org), keep=1, days=-1, referred=lambda org: (), by=at.ada
     ),
     "routes.transfer.services.import_routes": lambda at: _call(
         import_routes, at.of(at.org), {"routes": [NEW]}, mode="merge", by=at.ada

@@ -55,6 +55,8 @@ class Applied:
         self.changes = {id: (was.get(id), now.get(id)) for id in {**was, **now} if was.get(id) != now.get(id)}
         self.default = (before["default"], after["default"]) if before["default"] != after["default"] else None
         self.order = list(was)
+        self.alone = [id for id in now if id not in self.changes]
+        self.has_moved = self.alone != [id for id in was if id not in self.changes]
 
 
 def machine(result: Callable[[], str], counted: Callable[[str], None]) -> type[RuleBasedStateMachine]:
@@ -195,6 +197,17 @@ def machine(result: Callable[[], str], counted: Callable[[str], None]) -> type[R
             live = {route["id"]: route for route in before["routes"]}
             touched = any(live.get(id) != now for id, (_, now) in done.changes.items())
             touched |= done.default is not None and self.model.default != done.default[1]
+            # Of the routes that the plan left alone: do they stand as it left them?
+            alone = [id for id in live if id not in done.changes]
+            as_left = [id for id in alone if id in done.alone] == [id for id in done.alone if id in live]
+            touched |= done.has_moved and not as_left
+            order: list[str] = []
+            if not as_left and not done.has_moved:
+                order = alone
+                for place, id in enumerate(done.order):
+                    if done.changes.get(id, (None,))[0] is not None:
+                        before_it = [other for other in done.order[:place] if other in order]
+                        order.insert(order.index(before_it[-1]) + 1 if before_it else 0, id)
             back = [route for id, route in live.items() if id not in done.changes]
             back += [was for was, _ in done.changes.values() if was is not None]
             is_twice = len({route["name"] for route in back}) < len(back)
@@ -206,7 +219,7 @@ def machine(result: Callable[[], str], counted: Callable[[str], None]) -> type[R
                     return
                 raise AssertionError("what was changed since was overwritten")
             change, _ = plans.revert(done.plan, by=BY, force_reason=reason)
-            rank = {id: place for place, id in enumerate(done.order)}
+            rank = {id: place for place, id in enumerate(order or done.order)}
             back.sort(key=lambda route: (-route["priority"], rank.get(route["id"], len(rank))))
             self.model.routes = back
             if done.default is not None:

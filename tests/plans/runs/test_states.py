@@ -68,6 +68,11 @@ BOTH_SIDES = {
         {"approved_at": START},
         {"approved_at": START, "approved_by": "7"},
     ),
+    "plan_approved_has_its_approval": ({"state": "approved"}, {"state": "approved", **APPROVAL}),
+    "plan_scheduled_has_its_time": (
+        {"state": "scheduled", **APPROVAL},
+        {"state": "scheduled", "apply_at": START, **APPROVAL},
+    ),
     "plan_applied_has_its_time": ({"state": "applied", "applied_at": None}, {"state": "draft", "applied_at": None}),
     "plan_projected_has_a_result": ({"state": "projected", "result": ""}, {"state": "draft", "result": ""}),
 }
