@@ -11,7 +11,7 @@ from tests import databases
 from tests.torn.killing import kill_writers, stop_server
 
 #: `make campaign PART=writers` asks for more.
-KILLS, STOPS = int(os.environ.get("KILLS", "50")), int(os.environ.get("STOPS", "2"))
+KILLS, STOPS = int(os.environ.get("KILLS", "25")), int(os.environ.get("STOPS", "2"))
 SEED = int(os.environ.get("SEED", "20261122"))
 
 pytestmark = [
