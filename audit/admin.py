@@ -20,7 +20,7 @@ PAGE = 50
 
 def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
     """Entries, newest first, a page at a time by their number."""
-    org = request.org  # type: ignore[attr-defined]
+    org = request.org
     org_id = None if org is None else org.id
     given = {name: request.GET.get(name, "").strip() for name in FILTERS}
     problem = ""
@@ -63,7 +63,7 @@ def _pretty(row: AuditEntry) -> str:
 
 @require_POST
 def audit_verify(request: HttpRequest) -> HttpResponse:
-    org = request.org  # type: ignore[attr-defined]
+    org = request.org
     return audit_list(request, verified=verify_org(None if org is None else org.id))
 
 
@@ -75,7 +75,7 @@ def installation_audit_verify(request: HttpRequest) -> HttpResponse:
     return audit_verify(request)
 
 
-audit_list.required_role = "viewer"  # type: ignore[attr-defined]
+audit_list.required_role = "viewer"
 audit_verify.required_role = "viewer"
 installation_audit.required_role = installation_audit_verify.required_role = "installation"
 

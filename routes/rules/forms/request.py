@@ -89,7 +89,7 @@ class TryForm(RequestForm):
     def __init__(self, data: Any = None, *, routes: list[str]) -> None:
         """`routes` are the names that may be asked for."""
         super().__init__(data, initial={"at": datetime.now(UTC).replace(second=0, microsecond=0)})
-        self.fields["force"].choices = [("", "No, let the conditions decide"), *((name, name) for name in routes)]  # type: ignore[attr-defined]
+        self.fields["force"].choices = [("", "No, let the conditions decide"), *((name, name) for name in routes)]
 
     def request(self) -> dict[str, Any]:
         """The request as the API takes it; only what was filled in."""
