@@ -36,8 +36,8 @@ def freeze(org: Organization, *, reason: str, by: Any) -> Receipt | None:
     """Refuse every change of the organisation's routes, plans, prices, members, keys and policy from now on; None where it
     is frozen already.
 
-    What is live is served on, logs and reports of gateways come in, a replay that runs goes on, and keys and members can
-    be taken away. Raises `ReasonRequired`.
+    What is live is served on, logs and reports of gateways come in, a replay that runs goes on, keys and members can be
+    taken away, and scheduled plans called off. Raises `ReasonRequired`.
     """
     if not reason.strip():
         raise ReasonRequired("Say why: whoever is refused will read it.")
