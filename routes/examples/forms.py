@@ -35,6 +35,10 @@ class Nevertheless(forms.Form):
     def is_shown(self) -> bool:
         return bool(self.broken) or self.is_bound
 
+    def is_refused(self) -> bool:
+        """Whether a change did not happen for want of a reason, or of one that can be kept."""
+        return bool(self.broken or self.errors)
+
     @contextmanager
     def bound(self) -> Iterator[None]:
         """Changes inside the block may break examples where a reason was given. What is refused for want of one is

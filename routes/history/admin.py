@@ -10,9 +10,11 @@ from django.urls import path
 
 from routes import engine
 from routes.errors import NotFound, RoutesError, StaleVersion
+from routes.examples.forms import Nevertheless
 from routes.history.forms import RestoreForm
 from routes.history.services import VersionRetired, content_of, get_version, restore_version
 from routes.orgs.models import Organization
+from routes.publish import ExampleBroken
 from routes.rules.compared import compared
 from routes.versions.difference import Content, changes_between
 from routes.versions.models import RouteSetVersion
@@ -128,14 +130,19 @@ def history_restore(request: HttpRequest, id: int) -> HttpResponse:
         messages.error(request, str(error))
         return redirect("admin:history", request.org.slug)
     form = RestoreForm(request.POST if request.method == "POST" else None)
+    nevertheless = Nevertheless(request)
     stale = ""
-    if request.method == "POST" and form.is_valid():
+    if request.method == "POST" and form.is_valid() and nevertheless.is_acceptable():
+        given = form.cleaned_data
         try:
-            change, _ = restore_version(
-                request.org, id, by=request.actor, expected=form.cleaned_data["seen"], note=form.cleaned_data["note"]
-            )
+            with nevertheless.bound():
+                change, _ = restore_version(
+                    request.org, id, by=request.actor, expected=given["seen"], note=given["note"]
+                )
         except StaleVersion:
             stale = somebody_was_faster(request.org)
+        except ExampleBroken:
+            pass  # the page shows them, and asks for the reason
         except (engine.errors.RoutingError, RoutesError) as error:
             form.add_error(None, str(error))
         else:
@@ -146,11 +153,13 @@ def history_restore(request: HttpRequest, id: int) -> HttpResponse:
         "title": f"Restore version {id}?",
         "version": told(row),
         "form": form,
+        "nevertheless": nevertheless,
         "stale": stale,
         "live": live,
         "changes": changes_in_words(content_of(request.org, live), content),
     }
-    return render(request, "routes/history_restore.html", context, status=422 if form.errors or stale else 200)
+    refused = form.errors or stale or nevertheless.is_refused()
+    return render(request, "routes/history_restore.html", context, status=422 if refused else 200)
 
 
 def _live(org: Organization) -> int:

@@ -10,8 +10,9 @@ from django.urls import path
 from routes import engine
 from routes.document import document_of
 from routes.errors import RoutesError, StaleVersion
+from routes.examples.forms import Nevertheless
 from routes.history.admin import changes_in_words, somebody_was_faster
-from routes.publish import Change
+from routes.publish import Change, ExampleBroken
 from routes.transfer.files import MEDIA_TYPES, file_name, written
 from routes.transfer.forms import ImportForm
 from routes.transfer.services import InvalidImport, content_after, export_routes, import_routes
@@ -40,13 +41,17 @@ def routes_import(request: HttpRequest) -> HttpResponse:
     """
     sent = request.method == "POST"
     form = ImportForm(request.POST if sent else None, request.FILES if sent else None)
-    context: dict[str, Any] = {"title": "Import routes", "form": form, "changes": None, "notice": ""}
+    nevertheless = Nevertheless(request)
+    context: dict[str, Any] = {
+        "title": "Import routes", "form": form, "changes": None, "notice": "", "nevertheless": nevertheless,
+    }  # fmt: skip
     if sent and form.is_valid():
         done = _looked_at(request, form, context)
         if isinstance(done, Change):
             messages.success(request, _outcome(done))
             return redirect("admin:routes", request.org.slug)
-    return render(request, "routes/import.html", context, status=422 if form.errors or context["notice"] else 200)
+    refused = form.errors or context["notice"] or nevertheless.is_refused()
+    return render(request, "routes/import.html", context, status=422 if refused else 200)
 
 
 def _looked_at(request: HttpRequest, form: ImportForm, context: dict[str, Any]) -> Change | None:
@@ -60,13 +65,16 @@ def _looked_at(request: HttpRequest, form: ImportForm, context: dict[str, Any]) 
             context["notice"] = somebody_was_faster(request.org)
         elif request.POST.get("digest") != form.digest():
             context["notice"] = "You changed the text, or what its routes do, after you looked."
-        else:
+        elif context["nevertheless"].is_acceptable():
             try:
-                return _import(request, form, document.version)
+                with context["nevertheless"].bound():
+                    return _import(request, form, document.version)
             except StaleVersion:  # by less than the time between looking and writing
                 document = document_of(request.org)
                 now = _after(form, document.content) or now
                 context["notice"] = somebody_was_faster(request.org)
+            except ExampleBroken:
+                pass  # the page shows them, and asks for the reason
             except (engine.errors.RoutingError, RoutesError) as error:
                 form.add_error(None, str(error))
     context |= {

@@ -10,7 +10,7 @@ from audit.services import payload_of
 from routes.document import document_of
 from routes.orgs.models import Organization
 from routes.rules.models import Route
-from routes.rules.services import delete_route
+from routes.rules.services import delete_route, pause_route, resume_route
 from tests.build import BY, a_person, a_route, an_example
 from tests.routes.rules.test_pages import text_of, url
 from tests.routes.rules.test_route_form import Controls
@@ -144,10 +144,14 @@ def test_one_route_is_paused_and_resumed_as_it_was_shown(client: Client, org: Or
 # --- Where examples would break ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["bulk", "reorder", "pause", "delete", "edit", "new", "default"])
+@pytest.mark.parametrize(
+    "path", ["bulk", "reorder", "pause", "delete", "edit", "new", "default", "restore", "import"]
+)
 def test_a_page_shows_the_examples_that_its_save_would_break_and_saves_with_a_reason(
     client: Client, org: Organization, path: str
 ) -> None:
+    for change in (pause_route, resume_route) if path == "restore" else ():
+        change(Route.objects.get(name="a"), by=BY)
     one = {"context": {"tag": "a"}}
     an_example(org, "guarded", request=one, expected={"route": "a", "reason": "matched"})
     an_example(org, "of none", request={"context": {"tag": "none"}}, expected={"reason": "no_match"})
@@ -155,23 +159,28 @@ def test_a_page_shows_the_examples_that_its_save_would_break_and_saves_with_a_re
     where = {
         "bulk": "routes/bulk/", "reorder": "routes/reorder/", "pause": f"routes/{uid('a')}/pause/",
         "delete": f"routes/{uid('a')}/delete/", "edit": f"routes/{uid('a')}/", "new": "routes/new/",
-        "default": "routes/default/",
+        "default": "routes/default/", "restore": "history/4/restore/", "import": "routes/import/",
     }[path]  # fmt: skip
-    if path in ("bulk", "reorder", "pause"):
+    if path == "import":
+        text = '{"routes": [{"name": "a", "when": {"tag_equals": "other"}, "then": {"target_model": "m"}}]}'
+        asked = {"text": text, "mode": "merge", "note": "", "step": "compare"}
+        fields = {**Controls(text_of(client.post(url(org, where), asked))).sent.dict(), "step": "import"}
+    elif path in ("bulk", "reorder", "pause"):
         fields = listed(client, org)
         fields |= {"bulk": {"do": "disable", "ids": uid("a")}, "reorder": {"order": ",".join(map(uid, ["all", *"abc"]))},
                    "pause": {}}[path]  # fmt: skip
     else:
         fields = Controls(text_of(client.get(url(org, where)))).sent.dict()
         fields |= {"delete": {}, "edit": {"tag_equals": "other"}, "default": {"kind": "send", "target_model": "m"},
-                   "new": {"name": "n", "priority": "99", "kind": "send", "target_model": "m"}}[path]  # fmt: skip
+                   "new": {"name": "n", "priority": "99", "kind": "send", "target_model": "m"},
+                   "restore": {"note": "as before"}}[path]  # fmt: skip
     before = order(org)
     page = text_of(client.post(url(org, where), fields), 422)
     assert "would break" in page
     assert "“of none” expects" in page if path == "default" else "“guarded” expects: “a” takes it" in page
     assert order(org) == before
-    again = Controls(page).sent.dict()
-    where = where if path != "bulk" else "routes/bulk/"
+    again = Controls(page).sent.dict() | ({"step": "import"} if path == "import" else {})
+    assert again.get("note", "") == ("as before" if path == "restore" else ""), "nothing typed is lost"
     page = text_of(client.post(url(org, where), {**again, "accept_broken": "a\u2028b"}), 422)
     assert "Control characters" in page
     answer = client.post(url(org, where), {**again, "accept_broken": "it has to be"})
