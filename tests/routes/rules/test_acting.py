@@ -144,9 +144,7 @@ def test_one_route_is_paused_and_resumed_as_it_was_shown(client: Client, org: Or
 # --- Where examples would break ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "path", ["bulk", "reorder", "pause", "delete", "edit", "new", "default", "restore", "import"]
-)
+@pytest.mark.parametrize("path", ["bulk", "reorder", "pause", "delete", "edit", "new", "default", "restore", "import"])
 def test_a_page_shows_the_examples_that_its_save_would_break_and_saves_with_a_reason(
     client: Client, org: Organization, path: str
 ) -> None:
