@@ -13,12 +13,14 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from routes.api import PUBLISHES, StrictSerializer, TextField, View, change_json, list_etag, not_modified
+from routes.document import document_of
+from routes.errors import StaleVersion
 from routes.rules.findings import findings_of
 from routes.shapes import described, one_of
 from routes.transfer import shapes
 from routes.transfer.files import MEDIA_TYPES, YAML, file_name, written
 from routes.transfer.notation import UnreadableYaml, read_yaml
-from routes.transfer.services import MODES, export_routes, import_routes
+from routes.transfer.services import MODES, content_after, export_routes, import_routes
 
 
 class YamlBody(BaseParser):
@@ -111,14 +113,16 @@ class Import(View):
         given = ImportInput(data=request.data)
         given.is_valid(raise_exception=True)
         asked = given.validated_data
-        change, difference = import_routes(
-            request.org,
-            asked["content"],
-            mode=asked["mode"],
-            by=request.actor,
-            expected=self.expected_version(request),
-            note=asked["note"],
-        )
+        content, mode = asked["content"], asked["mode"]
+        try:
+            expected = self.expected_version(request)
+            change, difference = import_routes(
+                request.org, content, mode=mode, by=request.actor, expected=expected, note=asked["note"]
+            )
+        except StaleVersion:
+            # What would be refused on today's version too is told first: to look again would not help (RFC 9110, 13.2.1).
+            content_after(document_of(request.org).content, content, mode)
+            raise
         return Response(
             {"difference": difference, **change_json(change), "lint": findings_of(request.org)},
             headers={"ETag": list_etag(change.version)},

@@ -118,6 +118,7 @@ def test_an_import_needs_the_list_as_it_is(editor: Caller, org: Organization) ->
     stale = send(editor, merge(NEW), seen='"0"')
     body = problem(stale, 412, "stale_version")
     assert (stale["ETag"], body["current"], body["difference"][0]["change"]) == ('"1"', 1, "added")
+    problem(send(editor, merge({"name": "new", "then": {"target_model": ""}}), seen='"0"'), 422, "invalid_import")
     etag = editor("get", "routes/export/")["ETag"]
     assert send(editor, merge(NEW), seen=etag).status_code == 200
 
