@@ -33,7 +33,11 @@ def _emptied(self: TransactionTestCase) -> None:
     """After a transactional test there is no row left, and the triggers that would not let them go are there again."""
     tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False)) - KEPT
     drop_triggers(connection)
-    connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), sorted(tables)))
+    if connection.vendor == "postgresql":  # which takes fifty times as long to truncate thirty tables of a few rows
+        with connection.cursor() as cursor:  # one transaction: what refers to rows is looked at when all are gone
+            cursor.execute("; ".join(f'DELETE FROM "{table}"' for table in sorted(tables)))
+    else:
+        connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), sorted(tables)))
     make_triggers(connection)
 
 
@@ -72,9 +76,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    # What was imported stays; looking at it again and again takes a twentieth of the whole suite.
+    # What was imported stays, and most of what a test makes goes with its last reference: to look for cycles as often as
+    # is usual takes a tenth of the whole suite.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from plans.runs import services as plans
 from plans.runs.models import PlanRun
 from routes.fleet.services import report
 from routes.orgs.models import Organization
-from routing_admin.metrics import page
+from routing_admin.metrics import counted, page
 from routing_admin.metrics.stored import Stored
 from tests.api.conftest import Caller
 from tests.build import BY, a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
@@ -26,6 +26,7 @@ TOKEN = "t" * 32
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
     anew()
+    counted._requests.clear()  # else each page tells of all that the suite has asked so far
 
 
 def anew() -> None:

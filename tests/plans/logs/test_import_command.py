@@ -105,7 +105,7 @@ def test_what_cannot_be_begun_is_refused_in_words(org: Organization, tmp_path: P
     assert imported(str(good), *trace, "--model", "openai/gpt-4o")[0] == "1 rows imported, 0 repeated, 0 refused.\n"
 
 
-@pytest.mark.parametrize(("name", "rows"), [("code", 8_819)] if ON_POSTGRES else [("code", 8_819), ("conv", 19_366)])
+@pytest.mark.parametrize(("name", "rows"), [("code", 8_819) if ON_POSTGRES else ("conv", 19_366)])
 def test_the_real_traces_are_imported_whole(org: Organization, name: str, rows: int) -> None:
     usual_prices()
     file = shared(f"data/azure-llm-2023-{name}.csv")

@@ -174,7 +174,7 @@ def test_vectors_that_are_hard_to_tell_apart_are_told_apart(
     monkeypatch.setattr(l2, "_BATCH", batch)
     monkeypatch.setattr(l2, "_PAGE", page)
     hits = 0
-    for world in range(60):
+    for world in range(25):
         chance = Random(f"{batch} {world}")
         thresholds = chance.sample([-1, -0.5, 0, 0.5, 0.6, 0.8, 0.96, 0.9999999, 1], 3)
         at = [[threshold, (1 - threshold * threshold) ** 0.5, 0.0] for threshold in thresholds]
@@ -187,7 +187,7 @@ def test_vectors_that_are_hard_to_tell_apart_are_told_apart(
             changes = {"model": chance.choice("aab"), "finish_reason": chance.choice([None, "stop", "length"])}
             rows.append(near(n, chance.choice([vector, vector, vector, vector[:2]]), seconds, **changes))
         hits += sum(agrees(rows, chance.choice([2, 10, 1_000]), thresholds, chance.choice([7, 1_000])).hits)
-    assert hits > 1_000
+    assert hits > 400
 
 
 @pytest.mark.parametrize("one", [3e38, 1e30, 1e-30, 3e-45])

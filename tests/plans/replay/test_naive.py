@@ -12,7 +12,7 @@ from tests.plans.replay import naive
 from tests.plans.replay.agreement import Compared, compare_decisions, compare_worlds
 from tests.routes.engine.worlds import SHAPES
 
-PARTS, WORLDS, DECISIONS = 3, 20, 5_000
+PARTS, WORLDS, DECISIONS = 2, 20, 4_000
 
 
 @cache

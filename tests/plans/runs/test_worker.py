@@ -22,7 +22,7 @@ from plans.runs.models import PlanRun
 from routes.catalog.models import ModelPrice
 from routes.orgs.models import Organization
 from tests.build import BY, START, a_plan, an_org, projected, traffic, usual_prices
-from tests.plans.runs.crashing import FIXED, Crash, Watched, crash, in_blocks, queued, undisturbed
+from tests.plans.runs.crashing import FIXED, REPORTS, Crash, Watched, crash, in_blocks, queued, undisturbed
 
 pytestmark = pytest.mark.django_db
 
@@ -128,7 +128,7 @@ def test_the_time_left_is_that_of_the_rows_left_at_the_rate_so_far() -> None:
 
 
 @pytest.mark.parametrize("caches", [{}, {"l1_ttl_seconds": 90}], ids=["no cache", "a cache"])
-@pytest.mark.parametrize("report", range(1, 12))
+@pytest.mark.parametrize("report", REPORTS)
 def test_after_a_crash_another_worker_goes_on_and_the_result_is_the_same(
     org: Organization, report: int, caches: dict[str, Any]
 ) -> None:
@@ -143,7 +143,6 @@ def test_after_a_crash_another_worker_goes_on_and_the_result_is_the_same(
             worker.run_next()
     plan.refresh_from_db()
     assert plan.result == expected
-    # 1: the first phase begins; 2 to 5: its blocks; 6: the second begins; 7 to 10: its blocks; 11: the result.
     begun = [(progress["phase"], progress.get("rows_done")) for progress in watched.seen if "phase" in progress]
     if report >= 8:
         assert begun[0] == ("projection", 10 * (report - 7)), "no block that was written is read again"

@@ -29,7 +29,7 @@ from plans.runs import worker
 from plans.runs.models import PlanRun
 from routes.orgs.models import Organization
 from tests.build import an_org, traffic, usual_prices
-from tests.plans.runs.crashing import FIXED, Crash, Watched, crash, in_blocks, queued, undisturbed
+from tests.plans.runs.crashing import FIXED, REPORTS, Crash, Watched, crash, in_blocks, queued, undisturbed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -84,7 +84,7 @@ def an_outage() -> Iterator[Callable[[], None]]:
     connection.close()  # with its short patience
 
 
-@pytest.mark.parametrize("report", range(1, 12))
+@pytest.mark.parametrize("report", REPORTS)
 def test_the_same_worker_goes_on_from_what_it_found_when_the_database_is_back(org: Organization, report: int) -> None:
     with in_blocks(10):
         expected = undisturbed(org)

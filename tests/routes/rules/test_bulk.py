@@ -29,7 +29,7 @@ LISTS = st.lists(
 def test_a_new_order_is_the_one_in_which_routes_decide_and_the_present_one_is_nothing_new(db: None) -> None:
     number = count()
 
-    @settings(max_examples=40, database=None)
+    @settings(max_examples=20, database=None)
     @given(LISTS, st.data())
     def keeps_its_word(routes: Any, data: Any) -> None:
         org = an_org(f"org-{next(number)}")

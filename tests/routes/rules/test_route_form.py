@@ -69,7 +69,7 @@ def sent(form: RouteForm) -> QueryDict:
     return Controls(page).sent
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(NEW_ROUTES)
 def test_a_route_that_is_opened_and_saved_is_the_same_route(route: dict[str, Any]) -> None:
     form = RouteForm(sent(RouteForm(route=route, revision=3)))
@@ -78,7 +78,7 @@ def test_a_route_that_is_opened_and_saved_is_the_same_route(route: dict[str, Any
     assert form.identity.cleaned_data["revision"] == 3
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CANONICAL_ACTIONS)
 def test_a_default_that_is_opened_and_saved_is_the_same_default(action: dict[str, Any]) -> None:
     shown = DefaultForm(default=action)
