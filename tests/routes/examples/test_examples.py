@@ -143,6 +143,8 @@ def test_an_organisation_has_at_most_two_hundred(org: Organization) -> None:
         ("expected", {"route": 7}, "expected.route", "wrong_type"),
         ("expected", {"target_model": ""}, "expected.target_model", "too_long"),
         ("expected", {"reason": None}, "expected.reason", "unknown_value"),
+        ("expected", {"reason": []}, "expected.reason", "unknown_value"),
+        ("expected", {"reason": {}}, "expected.reason", "unknown_value"),
     ],
     ids=str,
 )  # fmt: skip
