@@ -204,7 +204,7 @@ def test_with_a_reason_it_goes_live_and_the_entry_keeps_both(org: Organization) 
     assert action == "route.created"
     assert payload["accept_broken"] == "the small model is gone"
     assert payload["broken"] == [{"id": str(row.uid), "name": "short", "route": "all"}]
-    assert accepted.current() == ""
+    assert accepted.current() == accepted.Reason()
     with publish(org.pk, by=BY, action="x.y", target=("x", "y"), accept_broken="said here") as change:
         Route.objects.filter(name="all").update(priority=1)
     assert "accept_broken" not in change.payload, "nothing broke: it holds again"

@@ -185,3 +185,27 @@ def test_a_page_shows_the_examples_that_its_save_would_break_and_saves_with_a_re
     assert answer.status_code == 302, answer.content.decode()
     payload = payload_of(AuditEntry.objects.filter(org_id=org.pk).order_by("-seq")[0]) or {}
     assert payload["accept_broken"] == "it has to be"
+
+
+@pytest.mark.parametrize("path", ["bulk", "pause", "delete"])
+def test_a_reason_is_for_the_examples_that_were_shown(client: Client, org: Organization, path: str) -> None:
+    one = {"request": {"context": {"tag": "a"}}, "expected": {"route": "a", "reason": "matched"}}
+    first = an_example(org, "shown", **one)
+    where = "routes/bulk/" if path == "bulk" else f"routes/{uid('a')}/{path}/"
+    fields = {**listed(client, org), "do": "disable", "ids": uid("a"), "revision": "1"}
+    again = {**Controls(text_of(send(client, org, where, **fields), 422)).sent.dict(), "accept_broken": "it may"}
+    assert again["broken"] == str(first.uid)
+    second = an_example(org, "legal: eu stays", **one)
+    page = text_of(send(client, org, where, **again), 422)
+    assert "Your reason was given for others." in page
+    assert "“legal: eu stays” expects" in page
+    assert order(org) == "abc"
+    once_more = Controls(page).sent.dict()
+    assert once_more["accept_broken"] == "it may"
+    assert set(once_more["broken"].split(",")) == {str(first.uid), str(second.uid)}
+    # A reason that cannot be kept shows no list, and does not lose what was shown.
+    page = text_of(send(client, org, where, **{**once_more, "accept_broken": "a\u2028b"}), 422)
+    assert set(Controls(page).sent["broken"].split(",")) == {str(first.uid), str(second.uid)}
+    text_of(send(client, org, where, **once_more))
+    payload = payload_of(AuditEntry.objects.filter(org_id=org.pk).order_by("-seq")[0]) or {}
+    assert (payload["accept_broken"], len(payload["broken"])) == ("it may", 2)
