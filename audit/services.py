@@ -63,6 +63,9 @@ class Receipt:
     seq: int
     leaf_hash: str
 
+    def __str__(self) -> str:
+        return f"Audit receipt: entry {self.seq}, {self.leaf_hash[:16]}…"
+
 
 def record(
     org_id: UUID | None,
