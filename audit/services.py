@@ -25,6 +25,9 @@ from audit.log.entry import SALT_SIZE, BadEntry, Entry, payload_hash, time_text
 from audit.models import AuditEntry, AuditHead
 
 MAX_PAYLOAD_BYTES = 256 * 1024
+#: Of a payload above that, so much is kept beside what is said of the members that are not; so many, and no longer names.
+_KEPT_BYTES = 192 * 1024
+_NAMED, _LONGEST_NAME = 50, 100
 logger = logging.getLogger(__name__)
 
 
@@ -60,6 +63,9 @@ class Receipt:
     seq: int
     leaf_hash: str
 
+    def __str__(self) -> str:
+        return f"Audit receipt: entry {self.seq}, {self.leaf_hash[:16]}…"
+
 
 def record(
     org_id: UUID | None,
@@ -73,7 +79,8 @@ def record(
 ) -> Receipt:
     """Append one entry to an organisation's log, or to the installation's for None, in the caller's transaction.
 
-    Decimals, times and ids in the payload become text; a payload above 256 KiB is replaced by its digest, size and counts.
+    Decimals, times and ids in the payload become text; of a payload above 256 KiB the largest members are replaced by
+    `replaced`: the digest and size of the whole, and of each of these members, with the count of what it held.
     Locks the log's head row until the transaction ends. Raises `NoTransaction`, `EntryRefused` and its `EntryTooLarge`;
     then nothing was written, also where the caller catches them and commits.
     """
@@ -125,15 +132,35 @@ def _payload_bytes(payload: dict[str, Any], actor_name: str) -> bytes:
     try:
         said = plain({**payload, **name})
         kept = canonical_bytes(said)
-        if len(kept) <= MAX_PAYLOAD_BYTES:
-            return kept
-        # Short keys and few of them: what stands for a large payload must itself be small.
-        lists = {key: len(said[key]) for key in sorted(said) if isinstance(said[key], dict | list) and len(key) <= 100}
-        counts = dict(list(lists.items())[:100])
-        digest = {"sha256": sha256(kept).hexdigest(), "bytes": len(kept), "counts": counts}
-        return canonical_bytes({**digest, **({"actor_name": actor_name[:200]} if actor_name else {})})
+        return kept if len(kept) <= MAX_PAYLOAD_BYTES else canonical_bytes(_reduced(said, kept))
     except (ValueError, OverflowError, RecursionError) as error:
         raise EntryRefused(f"The payload cannot be recorded: {error}") from error
+
+
+def _reduced(said: dict[str, Any], whole: bytes) -> dict[str, Any]:
+    """The payload without its largest members, and `replaced`, which says what they were."""
+    data = {key: canonical_bytes(value) for key, value in said.items()}
+    sizes = {key: len(canonical_bytes(key)) + len(value) + 2 for key, value in data.items()}
+    left = len(whole)
+    gone: dict[str, Any] = {}
+    for key in sorted(said, key=lambda key: (-sizes[key], key)):
+        if left <= _KEPT_BYTES:
+            break
+        left -= sizes[key]
+        gone[key] = said[key]
+    members = {
+        key: {**_sums(data[key]), **({"count": len(value)} if isinstance(value, dict | list) else {})}
+        # What stands for much must itself be small.
+        for key, value in [(key, value) for key, value in gone.items() if len(key) <= _LONGEST_NAME][:_NAMED]
+    }
+    kept = {key: value for key, value in said.items() if key not in gone}
+    if "actor_name" in gone:
+        kept["actor_name"] = gone["actor_name"][:200]
+    return {**kept, "replaced": {**_sums(whole), "members": members}}
+
+
+def _sums(data: bytes) -> dict[str, Any]:
+    return {"sha256": sha256(data).hexdigest(), "bytes": len(data)}
 
 
 def _check(said: Entry) -> None:

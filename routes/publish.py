@@ -36,15 +36,17 @@ class DraftRefused(Exception):
 
 
 class DirectWrite(ApprovalRequired):
-    """Every change of this organisation's routing is a plan. This one would have made `content` of what `base` has;
-    `plan` is its draft, once there is one."""
+    """Every change of this organisation's routing is a plan. This one would have made `content` of what `base` has, and
+    `note` says why; `plan` is its draft, once there is one."""
 
     #: Makes it. `routing_admin` names the function: this application knows no plans.
     make: ClassVar[Callable[["DirectWrite"], Any] | None] = None
 
-    def __init__(self, org: Organization, base: engine.Document, content: dict[str, Any], *, by: Actor) -> None:
+    def __init__(
+        self, org: Organization, base: engine.Document, content: dict[str, Any], *, by: Actor, note: str = ""
+    ) -> None:
         super().__init__(f"Every change of {org} is a plan that a second person approves.")
-        self.org, self.base, self.content, self.by = org, base, content, by
+        self.org, self.base, self.content, self.by, self.note = org, base, content, by, note
         self.plan: Any = None
 
     def make_draft(self) -> None:
@@ -154,9 +156,10 @@ def publish(
             change.digest = document.digest
             change.changed = document.digest != base_digest
             if change.changed and is_direct and org.approval == Organization.Approval.ALL:
-                raise DirectWrite(org, _base(org, base, base_content), content, by=actor)
+                raise DirectWrite(org, _base(org, base, base_content), content, by=actor, note=note)
             if change.changed:
-                change.payload |= _keep_examples(org, base_content, routes, accept_broken or accepted.current())
+                reason = accepted.Reason(accept_broken) if accept_broken else accepted.current()
+                change.payload |= _keep_examples(org, base_content, routes, reason)
                 RouteSetVersion.objects.create(
                     org=org,
                     version=org.version,
@@ -226,16 +229,16 @@ def _accept(org: Organization, content: dict[str, Any], base_content: dict[str, 
 
 
 def _keep_examples(
-    org: Organization, base_content: dict[str, Any], routes: engine.Engine, reason: str
+    org: Organization, base_content: dict[str, Any], routes: engine.Engine, reason: accepted.Reason
 ) -> dict[str, Any]:
     """Refuse what breaks examples, unless for this reason; answers what the entry says of that."""
     broken = broken_by(org, base_content, routes)
     if not broken:
         return {}
-    if not reason:
+    if not all(reason.covers(one["id"]) for one in broken):
         raise ExampleBroken(broken)
     return {
-        "accept_broken": reason,
+        "accept_broken": reason.text,
         "broken": [{key: one[key] for key in ("id", "name", "route")} for one in broken],
     }
 

@@ -272,7 +272,7 @@ def _cancel(run: PlanRun, request: HttpRequest) -> str:
 def _apply(run: PlanRun, request: HttpRequest) -> str:
     change, receipt = services.apply(run, by=request.actor)
     live = f"Live as version {change.version}" if change.changed else "Applied; it changed no route"
-    return f"{live}. Audit receipt: entry {receipt.seq}, {receipt.leaf_hash[:16]}…"
+    return f"{live}. {receipt}"
 
 
 def _revert(run: PlanRun, request: HttpRequest) -> str:
@@ -287,7 +287,7 @@ def _revert(run: PlanRun, request: HttpRequest) -> str:
         if is_forced or not error.can_be_forced:
             raise
         raise _Mistakes("force_form", form, str(error)) from error
-    return f"Reverted: version {change.version} is live. Audit receipt: entry {receipt.seq}, {receipt.leaf_hash[:16]}…"
+    return f"Reverted: version {change.version} is live. {receipt}"
 
 
 STEPS: dict[str, Callable[[PlanRun, HttpRequest], str | PlanRun]] = {

@@ -194,7 +194,7 @@ def draft_of(refused: DirectWrite) -> PlanRun:
         return [{**route, "id": known.get(route["id"]) and route["id"]} for route in routes]
 
     drafts = PlanRun.objects.of(refused.org).filter(
-        state=State.DRAFT, created_by=actor.person or "", mode=mode, name=name
+        state=State.DRAFT, created_by=actor.person or "", mode=mode, name=name, note=refused.note
     )
     for draft in drafts.filter(base_digest=refused.base.digest):
         if same(without_new_ids(draft.proposed_routes), without_new_ids(routes)) and _default_of(draft) == default:
@@ -202,6 +202,7 @@ def draft_of(refused: DirectWrite) -> PlanRun:
     return propose(
         refused.org,
         name=name,
+        note=refused.note,
         mode=mode,
         routes=routes,
         default=default,

@@ -107,7 +107,7 @@ def _outcome(done: Imported) -> str:
     counts = done.plan.counts
     return (
         f"{counts['changed']:,} changed, {counts['added']:,} added, {counts['facts']:,} with other facts."
-        f" Audit receipt: entry {done.receipt.seq}, {done.receipt.leaf_hash[:16]}…"
+        f" {done.receipt}"
     )
 
 

@@ -13,6 +13,7 @@ from routes.examples.deciding import check_all, in_words
 from routes.examples.models import ExampleRequest
 from routes.examples.services import delete_example, get_example
 from routes.live import live
+from routes.pages import seen
 
 
 def examples(request: HttpRequest) -> HttpResponse:
@@ -41,8 +42,8 @@ def example_delete(request: HttpRequest, id: str) -> HttpResponse:
     row = example_or_404(request, id)
     if request.method == "POST":
         try:
-            delete_example(row, by=request.actor, expected_revision=int(request.POST.get("revision", row.revision)))
-        except (RoutesError, ValueError) as error:
+            delete_example(row, by=request.actor, expected_revision=seen(request, "revision"))
+        except RoutesError as error:
             messages.error(request, str(error))
             return redirect("admin:example_edit", request.org.slug, row.uid)
         messages.success(request, f"“{row.name}” was deleted.")

@@ -27,6 +27,8 @@ class Nevertheless(forms.Form):
     def __init__(self, request: HttpRequest) -> None:
         super().__init__(request.POST if accepted.NAME in request.POST else None)
         self.broken: list[dict[str, Any]] = []
+        #: The ids of those that were shown when the reason was given: it covers no others.
+        self._shown = frozenset(filter(None, request.POST.get("broken", "").split(",")))
 
     def is_acceptable(self) -> bool:
         """Whether there is no reason, or one that can be kept."""
@@ -41,15 +43,23 @@ class Nevertheless(forms.Form):
 
     @contextmanager
     def bound(self) -> Iterator[None]:
-        """Changes inside the block may break examples where a reason was given. What is refused for want of one is
+        """Changes inside the block may break the examples that a reason was given for. What is refused for want of one is
         remembered, to be shown."""
         reason = self.cleaned_data[accepted.NAME] if self.is_bound and self.is_valid() else ""
         try:
-            with accepted.bind(reason):
+            with accepted.bind(reason, shown=self._shown):
                 yield
         except ExampleBroken as error:
             self.broken = error.broken
             raise
+
+    def shown(self) -> str:
+        """What the page sends back as `broken`."""
+        return ",".join([one["id"] for one in self.broken] or sorted(self._shown))
+
+    def has_others(self) -> bool:
+        """Whether there is a reason, and examples would break that it was not given for."""
+        return bool(self.broken) and self.is_bound and bool(self.cleaned_data.get(accepted.NAME))
 
     def lines(self) -> list[dict[str, str]]:
         """Of each example that would break its name, and in words what was expected, what was and what would be."""

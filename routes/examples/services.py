@@ -212,6 +212,7 @@ def _about_expected(expected: Any) -> list[dict[str, str]]:
             issues.append(issue(f"expected.{key}", "too_long", f"{key} has 1 to 512 characters."))
         else:
             issues += _about_text(f"expected.{key}", text)
-    if "reason" in expected and expected["reason"] not in REASONS:
+    # As a list: what was sent may have no hash.
+    if "reason" in expected and expected["reason"] not in list(REASONS):
         issues.append(issue("expected.reason", "unknown_value", f"reason is one of {', '.join(REASONS)}."))
     return issues

@@ -14,35 +14,14 @@ from routes.examples.forms import Nevertheless
 from routes.history.forms import RestoreForm
 from routes.history.services import VersionRetired, content_of, get_version, restore_version
 from routes.orgs.models import Organization
+from routes.pages import kept_as_draft, whole_number
 from routes.publish import ExampleBroken
 from routes.rules.compared import compared
 from routes.versions.difference import Content, changes_between
 from routes.versions.models import RouteSetVersion
+from routes.versions.words import somebody_was_faster, told
 
 PAGE: Final = 50
-_CAUSES: Final = {
-    "route.created": "A route was added",
-    "route.updated": "A route was changed",
-    "route.deleted": "A route was deleted",
-    "route.paused": "A route was paused",
-    "route.resumed": "A route goes on",
-    "routes.reordered": "Routes were put into another order",
-    "routes.imported": "Routes were imported",
-    "default.updated": "What happens to the rest was changed",
-    "plan.applied": "A plan was applied",
-    "plan.reverted": "A plan was reverted",
-    "version.restored": "An earlier version was restored",
-}
-
-
-def cause_in_words(cause: str) -> str:
-    """What led to a version; the action itself where it has no words here."""
-    return _CAUSES.get(cause, cause)
-
-
-def told(row: RouteSetVersion) -> dict[str, Any]:
-    """A version as the pages tell it: of a person by name, else by what it was."""
-    return {"row": row, "what": cause_in_words(row.cause), "who": row.author_name or row.author_type}
 
 
 def changes_in_words(was: Content, now: Content) -> list[dict[str, Any]]:
@@ -56,15 +35,6 @@ def changes_in_words(was: Content, now: Content) -> list[dict[str, Any]]:
 def _field(field: dict[str, Any]) -> dict[str, str]:
     was, now = (json.dumps(field[side], ensure_ascii=False) for side in ("was", "is"))
     return {"path": field["path"].removeprefix("/"), "was": was, "is": now}
-
-
-def somebody_was_faster(org: Organization) -> str:
-    """Who published what is live, for whoever looked at something else."""
-    row = RouteSetVersion.objects.of(org).brief().order_by("-version").first()
-    if row is None:
-        return "Nothing was published yet."
-    newest = told(row)
-    return f"{newest['what']} by {newest['who']} after you looked: version {row.version} is live now."
 
 
 # --- Looking ----------------------------------------------------------------------------------------------------------
@@ -111,9 +81,7 @@ def history_compare(request: HttpRequest) -> HttpResponse:
 
 def _number(text: str, without: int | None = None) -> int | None:
     """The number, `without` where nothing is given, None for what is no number."""
-    if not text:
-        return without
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    return whole_number(text) if text else without
 
 
 # --- Restoring --------------------------------------------------------------------------------------------------------
@@ -144,6 +112,8 @@ def history_restore(request: HttpRequest, id: int) -> HttpResponse:
         except ExampleBroken:
             pass  # the page shows them, and asks for the reason
         except (engine.errors.RoutingError, RoutesError) as error:
+            if draft := kept_as_draft(request, error):
+                return draft
             form.add_error(None, str(error))
         else:
             messages.success(request, _outcome(id, change))
@@ -170,11 +140,7 @@ def _live(org: Organization) -> int:
 def _outcome(version: int, change: Any) -> str:
     if change.receipt is None:
         return f"Nothing was different: what version {version} published is live."
-    receipt = change.receipt
-    return (
-        f"Version {version} is live again, as version {change.version}. Audit receipt: entry {receipt.seq},"
-        f" {receipt.leaf_hash[:16]}…"
-    )
+    return f"Version {version} is live again, as version {change.version}. {change.receipt}"
 
 
 history.required_role = "viewer"

@@ -11,13 +11,14 @@ from django.views.decorators.http import require_POST
 from routes import engine
 from routes.errors import RoutesError, StaleVersion
 from routes.examples.forms import Nevertheless
+from routes.pages import kept_as_draft, seen
 from routes.publish import Change, ExampleBroken
 from routes.rules.admin import route_or_404, routes
 from routes.rules.bulk import ACTS, change_routes, reorder_routes
 from routes.rules.models import Route
 from routes.rules.sentences import sentence
 from routes.rules.services import pause_route, resume_route
-from routes.versions.models import RouteSetVersion
+from routes.versions.words import somebody_was_faster
 
 #: By what is done the button, what has been done, and what that does to requests.
 _WORDS = {
@@ -44,16 +45,21 @@ def route_bulk(request: HttpRequest) -> HttpResponse:
         return _confirm(request, act, ids, nevertheless)
     try:
         with nevertheless.bound():
-            change = change_routes(request.org, act, ids, by=request.actor, expected=_seen(request))
-    except StaleVersion as error:
-        return _confirm(request, act, ids, nevertheless, why=f"{_since(request, error)} Nothing was done yet.")
+            change = change_routes(request.org, act, ids, by=request.actor, expected=seen(request, "version"))
+    except StaleVersion:
+        why = f"{somebody_was_faster(request.org)} Nothing was done yet."
+        return _confirm(request, act, ids, nevertheless, why=why)
     except ExampleBroken:
         return _confirm(request, act, ids, nevertheless)
     except Refusals as error:
+        if draft := kept_as_draft(request, error):
+            return draft
         messages.error(request, str(error))
     else:
-        what = f"{len(ids)} route{'s are' if len(ids) > 1 else ' is'} {_WORDS[act][1]}"
-        messages.success(request, _told(change, f"{what}: version {change.version} is live."))
+        count = len(change.payload["routes"])
+        what = f"{count} route{'s are' if count > 1 else ' is'} {_WORDS[act][1]}: version {change.version} is live."
+        others = f" {len(ids) - count} of those that you chose did not change." if count < len(ids) else ""
+        messages.success(request, _told(change, what + others))
     return redirect("admin:routes", request.org.slug)
 
 
@@ -76,6 +82,7 @@ def _confirm(
         "gone": len(chosen) - len(rows),
         "effect": effect,
         "version": request.org.version,
+        "from": request.POST.get("from", ""),
         "why": why,
         "nevertheless": nevertheless,
     }
@@ -86,19 +93,19 @@ def _confirm(
 def route_switch(request: HttpRequest, id: str, act: str) -> HttpResponse:
     """Pauses or resumes one route, as it was shown; back to where that was."""
     row = route_or_404(request, id)
-    revision = request.POST.get("revision", "")
-    seen = int(revision) if revision.isascii() and revision.isdigit() and len(revision) < 19 else None
     nevertheless = Nevertheless(request)
     if not nevertheless.is_acceptable():
         return _confirm(request, act, [str(row.uid)], nevertheless, url=request.path)
     try:
         with nevertheless.bound():
             row, change = {"pause": pause_route, "resume": resume_route}[act](
-                row, by=request.actor, expected_revision=seen
+                row, by=request.actor, expected_revision=seen(request, "revision")
             )
     except ExampleBroken:
         return _confirm(request, act, [str(row.uid)], nevertheless, url=request.path)
     except Refusals as error:
+        if draft := kept_as_draft(request, error):
+            return draft
         messages.error(request, str(error))
     else:
         messages.success(request, _told(change, f"“{row.name}” is {_WORDS[act][1]}: version {change.version} is live."))
@@ -119,13 +126,16 @@ def route_reorder(request: HttpRequest) -> HttpResponse:
         if not nevertheless.is_acceptable():
             return routes(request, _on_what_is_there(request, order), nevertheless)
         with nevertheless.bound():
-            change = reorder_routes(request.org, order, by=request.actor, expected=_seen(request))
-    except StaleVersion as error:
+            change = reorder_routes(request.org, order, by=request.actor, expected=seen(request, "version"))
+    except StaleVersion:
         request.org.refresh_from_db(fields=["version"])
-        return routes(request, _on_what_is_there(request, order), nevertheless, _since(request, error))
+        why = somebody_was_faster(request.org)
+        return routes(request, _on_what_is_there(request, order), nevertheless, why)
     except ExampleBroken:
         return routes(request, _on_what_is_there(request, order), nevertheless)
     except Refusals as error:
+        if draft := kept_as_draft(request, error):
+            return draft
         messages.error(request, str(error))
     else:
         messages.success(request, _told(change, f"The new order is live as version {change.version}."))
@@ -146,19 +156,6 @@ def _on_what_is_there(request: HttpRequest, order: list[str]) -> list[str]:
         if uid not in found:
             found.insert(found.index(present[index - 1]) + 1 if index else 0, uid)
     return found
-
-
-def _seen(request: HttpRequest) -> int:
-    """The version that was shown; -1, which never is live, for none."""
-    version = request.POST.get("version", "")
-    return int(version) if version.isascii() and version.isdigit() and len(version) < 19 else -1
-
-
-def _since(request: HttpRequest, error: StaleVersion) -> str:
-    """That somebody was faster, and who."""
-    newest = RouteSetVersion.objects.filter(org=request.org, version=error.current).first()
-    who = newest.author_name if newest and newest.author_name else "Somebody"
-    return f"{who} changed the routes after you opened the list: version {error.current} is live now."
 
 
 def _told(change: Change, text: str) -> str:

@@ -17,7 +17,8 @@ from routes.document import canonical_route, default_of, document_of
 from routes.errors import NotFound, RoutesError
 from routes.examples.forms import Nevertheless
 from routes.orgs.models import Organization
-from routes.publish import DirectWrite, ExampleBroken
+from routes.pages import kept_as_draft, seen
+from routes.publish import ExampleBroken
 from routes.requests import InvalidRequest, read_request
 from routes.rules.explained import conditions_as_tree, verdict
 from routes.rules.findings import Finding, findings_of, in_words
@@ -105,9 +106,9 @@ def route_new(request: HttpRequest) -> HttpResponse:
         try:
             with nevertheless.bound():
                 row, change = create_route(request.org, engine.NewRoute.from_dict(form.document()), by=request.actor)
-        except DirectWrite as refused:
-            return _kept_as_draft(request, refused)
         except (engine.errors.RoutingError, RoutesError) as error:
+            if draft := kept_as_draft(request, error):
+                return draft
             _show(form, error)
         else:
             messages.success(request, f"“{row.name}” is live as version {change.version}.")
@@ -134,9 +135,9 @@ def route_edit(request: HttpRequest, id: str) -> HttpResponse:
             was = sentence(canonical_route(error.row.as_document()))
             form.add_error(None, f"{error} It now reads: {was}. Your input is still below; save again to keep it.")
             form.set_revision(error.row.revision)
-        except DirectWrite as refused:
-            return _kept_as_draft(request, refused)
         except (engine.errors.RoutingError, RoutesError) as error:
+            if draft := kept_as_draft(request, error):
+                return draft
             _show(form, error)
         else:
             text = f"“{row.name}” is live as version {change.version}." if change.changed else "Nothing was different."
@@ -150,15 +151,6 @@ def route_edit(request: HttpRequest, id: str) -> HttpResponse:
         "nevertheless": nevertheless,
     }
     return _editor(request, form, title=row.name, json=json.dumps(document, indent=2, ensure_ascii=False), **more)
-
-
-def _kept_as_draft(request: HttpRequest, refused: DirectWrite) -> HttpResponse:
-    """To the draft of a plan that a change became which needs approval."""
-    if refused.plan is None:
-        messages.error(request, str(refused))
-        return redirect("admin:routes", request.org.slug)
-    messages.warning(request, f"{refused} Have it replayed, and ask somebody else to approve it.")
-    return redirect("admin:plan", request.org.slug, refused.plan.pk)
 
 
 def _show(form: RouteForm | DefaultForm, error: Exception) -> None:
@@ -205,9 +197,9 @@ def default(request: HttpRequest) -> HttpResponse:
         try:
             with nevertheless.bound():
                 change = set_default(request.org, action, by=request.actor, expected=request.org.version)
-        except DirectWrite as refused:
-            return _kept_as_draft(request, refused)
         except (engine.errors.RoutingError, RoutesError) as error:
+            if draft := kept_as_draft(request, error):
+                return draft
             _show(form, error)
         else:
             text = f"Live as version {change.version}." if change.changed else "Nothing was different."
@@ -231,14 +223,12 @@ def route_delete(request: HttpRequest, id: str) -> HttpResponse:
     if request.method == "POST" and nevertheless.is_acceptable():
         try:
             with nevertheless.bound():
-                change = delete_route(
-                    request.org, id, by=request.actor, expected_revision=int(request.POST.get("revision", row.revision))
-                )
-        except DirectWrite as refused:
-            return _kept_as_draft(request, refused)
+                change = delete_route(request.org, id, by=request.actor, expected_revision=seen(request, "revision"))
         except ExampleBroken:
             pass  # shown below
-        except (engine.errors.RoutingError, RoutesError, ValueError) as error:
+        except (engine.errors.RoutingError, RoutesError) as error:
+            if draft := kept_as_draft(request, error):
+                return draft
             messages.error(request, str(error))
             return redirect(reverse("admin:route_edit", args=[request.org.slug, row.uid]))
         else:

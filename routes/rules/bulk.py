@@ -68,7 +68,7 @@ def _put_in_order(rows: list[Route], priorities: list[int], *, revision: int) ->
 def change_routes(
     org: Organization, act: str, ids: Sequence[UUID | str], *, by: Any, expected: int | None = None
 ) -> Change:
-    """Do one of `ACTS` to these routes, as one version with one entry that names them.
+    """Do one of `ACTS` to these routes, as one version with one entry that names those it changed.
 
     Pausing is direct also where every other change is a plan. Raises `InvalidIds` and what `publish` raises.
     """
@@ -77,11 +77,13 @@ def change_routes(
         org.pk, by=by, expected=expected, action=action, target=("organization", org.pk), is_direct=act != "pause"
     ) as change:
         rows = _chosen(Route.objects.of(change.org).in_order(), ids)
-        change.payload |= {"routes": [{"id": str(row.uid), "name": row.name} for row in rows]}
+        named = [{"id": str(row.uid), "name": row.name} for row in rows]
         if flags is None:
             Route.objects.filter(pk__in=[row.pk for row in rows]).delete()
         else:
-            write_flags(rows, revision=change.version, **flags)
+            changed = {str(row.uid) for row in write_flags(rows, revision=change.version, **flags)}
+            named = [route for route in named if route["id"] in changed]
+        change.payload |= {"routes": named}
     return change
 
 

@@ -11,12 +11,14 @@ from routes import engine
 from routes.document import document_of
 from routes.errors import RoutesError, StaleVersion
 from routes.examples.forms import Nevertheless
-from routes.history.admin import changes_in_words, somebody_was_faster
+from routes.history.admin import changes_in_words
+from routes.pages import kept_as_draft
 from routes.publish import Change, ExampleBroken
 from routes.transfer.files import MEDIA_TYPES, file_name, written
 from routes.transfer.forms import ImportForm
 from routes.transfer.services import InvalidImport, content_after, export_routes, import_routes
 from routes.versions.difference import Content
+from routes.versions.words import somebody_was_faster
 
 #: Of what is wrong with a file, so much is told at once.
 SHOWN: Final = 20
@@ -47,15 +49,14 @@ def routes_import(request: HttpRequest) -> HttpResponse:
     }  # fmt: skip
     if sent and form.is_valid():
         done = _looked_at(request, form, context)
-        if isinstance(done, Change):
-            messages.success(request, _outcome(done))
-            return redirect("admin:routes", request.org.slug)
+        if done is not None:
+            return done
     refused = form.errors or context["notice"] or nevertheless.is_refused()
     return render(request, "routes/import.html", context, status=422 if refused else 200)
 
 
-def _looked_at(request: HttpRequest, form: ImportForm, context: dict[str, Any]) -> Change | None:
-    """The change, where this confirms what was shown; else what would change goes into the context."""
+def _looked_at(request: HttpRequest, form: ImportForm, context: dict[str, Any]) -> HttpResponse | None:
+    """Away from here, where this confirms what was shown; else what would change goes into the context."""
     document = document_of(request.org)
     now = _after(form, document.content)
     if now is None:
@@ -68,7 +69,7 @@ def _looked_at(request: HttpRequest, form: ImportForm, context: dict[str, Any]) 
         elif context["nevertheless"].is_acceptable():
             try:
                 with context["nevertheless"].bound():
-                    return _import(request, form, document.version)
+                    done = _import(request, form, document.version)
             except StaleVersion:  # by less than the time between looking and writing
                 document = document_of(request.org)
                 now = _after(form, document.content) or now
@@ -76,7 +77,12 @@ def _looked_at(request: HttpRequest, form: ImportForm, context: dict[str, Any]) 
             except ExampleBroken:
                 pass  # the page shows them, and asks for the reason
             except (engine.errors.RoutingError, RoutesError) as error:
+                if draft := kept_as_draft(request, error):
+                    return draft
                 form.add_error(None, str(error))
+            else:
+                messages.success(request, _outcome(done))
+                return redirect("admin:routes", request.org.slug)
     context |= {
         "changes": changes_in_words(document.content, now),
         "version": document.version,
@@ -111,8 +117,7 @@ def _import(request: HttpRequest, form: ImportForm, version: int) -> Change:
 def _outcome(change: Change) -> str:
     if change.receipt is None:
         return "Nothing was different."
-    receipt = change.receipt
-    return f"Live as version {change.version}. Audit receipt: entry {receipt.seq}, {receipt.leaf_hash[:16]}…"
+    return f"Live as version {change.version}. {change.receipt}"
 
 
 routes_export.required_role = "viewer"

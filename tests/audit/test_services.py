@@ -17,7 +17,7 @@ from audit.log import tree
 from audit.log.canonical import canonical_bytes
 from audit.log.entry import Entry
 from audit.models import AuditEntry, AuditHead
-from audit.services import EntryRefused, NoTransaction, payload_of, record, targets_of, verify_org
+from audit.services import MAX_PAYLOAD_BYTES, EntryRefused, NoTransaction, payload_of, record, targets_of, verify_org
 from tests.audit.build import ORG, OTHER, some
 
 pytestmark = pytest.mark.django_db
@@ -185,18 +185,45 @@ def test_the_longest_texts_that_columns_hold_fit_an_entry() -> None:
     assert verify_org(ORG).ok
 
 
-def test_a_huge_payload_is_replaced_by_its_digest_and_size() -> None:
+def test_of_a_huge_payload_the_largest_members_are_replaced_by_digest_size_and_count() -> None:
+    much = {"much": "x" * 300_000, "rows": ["y" * 100_000] * 3, "k" * 300_000: [1]}
+    small = {"accept_broken": "the board wants it", "broken": [{"id": ORG, "name": "short"}], "counts": {"added": 3}}
     with transaction.atomic():
-        much = {"much": "x" * 300_000, "rows": [1, 2, 3], "k" * 300_000: [1]}
-        record(ORG, by=system("test"), action="x.y", target=("x", "y"), payload=much)
+        record(ORG, by=system("test"), action="x.y", target=("x", "y"), payload={**much, **small})
     row = AuditEntry.objects.get()
-    whole = canonical_bytes({**much, "actor_name": "test"})
+    small["broken"] = [{"id": str(ORG), "name": "short"}]
+
+    def sums(value: Any) -> dict[str, Any]:
+        return {"sha256": sha256(canonical_bytes(value)).hexdigest(), "bytes": len(canonical_bytes(value))}
+
+    # The third's name is too long to be said; the digest of the whole covers it.
+    members = {"much": sums(much["much"]), "rows": {**sums(much["rows"]), "count": 3}}
     assert payload_of(row) == {
-        "sha256": sha256(whole).hexdigest(),
-        "bytes": len(whole),
-        "counts": {"rows": 3},
+        **small,
         "actor_name": "test",
+        "replaced": {**sums({**much, **small, "actor_name": "test"}), "members": members},
     }
+    assert verify_org(ORG).ok
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {f"{number:099}\x01": number for number in range(4_000)},
+        {str(number): "x" * 20_000 for number in range(60)},
+        {"\x01" * 100 + str(number): ["\x01" * 50_000] for number in range(60)},
+    ],
+    ids=["names", "texts", "both"],
+)
+def test_what_stands_for_a_huge_payload_is_never_huge(payload: Any) -> None:
+    with transaction.atomic():
+        record(ORG, by=Actor("user", "7", None, "n" * 300_000), action="x.y", target=("x", "y"), payload=payload)
+    row = AuditEntry.objects.get()
+    kept = payload_of(row) or {}
+    assert len(bytes(row.payload or b"")) <= MAX_PAYLOAD_BYTES
+    assert kept["actor_name"] == "n" * 200
+    assert kept.keys() - {"replaced", "actor_name"} < payload.keys()
+    assert 0 < len(kept["replaced"]["members"]) <= 50
     assert verify_org(ORG).ok
 
 

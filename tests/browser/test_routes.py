@@ -68,7 +68,7 @@ def test_who_was_slower_is_told_and_keeps_the_order(org: Organization, visitor: 
     page.get_by_role("button", name="Move “fourth” up").click()
     delete_route(org, Route.objects.get(name="second").uid, by=BY)
     page.get_by_role("button", name="Save this order").click()
-    says(page, "changed the routes after you opened the list: version 5 is live now.")
+    says(page, "after you looked: version 5 is live now.")
     accessible(page)
     shot(page, "routes-stale")
     assert order(org) == ["first", "third", "fourth"]

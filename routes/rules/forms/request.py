@@ -152,12 +152,34 @@ class ExampleForm(RequestForm):
         return found
 
     def request(self, was: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The request as the API takes it; `was` where nothing of it was changed, because a form cannot show all."""
+        """The request as the API takes it: what was kept, with what was changed here. A form cannot show all."""
+        found = dict(was or {})
+        touched, given = self._touched(), self.facts()
+        facts = {name: fact for name, fact in (found.get("context") or {}).items() if name not in touched}
+        facts |= {name: fact for name, fact in given.items() if name in touched}
+        if "at" in touched and found.pop("now", None) is not None and "at" in facts:
+            found["now"] = facts.pop("at")
+        if facts:
+            found["context"] = facts
+        elif found.get("context"):
+            del found["context"]
+        if "chat" in touched:
+            found.pop("chat", None)
+            if (chat := self.cleaned_data["chat"]) is not None:
+                found["chat"] = chat
+        return found
+
+    def _touched(self) -> set[str]:
+        """Of the request the fields that say something else than they showed first."""
         names = ("chat", *self.COMMON, *self.MORE, "unknown")
-        if was is not None and not set(names) & set(self.changed_data):
-            return was
-        chat, facts = self.cleaned_data.get("chat"), self.facts()
-        return {**({"context": facts} if facts else {}), **({"chat": chat} if chat is not None else {})}
+        return {name for name in names if name in self.changed_data and not self._is_as_shown(name)}
+
+    def _is_as_shown(self, name: str) -> bool:
+        """Whether the text is the one that was shown, but for what browsers make of line breaks."""
+        field = self.fields[name]
+        shown, sent = field.prepare_value(self.initial.get(name)), self.data.get(name)
+        has_lines = isinstance(field.widget, forms.Textarea)
+        return isinstance(shown, str) and isinstance(sent, str) and _sent(shown, has_lines) == _sent(sent, has_lines)
 
     def expected(self) -> dict[str, Any]:
         data = self.cleaned_data
@@ -174,6 +196,9 @@ class ExampleForm(RequestForm):
         cleaned: dict[str, Any] = super().clean() or {}
         if cleaned.get("keeps_model") and cleaned.get("expected_model"):
             self.add_error("keeps_model", "Either this, or the name of a model.")
+        # Whoever changes something else is not held to what a form would take.
+        for name in set(RequestForm.base_fields) - self._touched():
+            self.errors.pop(name, None)
         return cleaned
 
     def expectations(self) -> list[Any]:
@@ -187,3 +212,9 @@ class ExampleForm(RequestForm):
             path = issue["path"].removeprefix("request.").removeprefix("context.")
             field = at.get(path, path)
             self.add_error(field if field in self.fields else None, issue["message"])
+
+
+def _sent(text: str, has_lines: bool) -> str:
+    """What a browser sends of a text that it was given, with one character for each line break."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text if has_lines else text.replace("\n", "")

@@ -209,7 +209,7 @@ def test_a_step_that_would_break_an_example_shows_it_and_is_done_with_a_reason(
     plan = projected(a_plan(org))
     for step, expected in (("apply", {"route": None}), ("revert", {"route": "short to mini"})):
         org.examples.all().delete()
-        an_example(org, "guarded", expected=expected)
+        row = an_example(org, "guarded", expected=expected)
         answer = client.post(url(org, f"{plan.pk}/{step}/"))
         page = answer.content.decode()
         assert answer.status_code == 422
@@ -217,6 +217,8 @@ def test_a_step_that_would_break_an_example_shows_it_and_is_done_with_a_reason(
         assert "Save nevertheless, because" in page
         answer = client.post(url(org, f"{plan.pk}/{step}/"), {"accept_broken": "a\x07b"})
         assert (answer.status_code, "Control characters" in answer.content.decode()) == (422, True)
-        assert client.post(url(org, f"{plan.pk}/{step}/"), {"accept_broken": "it saves"}).status_code == 302
+        assert client.post(url(org, f"{plan.pk}/{step}/"), {"accept_broken": "it saves"}).status_code == 422
+        said = {"accept_broken": "it saves", "broken": str(row.uid)}
+        assert client.post(url(org, f"{plan.pk}/{step}/"), said).status_code == 302
     plan.refresh_from_db()
     assert plan.state == State.REVERTED

@@ -30,6 +30,7 @@ from routes.requests import InvalidRequest
 from routes.rules.bulk import change_routes, reorder_routes
 from routes.rules.models import Route
 from routes.rules.services import create_route, delete_route, pause_route, set_default, update_route
+from routes.transfer.services import import_routes
 from tests.build import BY, a_plan, a_route, an_example, an_org, many_routes, projected, state_of, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db
@@ -143,6 +144,8 @@ def test_an_organisation_has_at_most_two_hundred(org: Organization) -> None:
         ("expected", {"route": 7}, "expected.route", "wrong_type"),
         ("expected", {"target_model": ""}, "expected.target_model", "too_long"),
         ("expected", {"reason": None}, "expected.reason", "unknown_value"),
+        ("expected", {"reason": []}, "expected.reason", "unknown_value"),
+        ("expected", {"reason": {}}, "expected.reason", "unknown_value"),
     ],
     ids=str,
 )  # fmt: skip
@@ -201,7 +204,7 @@ def test_with_a_reason_it_goes_live_and_the_entry_keeps_both(org: Organization) 
     assert action == "route.created"
     assert payload["accept_broken"] == "the small model is gone"
     assert payload["broken"] == [{"id": str(row.uid), "name": "short", "route": "all"}]
-    assert accepted.current() == ""
+    assert accepted.current() == accepted.Reason()
     with publish(org.pk, by=BY, action="x.y", target=("x", "y"), accept_broken="said here") as change:
         Route.objects.filter(name="all").update(priority=1)
     assert "accept_broken" not in change.payload, "nothing broke: it holds again"
@@ -265,6 +268,28 @@ def test_apply_and_revert_are_held_to_them_too(org: Organization) -> None:
     plan.refresh_from_db()
     with pytest.raises(ExampleBroken):
         plans.revert(plan, by=BY)
+
+
+def test_the_entry_of_an_import_of_a_thousand_routes_keeps_why_examples_broke(org: Organization) -> None:
+    def content(prefix: str) -> dict[str, Any]:
+        then = {"target_model": prefix}
+        return {"routes": [{"name": f"{prefix} {number} {'x' * 80}", "then": then} for number in range(1_000)]}
+
+    import_routes(org, content("old"), mode="replace", by=BY)
+    row = an_example(org, expected={"target_model": "old"})
+    with accepted.bind("the board wants it"):
+        import_routes(org, content("new"), mode="replace", by=BY, note="as agreed")
+    action, payload = last_entry(org)
+    first = content("new")["routes"][0]["name"]
+    assert action == "routes.imported"
+    assert payload["accept_broken"] == "the board wants it"
+    assert payload["broken"] == [{"id": str(row.uid), "name": "short", "route": first}]
+    assert (payload["mode"], payload["note"], payload["counts"]) == (
+        "replace", "as agreed", {"added": 1_000, "removed": 1_000},
+    )  # fmt: skip
+    assert payload["digest"] == document_of(org).digest
+    assert "routes" not in payload
+    assert payload["replaced"]["members"]["routes"]["count"] == 2_000
 
 
 def test_a_direct_write_is_refused_for_being_one_first(org: Organization) -> None:

@@ -73,8 +73,58 @@ def test_an_example_that_is_opened_and_saved_is_the_same(client: Client, org: Or
     opened["input_tokens"] = "7"
     text_of(client.post(where, opened, follow=True))
     row.refresh_from_db()
-    facts = {**RICH["context"], "input_tokens": 7, "headers": {"x-customer": ["acme"], "x-many": ["a", "b, c"]}}
-    assert row.request == {**RICH, "context": facts}
+    assert row.request == {**RICH, "context": {**RICH["context"], "input_tokens": 7}}
+
+
+#: What a form shows as nothing, as something else, or would not take.
+ODD: list[dict[str, Any]] = [
+    {"context": {"model": "gpt-4o", "prompt": "", "tag": "", "metadata": {}, "headers": {}, "request_id": ""}},
+    {"context": {"estimated_cost_usd": 0.1 + 0.2}},
+    {"context": {"estimated_cost_usd": 1e-10, "has_tools": None, "unknown": []}},
+    {"context": {"prompt": "a\r\nb\rc\n", "tag": "a\nb", "sticky_key": "\r"}},
+    {"context": {"model": "gpt-4o"}, "now": "2026-05-01T08:00:00+02:00"},
+    {"chat": {"model": "gpt-4o"}, "now": None},
+    {"chat": {"model": "gpt-4o"}, "context": {}},
+]
+
+
+@pytest.mark.parametrize("request_", ODD, ids=str)
+def test_whoever_changes_one_thing_of_an_example_changes_no_other(
+    client: Client, org: Organization, request_: Any
+) -> None:
+    row = an_example(org, "odd", request=request_)
+    where = url(org, f"examples/{row.uid}/")
+
+    def save(**typed: str) -> Any:
+        opened = Controls(text_of(client.get(where))).sent
+        for name, text in typed.items():
+            opened[name] = text
+        assert "is kept." in text_of(client.post(where, opened, follow=True))
+        row.refresh_from_db()
+        return row.request
+
+    assert save(name="renamed") == request_
+    kept = request_.get("context") or {}
+    assert save(input_tokens="5") == {**request_, "context": {**kept, "input_tokens": 5}}
+    emptied = {"context": kept} if kept else {}
+    assert save(input_tokens="") == {**{key: value for key, value in request_.items() if key != "context"}, **emptied}
+
+
+def test_what_is_changed_is_held_to_what_the_form_takes(client: Client, org: Organization) -> None:
+    row = an_example(org, request={"context": {"estimated_cost_usd": 0.1 + 0.2}})
+    where = url(org, f"examples/{row.uid}/")
+    opened = Controls(text_of(client.get(where))).sent.dict()
+    assert "decimal places" in text_of(client.post(where, {**opened, "estimated_cost_usd": "0.30000000000000005"}), 422)
+
+
+def test_the_time_of_an_example_stays_where_it_was_given(client: Client, org: Organization) -> None:
+    row = an_example(org, request={"context": {"model": "m"}, "now": "2026-05-01T08:00:00Z"})
+    where = url(org, f"examples/{row.uid}/")
+    for at, kept in (("2026-05-02T09:00", {"now": "2026-05-02T09:00:00.000000Z"}), ("", {})):
+        opened = Controls(text_of(client.get(where))).sent.dict()
+        text_of(client.post(where, {**opened, "at": at}, follow=True))
+        row.refresh_from_db()
+        assert row.request == {"context": {"model": "m"}, **kept}
 
 
 def test_a_request_that_was_tried_is_kept_with_what_becomes_of_it(client: Client, org: Organization) -> None:

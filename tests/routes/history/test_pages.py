@@ -47,10 +47,6 @@ def test_the_timeline_tells_who_did_what_when(client: Client, three: Organizatio
     assert page.count("Restore …") == 2, "what is live need not be restored"
 
 
-def test_a_cause_without_words_is_told_as_it_is() -> None:
-    assert pages.cause_in_words("services.renamed") == "services.renamed"
-
-
 def test_a_long_history_has_pages(client: Client, three: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "PAGE", 2)
     first = text_of(client.get(url(three, "history/")))

@@ -7,10 +7,11 @@ from django.test import Client
 
 from audit.models import AuditEntry
 from audit.services import payload_of
+from routes import engine
 from routes.document import document_of
 from routes.orgs.models import Organization
 from routes.rules.models import Route
-from routes.rules.services import delete_route, pause_route, resume_route
+from routes.rules.services import delete_route, pause_route, resume_route, update_route
 from tests.build import BY, a_person, a_route, an_example
 from tests.routes.rules.test_pages import text_of, url
 from tests.routes.rules.test_route_form import Controls
@@ -60,7 +61,7 @@ def test_an_order_on_an_older_list_is_told_and_kept(client: Client, org: Organiz
     delete_route(org, gone.uid, by=BY)
     a_route(org, "new", priority=7)
     page = text_of(send(client, org, "routes/reorder/", **fields), 422)
-    assert "test changed the routes after you opened the list: version 5 is live now." in page
+    assert "A route was added by test after you looked: version 5 is live now." in page
     kept = Controls(page).sent.dict()
     assert (kept["order"], kept["version"]) == (",".join([uid("c"), uid("a"), uid("new")]), "5")
     assert order(org) == "anewc", "nothing was saved"
@@ -126,7 +127,7 @@ def test_what_no_page_sends_does_nothing(client: Client, org: Organization, fiel
     for path in ("routes/bulk/", "routes/reorder/", f"routes/{uid('a')}/pause/"):
         assert send(client, org, path, **{**fields, "revision": "-1", "order": "x,y"}).status_code in (200, 422)
     org.refresh_from_db()
-    assert (order(org), org.version) == ("abc", 4), "the one that was paused, as often as one likes"
+    assert (order(org), org.version) == ("abc", 3)
 
 
 def test_one_route_is_paused_and_resumed_as_it_was_shown(client: Client, org: Organization) -> None:
@@ -139,6 +140,28 @@ def test_one_route_is_paused_and_resumed_as_it_was_shown(client: Client, org: Or
     page = text_of(send(client, org, f"{path}resume/", revision="4", **{"from": "editor"}))
     assert "“a” is resumed: version 5 is live." in page
     assert "Pause this route now" in page
+
+
+@pytest.mark.parametrize("revision", ["", "x", "²", "-1", "1" * 30, None])
+def test_a_revision_that_no_page_sends_is_not_what_is_there(client: Client, org: Organization, revision: Any) -> None:
+    row = Route.objects.get(name="a")
+    example = an_example(org)
+    fields = {} if revision is None else {"revision": revision}
+    assert "last changed at version 1" in text_of(send(client, org, f"routes/{row.uid}/pause/", **fields))
+    assert "last changed at version 1" in text_of(send(client, org, f"routes/{row.uid}/delete/", **fields))
+    where = f"examples/{example.uid}/delete/"
+    assert "was changed after you looked" in text_of(send(client, org, where, **fields))
+    row.refresh_from_db()
+    example.refresh_from_db()
+    assert not row.paused
+
+
+def test_only_what_changed_is_counted_and_named(client: Client, org: Organization) -> None:
+    pause_route(Route.objects.get(name="b"), by=BY)
+    page = text_of(send(client, org, "routes/bulk/", **listed(client, org), do="pause", ids=[uid("a"), uid("b")]))
+    assert "1 route is paused: version 5 is live. 1 of those that you chose did not change." in page
+    payload = payload_of(AuditEntry.objects.filter(org_id=org.pk).order_by("-seq")[0]) or {}
+    assert payload["routes"] == [{"id": uid("a"), "name": "a"}]
 
 
 # --- Where examples would break ---------------------------------------------------------------------------------------
@@ -166,7 +189,7 @@ def test_a_page_shows_the_examples_that_its_save_would_break_and_saves_with_a_re
     elif path in ("bulk", "reorder", "pause"):
         fields = listed(client, org)
         fields |= {"bulk": {"do": "disable", "ids": uid("a")}, "reorder": {"order": ",".join(map(uid, ["all", *"abc"]))},
-                   "pause": {}}[path]  # fmt: skip
+                   "pause": {"revision": "1"}}[path]  # fmt: skip
     else:
         fields = Controls(text_of(client.get(url(org, where)))).sent.dict()
         fields |= {"delete": {}, "edit": {"tag_equals": "other"}, "default": {"kind": "send", "target_model": "m"},
@@ -185,3 +208,45 @@ def test_a_page_shows_the_examples_that_its_save_would_break_and_saves_with_a_re
     assert answer.status_code == 302, answer.content.decode()
     payload = payload_of(AuditEntry.objects.filter(org_id=org.pk).order_by("-seq")[0]) or {}
     assert payload["accept_broken"] == "it has to be"
+
+
+def test_a_route_that_is_paused_with_a_reason_is_still_the_one_that_was_shown(
+    client: Client, org: Organization
+) -> None:
+    an_example(org, request={"context": {"tag": "a"}}, expected={"route": "a", "reason": "matched"})
+    row = Route.objects.get(name="a")
+    path = f"routes/{row.uid}/pause/"
+    page = text_of(send(client, org, path, revision="1", **{"from": "editor"}), 422)
+    again = {**Controls(page).sent.dict(), "accept_broken": "an incident"}
+    assert (again["revision"], again["from"]) == ("1", "editor")
+    update_route(org, row.uid, engine.Route.from_dict({**row.as_document(), "priority": 8}), by=BY)
+    assert "last changed at version 4" in text_of(send(client, org, path, **again))
+    row.refresh_from_db()
+    assert not row.paused
+    page = text_of(send(client, org, path, **{**again, "revision": "4"}))
+    assert "“a” is paused: version 5 is live." in page
+    assert "Resume this route now" in page, "back where it was pressed"
+
+
+@pytest.mark.parametrize("path", ["bulk", "pause", "delete"])
+def test_a_reason_is_for_the_examples_that_were_shown(client: Client, org: Organization, path: str) -> None:
+    one = {"request": {"context": {"tag": "a"}}, "expected": {"route": "a", "reason": "matched"}}
+    first = an_example(org, "shown", **one)
+    where = "routes/bulk/" if path == "bulk" else f"routes/{uid('a')}/{path}/"
+    fields = {**listed(client, org), "do": "disable", "ids": uid("a"), "revision": "1"}
+    again = {**Controls(text_of(send(client, org, where, **fields), 422)).sent.dict(), "accept_broken": "it may"}
+    assert again["broken"] == str(first.uid)
+    second = an_example(org, "legal: eu stays", **one)
+    page = text_of(send(client, org, where, **again), 422)
+    assert "Your reason was given for others." in page
+    assert "“legal: eu stays” expects" in page
+    assert order(org) == "abc"
+    once_more = Controls(page).sent.dict()
+    assert once_more["accept_broken"] == "it may"
+    assert set(once_more["broken"].split(",")) == {str(first.uid), str(second.uid)}
+    # A reason that cannot be kept shows no list, and does not lose what was shown.
+    page = text_of(send(client, org, where, **{**once_more, "accept_broken": "a\u2028b"}), 422)
+    assert set(Controls(page).sent["broken"].split(",")) == {str(first.uid), str(second.uid)}
+    text_of(send(client, org, where, **once_more))
+    payload = payload_of(AuditEntry.objects.filter(org_id=org.pk).order_by("-seq")[0]) or {}
+    assert (payload["accept_broken"], len(payload["broken"])) == ("it may", 2)

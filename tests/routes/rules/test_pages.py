@@ -208,7 +208,7 @@ def test_a_default_that_changes_while_the_form_is_checked_is_not_overwritten(cli
 def test_a_delete_that_no_gateway_would_load_is_told_not_an_error(client: Client, org: Organization) -> None:
     row = a_route(org)
     Organization.objects.filter(pk=org.pk).update(default_action={"unheard_of": 1})
-    page = text_of(client.post(url(org, f"routes/{row.uid}/delete/"), follow=True))
+    page = text_of(client.post(url(org, f"routes/{row.uid}/delete/"), {"revision": "1"}, follow=True))
     assert "unheard_of" in page
     assert Route.objects.filter(pk=row.pk).exists()
 

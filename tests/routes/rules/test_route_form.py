@@ -1,5 +1,6 @@
 """The form of a route: what it shows and sends again is the same route, and every mistake stands at its field."""
 
+import re
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from routes.engine import Action, NewRoute
 from routes.rules.forms import DefaultForm, RouteForm
 from tests.routes.rules.generate import CANONICAL_ACTIONS, NEW_ROUTES
+
+_LINE_BREAK = re.compile("\r\n|\r|\n")
 
 
 class Controls(HTMLParser):
@@ -32,7 +35,8 @@ class Controls(HTMLParser):
             return
         name = of.get("name")
         if tag == "input" and name and (of.get("type") not in ("checkbox", "radio") or "checked" in of):
-            self.sent.appendlist(name, of.get("value", "on" if of.get("type") == "checkbox" else "") or "")
+            value = of.get("value", "on" if of.get("type") == "checkbox" else "") or ""
+            self.sent.appendlist(name, value if of.get("type") == "hidden" else _LINE_BREAK.sub("", value))
         elif tag in ("textarea", "select"):
             self._open = {"tag": tag, "name": name, "text": "", "value": None}
         elif tag == "option" and self._open and (self._open["value"] is None or "selected" in of):
@@ -46,7 +50,7 @@ class Controls(HTMLParser):
         if tag == "template":
             self._inert -= 1
         if self._open and tag == self._open["tag"]:
-            text = self._open["text"].removeprefix("\n").replace("\n", "\r\n")
+            text = _LINE_BREAK.sub("\r\n", self._open["text"].removeprefix("\n"))
             self.sent.appendlist(self._open["name"], text if tag == "textarea" else self._open["value"])
             self._open = None
 
