@@ -1,6 +1,5 @@
 """The admin's pages about what was published: the timeline, comparing two versions, bringing one back."""
 
-import json
 from typing import Any, Final
 
 from django.contrib import messages
@@ -16,7 +15,6 @@ from routes.history.services import VersionRetired, content_of, get_version, res
 from routes.orgs.models import Organization
 from routes.publish import ExampleBroken
 from routes.rules.compared import compared
-from routes.versions.difference import Content, changes_between
 from routes.versions.models import RouteSetVersion
 
 PAGE: Final = 50
@@ -43,19 +41,6 @@ def cause_in_words(cause: str) -> str:
 def told(row: RouteSetVersion) -> dict[str, Any]:
     """A version as the pages tell it: of a person by name, else by what it was."""
     return {"row": row, "what": cause_in_words(row.cause), "who": row.author_name or row.author_type}
-
-
-def changes_in_words(was: Content, now: Content) -> list[dict[str, Any]]:
-    """What differs between two contents, in words, and beneath by field as the document has it."""
-    return [
-        {**words, "fields": [_field(field) for field in change["fields"] if field["path"] not in ("", "/position")]}
-        for words, change in zip(compared(was, now), changes_between(was, now), strict=True)
-    ]
-
-
-def _field(field: dict[str, Any]) -> dict[str, str]:
-    was, now = (json.dumps(field[side], ensure_ascii=False) for side in ("was", "is"))
-    return {"path": field["path"].removeprefix("/"), "was": was, "is": now}
 
 
 def somebody_was_faster(org: Organization) -> str:
@@ -98,7 +83,7 @@ def history_compare(request: HttpRequest) -> HttpResponse:
         context["problem"] = "Versions are named by their numbers; 0 is the empty one."
     else:
         try:
-            context["changes"] = changes_in_words(content_of(org, older), content_of(org, newer))
+            context["changes"] = compared(content_of(org, older), content_of(org, newer))
         except (NotFound, VersionRetired) as error:
             context["problem"] = str(error)
         else:
@@ -156,7 +141,7 @@ def history_restore(request: HttpRequest, id: int) -> HttpResponse:
         "nevertheless": nevertheless,
         "stale": stale,
         "live": live,
-        "changes": changes_in_words(content_of(request.org, live), content),
+        "changes": compared(content_of(request.org, live), content),
     }
     refused = form.errors or stale or nevertheless.is_refused()
     return render(request, "routes/history_restore.html", context, status=422 if refused else 200)

@@ -11,8 +11,9 @@ from routes import engine
 from routes.document import document_of
 from routes.errors import RoutesError, StaleVersion
 from routes.examples.forms import Nevertheless
-from routes.history.admin import changes_in_words, somebody_was_faster
+from routes.history.admin import somebody_was_faster
 from routes.publish import Change, ExampleBroken
+from routes.rules.compared import compared
 from routes.transfer.files import MEDIA_TYPES, file_name, written
 from routes.transfer.forms import ImportForm
 from routes.transfer.services import InvalidImport, content_after, export_routes, import_routes
@@ -78,7 +79,7 @@ def _looked_at(request: HttpRequest, form: ImportForm, context: dict[str, Any]) 
             except (engine.errors.RoutingError, RoutesError) as error:
                 form.add_error(None, str(error))
     context |= {
-        "changes": changes_in_words(document.content, now),
+        "changes": compared(document.content, now),
         "version": document.version,
         "digest": form.digest(),
         "mode": form.cleaned_data["mode"],

@@ -72,7 +72,9 @@ def test_any_two_versions_are_compared_in_words_and_by_field(client: Client, thr
     assert "no routes" in text_of(client.get(url(three, "history/compare/?from=0&to=1")))
     assert "Nothing differs." in text_of(client.get(url(three, "history/compare/?from=2&to=2")))
     set_default(three, engine.Action("small"), by=BY)
-    assert "Requests that no route takes" in text_of(client.get(url(three, "history/compare/?from=3&to=4")))
+    page = text_of(client.get(url(three, "history/compare/?from=3&to=4")))
+    assert "Requests that no route takes" in page
+    assert '<span class="mono">target_model</span>: <span class="mono">null</span>' in page
 
 
 @pytest.mark.parametrize(
