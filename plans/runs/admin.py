@@ -184,7 +184,7 @@ def _figures(result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _changes(run: PlanRun) -> list[dict[str, str]]:
+def _changes(run: PlanRun) -> list[dict[str, Any]]:
     """What would change, or changed, route by route, in words."""
     was = _base(run)
     return compared(was, content_of(run, was))

@@ -1,6 +1,5 @@
 """The admin's pages about what was published: the timeline, comparing two versions, bringing one back."""
 
-import json
 from typing import Any, Final
 
 from django.contrib import messages
@@ -12,29 +11,15 @@ from routes import engine
 from routes.errors import NotFound, RoutesError, StaleVersion
 from routes.examples.forms import Nevertheless
 from routes.history.forms import RestoreForm
-from routes.history.services import VersionRetired, content_of, get_version, restore_version
+from routes.history.services import VersionRetired, content_of, get_version, kept_before, restore_version
 from routes.orgs.models import Organization
 from routes.pages import kept_as_draft, whole_number
 from routes.publish import ExampleBroken
 from routes.rules.compared import compared
-from routes.versions.difference import Content, changes_between
 from routes.versions.models import RouteSetVersion
 from routes.versions.words import somebody_was_faster, told
 
 PAGE: Final = 50
-
-
-def changes_in_words(was: Content, now: Content) -> list[dict[str, Any]]:
-    """What differs between two contents, in words, and beneath by field as the document has it."""
-    return [
-        {**words, "fields": [_field(field) for field in change["fields"] if field["path"] not in ("", "/position")]}
-        for words, change in zip(compared(was, now), changes_between(was, now), strict=True)
-    ]
-
-
-def _field(field: dict[str, Any]) -> dict[str, str]:
-    was, now = (json.dumps(field[side], ensure_ascii=False) for side in ("was", "is"))
-    return {"path": field["path"].removeprefix("/"), "was": was, "is": now}
 
 
 # --- Looking ----------------------------------------------------------------------------------------------------------
@@ -46,12 +31,16 @@ def history(request: HttpRequest) -> HttpResponse:
     if (before := _number(request.GET.get("before", ""))) is not None:
         rows = rows.filter(version__lt=before)
     page = list(rows[: PAGE + 1])
+    kept = {0, *(row.version for row in page if row.is_kept)}
     return render(
         request,
         "routes/history.html",
         {
             "title": "History",
-            "versions": [{**told(row), "before": row.version - 1} for row in page[:PAGE]],
+            # Compared with the one before it, where that can be.
+            "versions": [
+                {**told(row), "before": row.version - 1 if row.version - 1 in kept else None} for row in page[:PAGE]
+            ],
             "older": page[PAGE - 1].version if len(page) > PAGE else None,
             "is_first_page": before is None,
         },
@@ -59,24 +48,26 @@ def history(request: HttpRequest) -> HttpResponse:
 
 
 def history_compare(request: HttpRequest) -> HttpResponse:
-    """What differs between any two versions, in words and by field; without numbers, what the last one changed."""
+    """What differs between any two versions, in words and by field; without numbers, what the last one changed, or all that
+    changed since the newest one before it that is kept."""
     org: Organization = request.org
     newer = _number(request.GET.get("to", ""), org.version)
-    older = _number(request.GET.get("from", ""), None if newer is None else max(newer - 1, 0))
+    older = _number(request.GET.get("from", ""), None if newer is None else kept_before(org, newer))
     context: dict[str, Any] = {"title": "Compare versions", "older": older, "newer": newer, "live": org.version}
+    status = 200
     if older is None or newer is None:
-        context["problem"] = "Versions are named by their numbers; 0 is the empty one."
+        context["problem"], status = "Versions are named by their numbers; 0 is the empty one.", 422
     else:
         try:
-            context["changes"] = changes_in_words(content_of(org, older), content_of(org, newer))
+            context["changes"] = compared(content_of(org, older), content_of(org, newer))
         except (NotFound, VersionRetired) as error:
-            context["problem"] = str(error)
+            context["problem"], status = str(error), 404 if isinstance(error, NotFound) else 410
         else:
             rows = {
                 row.version: row for row in RouteSetVersion.objects.of(org).brief().filter(version__in=(older, newer))
             }
             context["ends"] = [(version, told(rows[version]) if version else None) for version in (older, newer)]
-    return render(request, "routes/history_compare.html", context, status=422 if "problem" in context else 200)
+    return render(request, "routes/history_compare.html", context, status=status)
 
 
 def _number(text: str, without: int | None = None) -> int | None:
@@ -126,7 +117,7 @@ def history_restore(request: HttpRequest, id: int) -> HttpResponse:
         "nevertheless": nevertheless,
         "stale": stale,
         "live": live,
-        "changes": changes_in_words(content_of(request.org, live), content),
+        "changes": compared(content_of(request.org, live), content),
     }
     refused = form.errors or stale or nevertheless.is_refused()
     return render(request, "routes/history_restore.html", context, status=422 if refused else 200)

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from routes.api import PUBLISHES, ListView, StrictSerializer, TextField, View, change_json, list_etag
 from routes.history import shapes
 from routes.history.filters import VersionFilters
-from routes.history.services import content_of, get_version, restore_version
+from routes.history.services import content_of, get_version, kept_before, restore_version
 from routes.rules.findings import findings_of
 from routes.shapes import described, whole
 from routes.times import rfc3339
@@ -88,7 +88,7 @@ class VersionDifference(View):
     required_role = {"GET": "viewer"}
     gives = {"GET": shapes.DIFFERENCE}
     asks = {
-        "from": described(_VERSION, "0 is the empty version. Without it, the one before `to`."),
+        "from": described(_VERSION, "0 is the empty version. Without it, the newest before `to` that is kept."),
         "to": described(_VERSION, "Without it, what is live."),
     }
     refuses = (410,)
@@ -102,7 +102,7 @@ class VersionDifference(View):
         given.is_valid(raise_exception=True)
         older, newer = given.validated_data["from"], given.validated_data["to"]
         newer = request.org.version if newer is None else newer
-        older = max(newer - 1, 0) if older is None else older
+        older = kept_before(request.org, newer) if older is None else older
         was, now = content_of(request.org, older), content_of(request.org, newer)
         return Response({"from": older, "to": newer, "results": changes_between(was, now)})
 

@@ -1,11 +1,12 @@
 """What was published: looking at versions, comparing them, bringing one back, and retiring old ones."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from audit.services import Receipt, record, targets_of
@@ -24,6 +25,17 @@ RESTORED: Final = "version.restored"
 RETIRED: Final = "versions.retired"
 #: So many at most lose their content in one transaction: whoever edits waits for it.
 AT_ONCE: Final = 1_000
+#: The causes of versions whose entry tells all that was there before and is not any more. What any other one took away only
+#: the version before it has.
+_TOLD: Final = (
+    "route.created",
+    "route.updated",
+    "route.deleted",
+    "route.paused",
+    "route.resumed",
+    "routes.reordered",
+    "default.updated",
+)
 
 
 class VersionRetired(RoutesError):
@@ -53,6 +65,13 @@ def content_of(org: Organization, version: int) -> Content:
     if content is None:
         raise VersionRetired(version)
     return content
+
+
+def kept_before(org: Organization, version: int) -> int:
+    """The newest version before this one of which is known what it published; 0, which is empty, where there is none."""
+    older = RouteSetVersion.objects.of(org).filter(version__lt=version, content__isnull=False)
+    newest: int | None = older.order_by("-version").values_list("version", flat=True).first()
+    return newest or 0
 
 
 def changes_since(org: Organization, version: int | None) -> list[dict[str, Any]] | None:
@@ -91,6 +110,17 @@ class Retired:
     #: The audit entry; None where nothing was done.
     receipt: Receipt | None = None
 
+    @property
+    def ranges(self) -> list[list[int]]:
+        """The same, as first and last of those that follow each other."""
+        found: list[list[int]] = []
+        for version in self.versions:
+            if found and found[-1][1] == version - 1:
+                found[-1][1] = version
+            else:
+                found.append([version, version])
+        return found
+
 
 @repeated
 def retire_versions(
@@ -105,15 +135,16 @@ def retire_versions(
     """Take the content of old versions away, of `AT_ONCE` at most; the rows stay, with who published what, and when.
 
     Kept are the newest `keep`, those that were published in the last `days`, what is live, what is `referred` to by others
-    (asked while the organisation is locked), and what the log says was restored. Raises `OrganizationFrozen`: of what is
-    frozen nothing is taken away either.
+    (asked while the organisation is locked), what the log says was restored, and what was live before a change of which the
+    log does not tell what it took away. Raises `OrganizationFrozen`: of what is frozen nothing is taken away either.
     """
     with transaction.atomic():
         org = locked(org.pk)
         rows = RouteSetVersion.objects.of(org)
         newest = rows.order_by("-version").values_list("version", flat=True)[: max(keep, 1)]
+        untold = rows.exclude(cause__in=_TOLD).filter(version=OuterRef("version") + 1)
         old = (
-            rows.filter(content__isnull=False, published_at__lt=timezone.now() - timedelta(days=days))
+            rows.filter(~Exists(untold), content__isnull=False, published_at__lt=timezone.now() - timedelta(days=days))
             .order_by("version")
             .values_list("version", flat=True)
         )
@@ -122,13 +153,13 @@ def retire_versions(
         versions = tuple(version for version in old if version not in kept)
         if dry_run or not versions:
             return Retired(versions)
-        versions = versions[:AT_ONCE]
-        rows.filter(version__in=versions).update(content=None)
+        retired = Retired(versions[:AT_ONCE])
+        rows.filter(version__in=retired.versions).update(content=None)
         receipt = record(
             org.pk,
             by=by,
             action=RETIRED,
             target=("organization", org.pk),
-            payload={"count": len(versions), "first": versions[0], "last": versions[-1], "keep": keep, "days": days},
+            payload={"count": len(retired.versions), "versions": retired.ranges, "keep": keep, "days": days},
         )
-        return Retired(versions, receipt)
+        return replace(retired, receipt=receipt)

@@ -75,14 +75,11 @@ def standing(route: dict[str, Any]) -> list[str]:
 def differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What changed besides the sentence: "name: a → b", "owner: none → team"."""
     before, after = ({"name": route.get("name", ""), **_flat(route.get("meta"))} for route in (was, now))
-    found = [
+    return [
         f"{key}: {before.get(key, 'none')} → {after.get(key, 'none')}"
         for key in {**before, **after}
         if before.get(key) != after.get(key)
     ]
-    if sentence(was) == sentence(now) and any(was.get(key) != now.get(key) for key in ("when", "then")):
-        found.append("a long list, of which the sentence shows only the beginning")
-    return found
 
 
 # --- Conditions -----------------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from routes import engine
 from routes.document import document_of
 from routes.errors import RoutesError, StaleVersion
 from routes.examples.forms import Nevertheless
-from routes.history.admin import changes_in_words
 from routes.pages import kept_as_draft
 from routes.publish import Change, ExampleBroken
+from routes.rules.compared import compared
 from routes.transfer.files import MEDIA_TYPES, file_name, written
 from routes.transfer.forms import ImportForm
 from routes.transfer.services import InvalidImport, content_after, export_routes, import_routes
@@ -84,7 +84,7 @@ def _looked_at(request: HttpRequest, form: ImportForm, context: dict[str, Any]) 
                 messages.success(request, _outcome(done))
                 return redirect("admin:routes", request.org.slug)
     context |= {
-        "changes": changes_in_words(document.content, now),
+        "changes": compared(document.content, now),
         "version": document.version,
         "digest": form.digest(),
         "mode": form.cleaned_data["mode"],

@@ -49,8 +49,8 @@ def changes_between(was: Content, now: Content) -> list[dict[str, Any]]:
 
     `change` is `added`, `removed`, `changed` or `moved`; `fields` as `fields_between` has them, and for a route that takes
     another place among those that both have, `/position` (0 is asked first). Of the routes whose order differs as few as
-    possible are told as moved, and rather those that changed. The action for requests that no route takes has null as its
-    id and as its name.
+    possible are told as moved, rather those whose number is another one, and then those that changed. The action for
+    requests that no route takes has null as its id and as its name.
     """
     before, after = ({route["id"]: route for route in content["routes"]} for content in (was, now))
     places = [{uid: place for place, uid in enumerate(routes)} for routes in (before, after)]
@@ -58,7 +58,7 @@ def changes_between(was: Content, now: Content) -> list[dict[str, Any]]:
     moved = _moved(
         [uid for uid in before if uid in after],
         [uid for uid in after if uid in before],
-        {uid for uid, fields in differs.items() if fields},
+        {uid: (places[0][uid] == places[1][uid], not fields) for uid, fields in differs.items()},
     )
     found: list[dict[str, Any]] = []
     for uid, route in after.items():
@@ -79,25 +79,28 @@ def _change(route: dict[str, Any], change: str, fields: list[dict[str, Any]]) ->
     return {"route_id": route["id"], "name": route["name"], "change": change, "fields": fields}
 
 
-def _moved(was: list[str], now: list[str], changed: set[str]) -> set[str]:
-    """The fewest ids that have to change places to come from one order to the other, of several such sets one with as many
-    `changed` ones as there can be: all but a longest common order."""
+def _moved(was: list[str], now: list[str], stays: dict[str, tuple[bool, bool]]) -> set[str]:
+    """The fewest ids that have to change places to come from one order to the other: all but a longest common order. Of
+    several such ones that in which most `stays` have their first member, and then their second."""
     place = {uid: index for index, uid in enumerate(was)}
-    # For each place the best run that ends there or before it, in a Fenwick tree: (ids, ids that did not change, last id).
-    best: list[tuple[int, int, str]] = [(0, 0, "")] * (len(was) + 1)
+    # For each place the best run that ends there or before it, in a Fenwick tree: how many ids it has, how many of them
+    # with the first member and with the second, and the last of them.
+    nothing = (0, 0, 0, "")
+    best = [nothing] * (len(was) + 1)
     before: dict[str, str] = {}
     for uid in now:
-        run, index = (0, 0, ""), place[uid]
+        run, index = nothing, place[uid]
         while index:
             run, index = max(run, best[index]), index & (index - 1)
-        before[uid] = run[2]
-        run, index = (run[0] + 1, run[1] + (uid not in changed), uid), place[uid] + 1
+        before[uid] = run[3]
+        first, second = stays[uid]
+        run, index = (run[0] + 1, run[1] + first, run[2] + second, uid), place[uid] + 1
         while index <= len(was):
             best[index], index = max(best[index], run), index + (index & -index)
-    run, index = (0, 0, ""), len(was)
+    run, index = nothing, len(was)
     while index:
         run, index = max(run, best[index]), index & (index - 1)
-    kept, uid = set(), run[2]
+    kept, uid = set(), run[3]
     while uid:
         kept.add(uid)
         uid = before[uid]

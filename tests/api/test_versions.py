@@ -113,6 +113,15 @@ def test_nothing_published_differs_in_nothing(viewer: Caller) -> None:
     assert viewer("get", "versions/diff/").json() == {"from": 0, "to": 0, "results": []}
 
 
+def test_without_from_the_newest_that_is_kept_is_compared(viewer: Caller, three: Organization) -> None:
+    for gone, before in ((2, 1), (1, 0)):
+        retire(three, gone)
+        found = viewer("get", "versions/diff/").json()
+        assert (found["from"], found["to"]) == (before, 3)
+    problem(viewer("get", "versions/diff/?to=2"), 410, "version_retired")
+    problem(viewer("get", "versions/diff/?to=4"), 404, "not_found")
+
+
 def test_what_cannot_be_compared_is_refused(viewer: Caller, three: Organization) -> None:
     problem(viewer("get", "versions/diff/?from=1&to=4"), 404, "not_found")
     retire(three, 1)

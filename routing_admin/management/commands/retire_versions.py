@@ -18,7 +18,8 @@ BY = system("retire_versions")
 class Command(BaseCommand):
     help = (
         "Retire old versions: what they published is not kept any more, who published it and when is. Versions that are"
-        " live, that were restored, or that a plan stands on, made or replaced stay whole, and so do the newest ones."
+        " live, that were restored, that a plan stands on, made or replaced, or of which the log does not tell what was"
+        " taken away stay whole, and so do the newest ones."
         " Each organisation gets an audit entry; nothing of a frozen or closed one is taken away."
     )
 
@@ -51,7 +52,7 @@ class Command(BaseCommand):
             count += len(found.versions)
             if found.versions:
                 entry = "" if found.receipt is None else f", audit entry {found.receipt.seq}"
-                self.stdout.write(f"{org.slug}: {_ranges(found.versions)}{entry}")
+                self.stdout.write(f"{org.slug}: {_told(found.ranges)}{entry}")
             if len(found.versions) < AT_ONCE or options["dry_run"]:
                 return count
 
@@ -66,12 +67,6 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _ranges(versions: Iterable[int]) -> str:
+def _told(ranges: Iterable[Iterable[int]]) -> str:
     """`1-40, 42`."""
-    found: list[list[int]] = []
-    for version in versions:
-        if found and found[-1][1] == version - 1:
-            found[-1][1] = version
-        else:
-            found.append([version, version])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)

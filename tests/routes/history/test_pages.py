@@ -1,5 +1,7 @@
 """The pages about what was published: the timeline, the comparison, and the confirmation that says what will happen."""
 
+import html
+import re
 from typing import Any
 
 import pytest
@@ -68,17 +70,39 @@ def test_any_two_versions_are_compared_in_words_and_by_field(client: Client, thr
     assert "no routes" in text_of(client.get(url(three, "history/compare/?from=0&to=1")))
     assert "Nothing differs." in text_of(client.get(url(three, "history/compare/?from=2&to=2")))
     set_default(three, engine.Action("small"), by=BY)
-    assert "Requests that no route takes" in text_of(client.get(url(three, "history/compare/?from=3&to=4")))
+    page = text_of(client.get(url(three, "history/compare/?from=3&to=4")))
+    assert "Requests that no route takes" in page
+    assert '<span class="mono">target_model</span>: <span class="mono">null</span>' in page
 
 
 @pytest.mark.parametrize(
-    ("query", "says"),
-    [("from=9&to=1", "no such version"), ("from=x", "named by their numbers"), ("from=-1&to=1", "by their numbers"),
-     ("from=1&to=" + "9" * 30, "by their numbers"), ("to=１", "by their numbers"), ("from=1&to=2", "not kept any more")],
+    ("query", "status", "says"),
+    [("from=9&to=1", 404, "no such version"), ("to=9", 404, "no such version"), ("from=x", 422, "named by their numbers"),
+     ("from=-1&to=1", 422, "by their numbers"), ("from=1&to=" + "9" * 30, 422, "by their numbers"),
+     ("to=１", 422, "by their numbers"), ("from=1&to=2", 410, "not kept any more"), ("to=1", 410, "not kept any more")],
 )  # fmt: skip
-def test_what_cannot_be_compared_is_told(client: Client, three: Organization, query: str, says: str) -> None:
+def test_what_cannot_be_compared_is_told(
+    client: Client, three: Organization, query: str, status: int, says: str
+) -> None:
     RouteSetVersion.objects.filter(org=three, version=1).update(content=None)
-    assert says in text_of(client.get(url(three, f"history/compare/?{query}")), 422)
+    assert says in text_of(client.get(url(three, f"history/compare/?{query}")), status)
+
+
+@pytest.mark.parametrize("gone", [[1], [1, 2], [2]])
+def test_a_comparison_that_is_offered_is_there(client: Client, three: Organization, gone: list[int]) -> None:
+    RouteSetVersion.objects.filter(org=three, version__in=gone).update(content=None)
+    page = text_of(client.get(url(three, "history/")))
+    offered = re.findall(r'href="([^"]*compare/\?[^"]*)"', page)
+    assert len(offered) == len([version for version in (1, 2, 3) if not {version, version - 1} & set(gone)])
+    for link in offered:
+        assert client.get(html.unescape(link)).status_code == 200
+    assert page.count("A route was") == 3
+
+
+def test_without_numbers_the_newest_that_is_kept_is_compared(client: Client, three: Organization) -> None:
+    for gone, kept in ((2, 1), (1, 0)):
+        RouteSetVersion.objects.filter(org=three, version=gone).update(content=None)
+        assert f"From version {kept} to version 3" in text_of(client.get(url(three, "history/compare/")))
 
 
 def test_nothing_published_has_a_history_too(client: Client, org: Organization) -> None:

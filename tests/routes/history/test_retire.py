@@ -1,5 +1,7 @@
 """Old versions lose their content and nothing else; what somebody may still need keeps it."""
 
+import json
+from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -8,18 +10,25 @@ from unittest.mock import patch
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import AuditEntry
-from audit.services import payload_of, verify_org
+from audit.services import MAX_PAYLOAD_BYTES, payload_of, verify_org
 from plans.runs import services as plans
 from plans.runs.models import PlanRun
+from routes import engine
 from routes.document import document_of
 from routes.history import services
-from routes.history.services import restore_version, retire_versions
+from routes.history.services import content_of, restore_version, retire_versions
 from routes.orgs.models import Organization
 from routes.orgs.policy import freeze
+from routes.rules.bulk import change_routes, reorder_routes
+from routes.rules.models import Route
+from routes.rules.services import delete_route, pause_route, resume_route, set_default, update_route
 from routes.store import DjangoStore
+from routes.transfer.services import import_routes
+from routes.versions.difference import Content
 from routes.versions.models import RouteSetVersion
 from tests.build import BY, a_plan, a_route, an_org, projected, state_of, traffic, usual_prices
 
@@ -63,10 +72,25 @@ def test_one_entry_tells_how_many_and_which(org: Organization) -> None:
     assert payload is not None
     assert (entry.target_type, entry.target_id, entry.actor_id) == ("organization", str(org.pk), "retire_versions")
     del payload["actor_name"]
-    assert payload == {"count": 3, "first": 1, "last": 3, "keep": 1, "days": 90}
+    assert payload == {"count": 3, "versions": [[1, 3]], "keep": 1, "days": 90}
     assert verify_org(org.pk).ok
     assert retired(keep=1, days=90) == "0 versions retired.\n", "and once"
     assert AuditEntry.objects.filter(action="versions.retired").count() == 1
+
+
+def test_the_entry_names_no_version_that_was_kept(org: Organization) -> None:
+    versions(org, 6)
+    RouteSetVersion.objects.filter(org=org, version=2).update(published_at=timezone.now() - timedelta(days=89))
+    retired(keep=2, days=90)
+    payload = payload_of(AuditEntry.objects.get(action="versions.retired")) or {}
+    assert (payload["count"], payload["versions"]) == (3, [[1, 1], [3, 4]])
+
+
+def test_the_longest_entry_is_kept_whole() -> None:
+    """Every other version of the highest numbers that there can be."""
+    scattered = services.Retired(tuple(range(2**53 - 1 - 2 * services.AT_ONCE, 2**53 - 1, 2)))
+    assert len(scattered.ranges) == services.AT_ONCE
+    assert len(json.dumps(scattered.ranges)) < MAX_PAYLOAD_BYTES // 2
 
 
 def test_what_is_live_stays_whatever_is_asked(org: Organization) -> None:
@@ -82,7 +106,7 @@ def test_what_was_restored_stays(org: Organization) -> None:
     restore_version(org, 2, by=BY)
     RouteSetVersion.objects.filter(org=org).update(published_at=timezone.now() - timedelta(days=100))
     retired(keep=1, days=90)
-    assert kept(org) == [2, 5]
+    assert kept(org) == [2, 4, 5], "and what restoring it took away"
 
 
 def test_what_a_plan_stands_on_made_or_replaced_stays(org: Organization) -> None:
@@ -102,6 +126,90 @@ def test_what_a_plan_stands_on_made_or_replaced_stays(org: Organization) -> None
     retired(keep=1, days=90)
     assert kept(org) == [4, 6, 7, 8, 10, 11, 13]
     assert plans.get_plan(org, applied.pk).reverted_version == 11
+
+
+# --- What the log does not tell ---------------------------------------------------------------------------------------
+
+WHOLE = {"name": "imported", "then": {"target_model": "m"}}
+#: What changes a route called a, or takes it away, beside another one called b.
+CHANGES: dict[str, Callable[[Organization, Route], Any]] = {
+    "route.created": lambda org, _: a_route(org, "c"),
+    "route.updated": lambda org, a: update_route(
+        org, a.uid, engine.Route.from_dict({**a.as_document(), "name": "x", "then": {"target_model": "y"}}), by=BY
+    ),
+    "route.deleted": lambda org, a: delete_route(org, a.uid, by=BY),
+    "route.paused": lambda _, a: pause_route(a, by=BY),
+    "route.resumed": lambda org, _: resume_route(Route.objects.get(org=org, name="resting"), by=BY),
+    "routes.reordered": lambda org, a: reorder_routes(
+        org, [*Route.objects.of(org).exclude(pk=a.pk).in_order().values_list("uid", flat=True), a.uid], by=BY
+    ),
+    "routes.disabled": lambda org, a: change_routes(org, "disable", [a.uid], by=BY),
+    "routes.deleted": lambda org, a: change_routes(org, "delete", [a.uid], by=BY),
+    "routes.imported": lambda org, _: import_routes(org, {"routes": [WHOLE]}, mode="replace", by=BY),
+    "version.restored": lambda org, _: restore_version(org, 0, by=BY),
+    "default.updated": lambda org, _: set_default(org, None, by=BY),
+}
+
+
+def before(entry: AuditEntry, now: Content) -> tuple[dict[str, Any], Any]:
+    """What was live before an act: the routes by id, and the default, by its entry and what it left."""
+    told = payload_of(entry) or {}
+    routes, default = {route["id"]: route for route in now["routes"]}, now["default"]
+    match entry.action:
+        case "route.created":
+            del routes[entry.target_id]
+        case "route.updated" | "route.deleted":
+            routes[entry.target_id] = told["was"]
+        case "route.paused":
+            del routes[entry.target_id]["paused"]
+        case "route.resumed":
+            routes[entry.target_id]["paused"] = True
+        case "routes.reordered":
+            priorities = sorted((route["priority"] for route in routes.values()), reverse=True)
+            for uid, priority in zip(told["was"], priorities, strict=True):
+                routes[uid]["priority"] = priority
+        case "default.updated":
+            default = told["was"]
+    return routes, default
+
+
+@pytest.mark.parametrize("action", CHANGES)
+def test_whatever_was_taken_away_is_in_the_log_or_its_version_is_kept(org: Organization, action: str) -> None:
+    a = a_route(org, "a")
+    a_route(org, "b", priority=200)
+    pause_route(a_route(org, "resting"), by=BY)
+    set_default(org, engine.Action("small"), by=BY)
+    was = document_of(org).content
+    CHANGES[action](org, a)
+    entry = AuditEntry.objects.get(action=action, version_before=5)
+    now = document_of(org).content
+    versions(org, 2)
+    retired(keep=1, days=90)
+    is_kept = 5 in kept(org)
+    assert is_kept or before(entry, now) == ({route["id"]: route for route in was["routes"]}, was["default"])
+    assert is_kept is (action not in services._TOLD)
+    assert content_of(org, 5) == was if is_kept else True
+    assert len(kept(org)) == 1 + is_kept, "and no other one"
+
+
+def test_every_cause_whose_entry_is_said_to_tell_all_was_tried() -> None:
+    assert set(services._TOLD) <= set(CHANGES)
+
+
+def test_a_long_history_is_looked_at_in_as_many_queries_as_a_short_one(org: Organization) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as found:
+            retire_versions(org, keep=1, days=90, referred=lambda _: (), by=BY)
+        return len(found)
+
+    versions(org, 3)
+    few = queries()
+    (first, *_) = Route.objects.of(org)
+    for _ in range(10):
+        change_routes(org, "disable", [first.uid], by=BY)
+        restore_version(org, 3, by=BY)
+    versions(org, 2)
+    assert queries() == few
 
 
 def test_a_plan_that_is_made_meanwhile_is_seen(org: Organization) -> None:
@@ -155,7 +263,7 @@ def test_many_are_retired_a_few_at_a_time(org: Organization, monkeypatch: pytest
     payloads = [
         payload_of(entry) or {} for entry in AuditEntry.objects.filter(action="versions.retired").order_by("seq")
     ]
-    assert [(payload["first"], payload["last"]) for payload in payloads] == [(1, 2), (3, 4), (5, 5)]
+    assert [payload["versions"] for payload in payloads] == [[[1, 2]], [[3, 4]], [[5, 5]]]
 
 
 def test_when_it_cannot_be_recorded_nothing_is_retired(org: Organization) -> None:
