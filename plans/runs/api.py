@@ -208,8 +208,8 @@ class PlanDetail(OnePlan):
         return Response(plan_json(self.plan), headers={"ETag": self.etag()})
 
     def patch(self, request: Request, **_: Any) -> Response:
-        """Changes a draft, which then stands on today's routes; of a plan that is none any more, name and note. Any change
-        voids an approval."""
+        """Changes a draft, which stands on today's routes once it asks something else; of a plan that is none any more,
+        name and note. Any change voids an approval."""
         given = PlanChange(data=request.data, partial=True)
         given.is_valid(raise_exception=True)
         if self.is_stale:

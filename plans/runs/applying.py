@@ -17,7 +17,7 @@ from audit.services import Receipt, record
 from plans.runs.errors import ApprovalVoid, InvalidTime, MissedTime, NotAllowed, RevertConflict, StalePlan
 from plans.runs.failures import code_of, failure_text, in_one_line
 from plans.runs.models import PlanRun, State
-from plans.runs.proposals import content_of
+from plans.runs.proposals import content_of, lost_time
 from plans.runs.states import InvalidState, move
 from plans.runs.steps import digest, get_plan
 from routes.document import EMPTY_CONTENT, content_at
@@ -180,8 +180,9 @@ def schedule(plan: PlanRun, at: datetime | None, *, by: Any) -> None:
         if at is None:
             if plan.state != State.SCHEDULED:
                 raise InvalidState(plan, "called off")
+            lost = lost_time(plan)
             move(plan, State.APPROVED)
-            _record(plan, by=actor, action="plan.schedule_cancelled")
+            _record(plan, by=actor, action="plan.schedule_cancelled", **lost)
             return
         if actor.person is None:
             raise NotAllowed("A plan is scheduled by a person, or by a key that acts for one.")

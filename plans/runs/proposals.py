@@ -48,8 +48,12 @@ QUESTION: Final = (
     "l2_threshold_sweep",
     "l2_priced_threshold",
 )
+#: What a plan is called, and why it is there: nothing that it asks.
+NAMES: Final = ("name", "note")
 #: States of a plan that is over: nothing of it changes any more, but that what is live can be reverted.
 FINAL: Final = frozenset(state for state, others in TRANSITIONS.items() if not others) | {State.APPLIED}
+#: All that a draft asks.
+_ASKED: Final = ("mode", "proposed", "proposed_default", *QUESTION)
 Default = tuple[dict[str, Any] | None]
 #: Not part of what a caller sees of a plan, or of what comes only with another part of it.
 _UNSEEN: Final = ("checkpoint", "result", "inverse", "lease_owner", "lease_until", "fence", "starts")
@@ -79,17 +83,27 @@ def propose(
         org = locked(org.pk)
         plan = PlanRun(org=org, name=name, note=note, mode=mode)
         _ask(plan, routes, default, question, base or document_of(org))
-        actor = as_actor(by)
-        plan.created_by, plan.created_by_name = actor.person or "", actor.name
-        plan.save(force_insert=True)
-        _record(plan, by=actor, action="plan.proposed", name=name, mode=mode, base_version=plan.base_version)
+        _make(plan, by=by)
+        _record_proposal(plan, by=by)
     return plan
+
+
+def _make(plan: PlanRun, *, by: Any) -> None:
+    actor = as_actor(by)
+    plan.created_by, plan.created_by_name = actor.person or "", actor.name
+    plan.edited_by = {person: name for person, name in plan.edited_by.items() if person and person != plan.created_by}
+    plan.save(force_insert=True)
+
+
+def _record_proposal(plan: PlanRun, *, by: Any) -> None:
+    said = {"name": plan.name, "mode": plan.mode, "base_version": plan.base_version}
+    _record(plan, by=by, action="plan.proposed", **said)
 
 
 @repeated
 def edit(plan: PlanRun, *, by: Any, seen: str | None = None, **fields: Any) -> bool:
-    """Change a plan, and answer whether that changed anything: all that `propose` takes while it is a draft, which then
-    stands on today's routes; name and note until it is applied or given up. It voids an approval.
+    """Change a plan, and answer whether that changed anything: all that `propose` takes while it is a draft, which stands
+    on today's routes once it asks something else; name and note until it is applied or given up. It voids an approval.
 
     `seen` is the plan's ETag as the caller saw it (`etag`). Raises `InvalidState`, `PlanChanged`, `InvalidPlan` and what
     `propose` raises.
@@ -99,19 +113,22 @@ def edit(plan: PlanRun, *, by: Any, seen: str | None = None, **fields: Any) -> b
         plan.refresh_from_db()
         if seen is not None and seen != etag(plan):
             raise PlanChanged(plan)
-        if plan.state in FINAL or (plan.state != State.DRAFT and fields.keys() - {"name", "note"}):
+        asks = fields.keys() - set(NAMES)
+        if plan.state in FINAL or (plan.state != State.DRAFT and asks):
             raise InvalidState(plan, "changed")
         before = _written(plan)
         for field in ("name", "note", "mode"):
             setattr(plan, field, fields.get(field, getattr(plan, field)))
-        if plan.state == State.DRAFT:
+        if asks:
             plan.org = org
             default = fields["default"] if "default" in fields else _default_of(plan)
             question = {field: fields.get(field, getattr(plan, field)) for field in QUESTION}
             _ask(plan, fields.get("routes", plan.proposed_routes), default, question, document_of(org))
-        else:
-            if issues := _wrong_names(plan):
-                raise InvalidPlan(issues)
+        elif issues := _wrong_names(plan):
+            raise InvalidPlan(issues)
+        if all(getattr(plan, field) == before[field] for field in _ASKED):
+            # Who changes nothing of what it asks did not look at what it would take back of today's routes.
+            plan.base_version, plan.base_digest = before["base_version"], before["base_digest"]
         now = _written(plan)
         if now == before:
             return False
@@ -120,11 +137,7 @@ def edit(plan: PlanRun, *, by: Any, seen: str | None = None, **fields: Any) -> b
             void_approval(plan, by=by, why="the plan was edited")
         changed = [field for field in now if now[field] != before[field]]
         actor = as_actor(by)
-        if (
-            actor.person
-            and set(changed) - {"name", "note", "base_version", "base_digest"}
-            and actor.person != plan.created_by
-        ):
+        if actor.person and set(changed) - set(NAMES) and actor.person != plan.created_by:
             plan.edited_by = {**plan.edited_by, actor.person: actor.name}
             plan.save(update_fields=["edited_by"])
         _record(plan, by=by, action="plan.edited", fields=changed)
@@ -133,11 +146,16 @@ def edit(plan: PlanRun, *, by: Any, seen: str | None = None, **fields: Any) -> b
 
 def void_approval(plan: PlanRun, *, by: Any, why: str) -> None:
     """Take the approval away, and with it the time at which the plan was to be applied; inside a transaction."""
+    was = {"approved_by": plan.approved_by, **lost_time(plan)}
     if plan.state == State.SCHEDULED:
         move(plan, State.APPROVED)
-    was = plan.approved_by
     move(plan, State.PROJECTED, approved_by="", approved_by_name="", approved_at=None, approved_digest="")
-    _record(plan, by=by, action="plan.approval_voided", why=why, approved_by=was)
+    _record(plan, by=by, action="plan.approval_voided", why=why, **was)
+
+
+def lost_time(plan: PlanRun) -> dict[str, Any]:
+    """When the plan was to be applied and for whom, for the entry that says that it is not; nothing where it has no time."""
+    return {"apply_at": plan.apply_at, "scheduled_by": plan.scheduled_by} if plan.apply_at else {}
 
 
 @repeated
@@ -146,32 +164,29 @@ def rebase(plan: PlanRun, *, by: Any) -> PlanRun:
     is cancelled; what has ended stays as it is. Raises `InvalidState` for one that is at work or live, and what `propose`
     raises."""
     with transaction.atomic():
-        locked(plan.org_id)
+        org = locked(plan.org_id)
         plan.refresh_from_db()
         if plan.state in (State.QUEUED, State.RUNNING, State.APPLIED):
             raise InvalidState(plan, "made again")
-        new = propose(
-            plan.org,
-            name=plan.name,
-            note=plan.note,
-            mode=plan.mode,
-            routes=plan.proposed_routes,
-            default=_default_of(plan),
-            by=by,
-            **{field: getattr(plan, field) for field in QUESTION},
-        )
+        new = PlanRun(org=org, name=plan.name, note=plan.note, mode=plan.mode)
+        question = {field: getattr(plan, field) for field in QUESTION}
+        _ask(new, plan.proposed_routes, _default_of(plan), question, document_of(org))
         # Else its author could approve it, once somebody else made it again.
-        others = {**plan.edited_by, plan.created_by: plan.created_by_name}
-        new.edited_by = {person: name for person, name in others.items() if person and person != new.created_by}
-        new.save(update_fields=["edited_by"])
-        move(new, State.QUEUED, queued_at=timezone.now())
-        _record(new, by=by, action="plan.queued", rebased_from=str(plan.pk))
+        new.edited_by = {**plan.edited_by, plan.created_by: plan.created_by_name}
+        # The rows of both before the log, in the order in which everybody locks.
+        ended, lost = "", lost_time(plan)
         if plan.state == State.DRAFT:
+            ended = "plan.cancelled"
             move(plan, State.CANCELLED, superseded_by=str(new.pk))
-            _record(plan, by=by, action="plan.cancelled", superseded_by=str(new.pk))
         elif plan.state not in FINAL:
+            ended = "plan.superseded"
             move(plan, State.SUPERSEDED, superseded_by=str(new.pk))
-            _record(plan, by=by, action="plan.superseded", superseded_by=str(new.pk))
+        _make(new, by=by)
+        move(new, State.QUEUED, queued_at=timezone.now())
+        _record_proposal(new, by=by)
+        _record(new, by=by, action="plan.queued", rebased_from=str(plan.pk))
+        if ended:
+            _record(plan, by=by, action=ended, superseded_by=str(new.pk), **lost)
     return new
 
 
@@ -242,8 +257,7 @@ def _content_on(
 
 
 def _written(plan: PlanRun) -> dict[str, Any]:
-    names = ("name", "note", "mode", "proposed", "proposed_default", "base_version", "base_digest", *QUESTION)
-    return {name: getattr(plan, name) for name in names}
+    return {name: getattr(plan, name) for name in (*NAMES, *_ASKED, "base_version", "base_digest")}
 
 
 def _ask(

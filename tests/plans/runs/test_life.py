@@ -1,6 +1,7 @@
 """Second thoughts about a plan: edited, voided, made again on newer routes, applied at a time, reverted by force."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,9 +9,11 @@ from unittest.mock import patch
 
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from audit.log.entry import time_text
 from audit.models import AuditEntry
 from audit.services import payload_of
 from plans.runs import services as plans
@@ -84,7 +87,7 @@ def test_a_draft_is_edited_whole_and_stands_on_todays_routes_then(org: Organizat
     assert [route["name"] for route in plan.proposed_routes] == ["other"]
     assert last_entry(org) == (
         "plan.edited",
-        {"fields": ["name", "mode", "proposed", "base_version", "base_digest", "seed"], "actor_name": "test"},
+        {"fields": ["name", "mode", "proposed", "seed", "base_version", "base_digest"], "actor_name": "test"},
     )
 
 
@@ -129,6 +132,28 @@ def test_who_edited_what_a_draft_asks_does_not_approve_it_and_who_renamed_it_may
     with pytest.raises(OwnPlan, match="You edited this plan"):
         plans.approve(plan, by=arno)
     plans.approve(plan, by=bea)
+
+
+def test_a_new_name_leaves_a_draft_on_the_routes_it_was_made_on(org: Organization, arno: Any) -> None:
+    """Else a stale draft that replaces all would take back what came since, and nobody would have said so."""
+    kept = a_route(org, "kept")
+    plan = a_plan(org, by=arno, mode="replace", routes=[kept.as_document()])
+    hotfix = a_route(org, "hotfix")
+    same = {"mode": "replace", "routes": plan.proposed_routes, "default": None, "window_start": plan.window_start}
+    for name, fields in (("named", {}), ("named again", same)):
+        plans.edit(plan, by=a_person(f"bea, {name}", org, "approver"), name=name, note="why", **fields)
+        plan.refresh_from_db()
+        assert (plan.base_version, plan.edited_by, last_entry(org)[1]["fields"][0]) == (1, {}, "name")
+    with pytest.raises(StalePlan):
+        plans.apply(projected(plan), by=BY)
+    assert [route["name"] for route in live(org)["routes"]] == ["kept", hotfix.name]
+
+
+def test_who_moves_a_draft_to_todays_routes_edited_it(org: Organization, arno: Any) -> None:
+    plan = a_plan(org)
+    a_route(org, "meanwhile")
+    plans.edit(plan, by=arno, iterations=500)
+    assert (plan.base_version, plan.edited_by) == (1, {str(arno.pk): "arno"})
 
 
 def test_an_edit_of_what_somebody_else_edited_is_refused_and_says_what_there_is(org: Organization) -> None:
@@ -208,6 +233,15 @@ def test_a_stale_plan_says_what_changed_and_what_of_it_it_changes_too(org: Organ
     ]
     assert (error.touched, error.version) == (["both"], 4)
     assert "“both” was changed, “theirs” was changed. This plan changes both too." in str(error)
+
+
+@pytest.mark.parametrize("state", ["draft", "projected"])
+def test_who_makes_a_plan_again_locks_it_before_the_log(org: Organization, state: str) -> None:
+    plan = a_plan(org) if state == "draft" else projected(a_plan(org))
+    with CaptureQueriesContext(connection) as asked:
+        plans.rebase(plan, by=BY)
+    tables = [found[1] for query in asked if (found := re.match(r'UPDATE "(\w+)"', query["sql"]))]
+    assert tables.index("audit_audithead") > max(n for n, table in enumerate(tables) if table == "plans_planrun")
 
 
 @pytest.mark.parametrize("state", ["projected", "approved", "scheduled"])
@@ -463,11 +497,38 @@ def test_a_plan_is_moved_to_another_time_applied_sooner_or_called_off(org: Organ
         plans.schedule(plan, timezone.now() + timedelta(hours=hours), by=arno)
     plans.schedule(plan, None, by=arno)
     assert (plan.state, plan.apply_at, plan.scheduled_by) == ("approved", None, "")
+    assert last_entry(org)[0] == "plan.schedule_cancelled"
     with pytest.raises(InvalidState):
         plans.schedule(plan, None, by=arno)
     plans.schedule(plan, timezone.now() + timedelta(hours=1), by=arno)
     plans.apply(plan, by=BY)
     assert PlanRun.objects.get(pk=plan.pk).apply_at is None
+
+
+@pytest.mark.parametrize(
+    ("act", "action"),
+    [
+        (lambda plan, by: plans.edit(plan, by=by, note="n"), "plan.approval_voided"),
+        (lambda plan, by: plans.rebase(plan, by=by), "plan.superseded"),
+        (lambda plan, by: plans.schedule(plan, None, by=by), "plan.schedule_cancelled"),
+    ],
+)
+def test_the_log_says_which_time_fell_away(
+    org: Organization, arno: Any, act: Callable[[PlanRun, Any], Any], action: str
+) -> None:
+    plan = approved(org, arno)
+    at = timezone.now() + timedelta(hours=1)
+    plans.schedule(plan, at, by=arno)
+    act(plan, arno)
+    entry = AuditEntry.objects.get(org_id=org.pk, action=action)
+    payload = payload_of(entry) or {}
+    assert (payload["apply_at"], payload["scheduled_by"]) == (time_text(at), str(arno.pk))
+
+
+@pytest.mark.parametrize("act", [plans.rebase, lambda plan, by: plans.edit(plan, by=by, note="n")])
+def test_of_a_plan_without_a_time_none_fell_away(org: Organization, arno: Any, act: Callable[..., Any]) -> None:
+    act(approved(org, arno), by=arno)
+    assert all("apply_at" not in (payload_of(entry) or {}) for entry in AuditEntry.objects.of(org.pk))
 
 
 @pytest.mark.parametrize("at", [timezone.now() - timedelta(days=1), datetime(9999, 1, 1, tzinfo=UTC)])
