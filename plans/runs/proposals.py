@@ -190,6 +190,7 @@ def rebase(plan: PlanRun, *, by: Any) -> PlanRun:
     return new
 
 
+@repeated
 def draft_of(refused: DirectWrite) -> PlanRun:
     """A draft of the change that was refused because it needs approval; the same one for the same change of the same
     person, so that to try again does not make many."""
@@ -208,24 +209,26 @@ def draft_of(refused: DirectWrite) -> PlanRun:
     def without_new_ids(routes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{**route, "id": known.get(route["id"]) and route["id"]} for route in routes]
 
-    drafts = PlanRun.objects.of(refused.org).filter(
-        state=State.DRAFT, created_by=actor.person or "", mode=mode, name=name
-    )
-    for draft in drafts.filter(base_digest=refused.base.digest):
-        if same(without_new_ids(draft.proposed_routes), without_new_ids(routes)) and _default_of(draft) == default:
-            return draft
-    return propose(
-        refused.org,
-        name=name,
-        mode=mode,
-        routes=routes,
-        default=default,
-        by=actor,
-        # Where somebody else published meanwhile it is stale, and says so, instead of taking that back.
-        base=refused.base,
-        window_start=end - USUAL_WINDOW,
-        window_end=end,
-    )
+    with transaction.atomic():
+        org = locked(refused.org.pk)  # before it looks: of several who try at once one makes it
+        drafts = PlanRun.objects.of(org).filter(
+            state=State.DRAFT, created_by=actor.person or "", mode=mode, name=name, base_digest=refused.base.digest
+        )
+        for draft in drafts:
+            if same(without_new_ids(draft.proposed_routes), without_new_ids(routes)) and _default_of(draft) == default:
+                return draft
+        return propose(
+            org,
+            name=name,
+            mode=mode,
+            routes=routes,
+            default=default,
+            by=actor,
+            # Where somebody else published meanwhile it is stale, and says so, instead of taking that back.
+            base=refused.base,
+            window_start=end - USUAL_WINDOW,
+            window_end=end,
+        )
 
 
 # --- Reading what somebody asks ---------------------------------------------------------------------------------------
