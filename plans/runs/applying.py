@@ -192,7 +192,7 @@ def schedule(plan: PlanRun, at: datetime | None, *, by: Any) -> None:
             raise ApprovalRequired("Have somebody other than the author approve this plan first.")
         elif plan.state == State.APPROVED and plan.approved_digest != digest(plan):
             raise ApprovalVoid("This plan is not what was approved. Ask for a new approval.")
-        who = {"scheduled_by": actor.person, "scheduled_by_name": actor.name[:200]}
+        who = {"scheduled_by": actor.person, "scheduled_by_name": actor.name}
         move(plan, State.SCHEDULED, apply_at=at, schedule_failure="", **who)
         _record(plan, by=actor, action="plan.scheduled", apply_at=at)
 

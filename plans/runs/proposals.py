@@ -154,7 +154,7 @@ def void_approval(plan: PlanRun, *, by: Any, why: str) -> None:
 
 
 def lost_time(plan: PlanRun) -> dict[str, Any]:
-    """When the plan was to be applied and for whom, for the entry that says that it is not; nothing where it has no time."""
+    """When the plan was to be applied, and for whom, for the entry that says that it is not; nothing without a time."""
     return {"apply_at": plan.apply_at, "scheduled_by": plan.scheduled_by} if plan.apply_at else {}
 
 
