@@ -56,7 +56,19 @@ FINAL: Final = frozenset(state for state, others in TRANSITIONS.items() if not o
 _ASKED: Final = ("mode", "proposed", "proposed_default", *QUESTION)
 Default = tuple[dict[str, Any] | None]
 #: Not part of what a caller sees of a plan, or of what comes only with another part of it.
-_UNSEEN: Final = ("checkpoint", "result", "inverse", "lease_owner", "lease_until", "fence", "starts")
+_UNSEEN: Final = (
+    "checkpoint",
+    "result",
+    "inverse",
+    "lease_owner",
+    "lease_until",
+    "fence",
+    "starts",
+    "queued_at",
+    "started_at",
+)
+#: What the worker says of how far it is: nobody decides by that.
+_PROGRESS: Final = ("rows_total", "rows_done", "phase", "rows_per_second")
 
 
 @repeated
@@ -105,14 +117,13 @@ def edit(plan: PlanRun, *, by: Any, seen: str | None = None, **fields: Any) -> b
     """Change a plan, and answer whether that changed anything: all that `propose` takes while it is a draft, which stands
     on today's routes once it asks something else; name and note until it is applied or given up. It voids an approval.
 
-    `seen` is the plan's ETag as the caller saw it (`etag`). Raises `InvalidState`, `PlanChanged`, `InvalidPlan` and what
-    `propose` raises.
+    `seen` is what the caller saw of the plan (`tag`), here as in all that is done with one. Raises `InvalidState`,
+    `PlanChanged`, `InvalidPlan` and what `propose` raises.
     """
     with transaction.atomic():
         org = locked(plan.org_id)
         plan.refresh_from_db()
-        if seen is not None and seen != etag(plan):
-            raise PlanChanged(plan)
+        check_seen(plan, seen)
         asks = fields.keys() - set(NAMES)
         if plan.state in FINAL or (plan.state != State.DRAFT and asks):
             raise InvalidState(plan, "changed")
@@ -159,13 +170,14 @@ def lost_time(plan: PlanRun) -> dict[str, Any]:
 
 
 @repeated
-def rebase(plan: PlanRun, *, by: Any) -> PlanRun:
+def rebase(plan: PlanRun, *, by: Any, seen: str | None = None) -> PlanRun:
     """The same plan on what is live now, queued for the worker. One that waited to be applied is superseded by it, a draft
-    is cancelled; what has ended stays as it is. Raises `InvalidState` for one that is at work or live, and what `propose`
-    raises."""
+    is cancelled; what has ended stays as it is. Raises `InvalidState` for one that is at work or live, `PlanChanged`, and
+    what `propose` raises."""
     with transaction.atomic():
         org = locked(plan.org_id)
         plan.refresh_from_db()
+        check_seen(plan, seen)
         if plan.state in (State.QUEUED, State.RUNNING, State.APPLIED):
             raise InvalidState(plan, "made again")
         new = PlanRun(org=org, name=plan.name, note=plan.note, mode=plan.mode)
@@ -239,13 +251,35 @@ def content_of(plan: PlanRun, today: dict[str, Any]) -> dict[str, Any]:
     return _content_on(today, plan.proposed_routes, plan.mode, _default_of(plan))
 
 
+def tag(plan: PlanRun) -> str:
+    """Of all of the plan that people see and decide by, not of how far the worker is: that would be in their way each
+    second. Its result comes with another state."""
+    seen = _seen(plan, [field for field in _FIELDS if field not in _PROGRESS])
+    return _hashed("p", {**seen, "state": State.QUEUED if plan.state == State.RUNNING else plan.state})
+
+
 def etag(plan: PlanRun) -> str:
-    """Of all that a caller sees of the plan; its result comes with another state."""
-    fields = [field for field in PlanRun._meta.concrete_fields if field.attname not in _UNSEEN]
+    """Two parts: the `tag`, and one of all that is shown."""
+    return f'"{tag(plan)}-{_hashed("v", _seen(plan, _FIELDS))}"'
+
+
+def check_seen(plan: PlanRun, seen: str | None) -> None:
+    """Raises `PlanChanged` where the plan, as it is under the lock, is not the one with this `tag`."""
+    if seen is not None and seen != tag(plan):
+        raise PlanChanged(plan)
+
+
+_FIELDS: Final = [field.attname for field in PlanRun._meta.concrete_fields if field.attname not in _UNSEEN]
+
+
+def _seen(plan: PlanRun, names: Sequence[str]) -> dict[str, Any]:
     # As the database gives it back, also of a plan that was just written.
-    seen = {field.attname: field.to_python(getattr(plan, field.attname)) for field in fields}
+    return {name: PlanRun._meta.get_field(name).to_python(getattr(plan, name)) for name in names}
+
+
+def _hashed(kind: str, seen: dict[str, Any]) -> str:
     text = json.dumps(seen, default=lambda value: rfc3339(value) if isinstance(value, datetime) else str(value))
-    return f'"p{sha256(text.encode()).hexdigest()[:16]}"'
+    return kind + sha256(text.encode()).hexdigest()[:16]
 
 
 def _default_of(plan: PlanRun) -> Default | None:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 from unittest.mock import patch
 
@@ -18,7 +19,16 @@ from audit.models import AuditEntry
 from audit.services import payload_of
 from plans.runs import services as plans
 from plans.runs.applying import LATEST
-from plans.runs.errors import InvalidPlan, InvalidTime, NotAllowed, OwnPlan, PlanChanged, RevertConflict, StalePlan
+from plans.runs.errors import (
+    ApprovalVoid,
+    InvalidPlan,
+    InvalidTime,
+    NotAllowed,
+    OwnPlan,
+    PlanChanged,
+    RevertConflict,
+    StalePlan,
+)
 from plans.runs.models import PlanRun
 from plans.runs.states import InvalidState
 from plans.runs.worker import run_next
@@ -158,11 +168,79 @@ def test_who_moves_a_draft_to_todays_routes_edited_it(org: Organization, arno: A
 
 def test_an_edit_of_what_somebody_else_edited_is_refused_and_says_what_there_is(org: Organization) -> None:
     plan = a_plan(org)
-    seen = plans.etag(plan)
+    seen = plans.tag(plan)
     plans.edit(PlanRun.objects.get(pk=plan.pk), by=BY, name="theirs")
     with pytest.raises(PlanChanged) as caught:
         plans.edit(plan, by=BY, name="mine", seen=seen)
     assert caught.value.plan.name == "theirs"
+
+
+#: What is done with a plan, by the door through which it gets its lock.
+HELD: list[tuple[str, str, Callable[[PlanRun, Any, str], Any]]] = [
+    ("draft", "proposals.locked", lambda plan, by, seen: plans.edit(plan, by=by, name="n", seen=seen)),
+    ("draft", "steps.locked", lambda plan, by, seen: plans.project(plan, by=by, seen=seen)),
+    ("draft", "steps.locked", lambda plan, by, seen: plans.cancel(plan, by=by, seen=seen)),
+    ("draft", "proposals.locked", lambda plan, by, seen: plans.rebase(plan, by=by, seen=seen)),
+    ("projected", "steps.locked", lambda plan, by, seen: plans.approve(plan, by=by, seen=seen)),
+    ("projected", "steps.locked", lambda plan, by, seen: plans.reject(plan, reason="r", by=by, seen=seen)),
+    ("projected", "applying.publish", lambda plan, by, seen: plans.apply(plan, by=by, seen=seen)),
+    (
+        "approved",
+        "applying.locked",
+        lambda plan, by, seen: plans.schedule(plan, timezone.now() + timedelta(hours=1), by=by, seen=seen),
+    ),
+    ("applied", "applying.publish", lambda plan, by, seen: plans.revert(plan, by=by, seen=seen)),
+]
+
+
+@pytest.mark.parametrize(("state", "lock", "act"), HELD)
+def test_what_somebody_saw_is_compared_once_the_plan_is_held(
+    org: Organization, arno: Any, state: str, lock: str, act: Callable[[PlanRun, Any, str], Any]
+) -> None:
+    plan = a_plan(org) if state == "draft" else approved(org, arno) if state == "approved" else projected(a_plan(org))
+    if state == "applied":
+        plans.apply(plan, by=BY)
+        plan.refresh_from_db()
+    seen, take = plans.tag(plan), getattr(import_module(f"plans.runs.{lock.split('.')[0]}"), lock.split(".")[1])
+
+    def somebody_writes() -> None:
+        PlanRun.objects.filter(pk=plan.pk).update(note="Do not, see ticket 7.")
+
+    def late(*args: Any, **keys: Any) -> Any:
+        somebody_writes()
+        return take(*args, **keys)
+
+    before = state_of(org)
+    with patch(f"plans.runs.{lock}", late), pytest.raises(PlanChanged) as caught:
+        act(plan, arno, seen)
+    assert caught.value.plan.note == "Do not, see ticket 7."
+    PlanRun.objects.filter(pk=plan.pk).update(note="")
+    assert state_of(org) == before
+    somebody_writes()
+    act(plan, arno, plans.tag(PlanRun.objects.get(pk=plan.pk)))
+
+
+def test_how_far_a_replay_is_is_no_other_plan_but_another_picture_of_it(org: Organization) -> None:
+    plan = a_plan(org)
+    plans.project(plan, by=BY)
+    tags, etags = {plans.tag(plan)}, {plans.etag(plan)}
+    for progress in (
+        {"state": "running"},
+        {"rows_total": 9},
+        {"rows_done": 5},
+        {"phase": "result"},
+        {"rows_per_second": 3},
+    ):
+        PlanRun.objects.filter(pk=plan.pk).update(**progress)
+        plan.refresh_from_db()
+        tags.add(plans.tag(plan))
+        etags.add(plans.etag(plan))
+    assert (len(tags), len(etags)) == (1, 6)
+    for decided in ({"name": "n"}, {"state": "cancelled"}, {"superseded_by": "x"}, {"approved_by_name": "y"}):
+        PlanRun.objects.filter(pk=plan.pk).update(**decided)
+        plan.refresh_from_db()
+        tags.add(plans.tag(plan))
+    assert len(tags) == 5
 
 
 def test_the_etag_is_the_same_however_the_plan_was_read(org: Organization) -> None:
@@ -176,6 +254,18 @@ def test_a_plan_that_is_not_what_was_approved_can_be_approved_anew(org: Organiza
     plans.approve(plan, by=arno)
     change, _ = plans.apply(plan, by=BY)
     assert change.changed
+
+
+def test_a_plan_that_is_not_what_was_approved_gets_no_time_and_no_other_one(org: Organization, arno: Any) -> None:
+    one, other = approved(org, arno), approved(org, arno)
+    plans.schedule(other, timezone.now() + timedelta(hours=1), by=arno)
+    PlanRun.objects.filter(pk__in=[one.pk, other.pk]).update(mode="replace")
+    before = state_of(org)
+    for plan in (one, other):
+        with pytest.raises(ApprovalVoid):
+            plans.schedule(plan, timezone.now() + timedelta(hours=2), by=arno)
+        assert state_of(org) == before
+    plans.schedule(other, None, by=arno)
 
 
 # --- The rest of the requests -----------------------------------------------------------------------------------------
@@ -448,10 +538,19 @@ def test_a_plan_that_cannot_be_applied_at_its_time_is_not_and_says_why(
     assert plans.apply_due() == []
 
 
+def test_a_plan_that_is_applied_after_all_does_not_say_that_it_was_not(org: Organization, arno: Any) -> None:
+    plan = due(org, arno)
+    _late(org, plan, arno)
+    plans.apply_due()
+    assert PlanRun.objects.get(pk=plan.pk).schedule_failure
+    plans.apply(plan, by=arno)
+    assert PlanRun.objects.get(pk=plan.pk).schedule_failure == ""
+
+
 def test_what_nobody_foresaw_is_told_and_keeps_no_other_plan_waiting(org: Organization, arno: Any) -> None:
     first, second = due(org, arno), due(org, arno)
     PlanRun.objects.filter(pk=first.pk).update(proposed="no json")
-    with patch("plans.runs.applying.digest", lambda plan: plan.approved_digest):
+    with patch("plans.runs.steps.digest", lambda plan: plan.approved_digest):
         assert [plan.pk for plan in plans.apply_due()] == [first.pk, second.pk]
     assert PlanRun.objects.get(pk=first.pk).schedule_failure.startswith("JSONDecodeError: ")
     assert PlanRun.objects.get(pk=second.pk).state == "applied"
@@ -468,17 +567,22 @@ def test_while_the_database_is_away_a_plan_stays_scheduled(org: Organization, ar
 def test_an_organisation_that_is_busy_keeps_the_plans_of_others_not_waiting(org: Organization, arno: Any) -> None:
     other = an_org("other")
     traffic(other)
-    due(org, arno)
+    for _ in range(3):
+        due(org, arno)
     second = due(other, a_person("bea", other, "approver"))
+    waited = []
 
     def busy(org_id: Any, **keys: Any) -> Any:
         if org_id == org.pk:
+            waited.append(org_id)
             raise OperationalError("lock timeout")
         return publish(org_id, **keys)
 
     with patch("plans.runs.applying.publish", busy):
         assert [plan.pk for plan in plans.apply_due()] == [second.pk]
-    assert PlanRun.objects.get(org=org).state == "scheduled"
+    assert {plan.state for plan in PlanRun.objects.of(org)} == {"scheduled"}
+    assert waited == [org.pk], "once for all three"
+    assert len(plans.apply_due()) == 3
 
 
 def test_a_plan_that_was_called_off_since_it_was_found_due_is_not_applied(org: Organization, arno: Any) -> None:
@@ -489,6 +593,19 @@ def test_a_plan_that_was_called_off_since_it_was_found_due_is_not_applied(org: O
         brief.return_value.filter.return_value.order_by.return_value = [found]
         assert plans.apply_due() == []
     assert (PlanRun.objects.get(pk=plan.pk).state, live(org)["routes"]) == ("approved", [])
+
+
+def test_a_plan_that_was_moved_to_a_later_time_since_it_was_found_due_is_not_applied(
+    org: Organization, arno: Any
+) -> None:
+    plan = due(org, arno)
+    found, later = PlanRun.objects.get(pk=plan.pk), timezone.now() + timedelta(days=1)
+    plans.schedule(plan, later, by=arno)
+    with patch("plans.runs.applying.PlanRun.objects.brief") as brief:
+        brief.return_value.filter.return_value.order_by.return_value = [found]
+        assert plans.apply_due() == []
+    plan.refresh_from_db()
+    assert (plan.state, plan.apply_at, plan.schedule_failure, live(org)["routes"]) == ("scheduled", later, "", [])
 
 
 def test_a_plan_is_moved_to_another_time_applied_sooner_or_called_off(org: Organization, arno: Any) -> None:
