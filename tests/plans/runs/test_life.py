@@ -38,6 +38,7 @@ from routes.errors import ApprovalRequired, OrganizationFrozen
 from routes.orgs.members import change_role
 from routes.orgs.models import Organization
 from routes.orgs.policy import freeze
+from routes.orgs.services import update_organization
 from routes.publish import publish
 from routes.rules.bulk import reorder_routes
 from routes.rules.models import Route
@@ -459,6 +460,17 @@ def test_a_reason_without_a_conflict_is_no_force(org: Organization) -> None:
     plans.apply(plan, by=BY)
     plans.revert(plan, by=BY, force_reason="to be sure")
     assert "forced" not in last_entry(org)[1]
+
+
+def test_a_revert_takes_one_person_whatever_the_policy_and_the_policy_says_so(org: Organization, arno: Any) -> None:
+    update_organization(org, approval="all", by=BY)
+    plan = approved(org, arno)
+    plans.apply(plan, by=arno)
+    plans.revert(plan, by=arno)
+    assert live(org)["routes"] == []
+    label = org.get_approval_display()
+    assert "needs a second person" in label
+    assert "revert a plan" in label
 
 
 # --- At a time --------------------------------------------------------------------------------------------------------
