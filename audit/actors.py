@@ -1,21 +1,30 @@
 """Who acts, as the audit log names them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+#: What the columns hold that keep a name: a person's and a key's together may have more.
+NAME_LENGTH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Somebody or something that acts.
 
-    `id` is opaque and stable; `on_behalf_of` is the id of the person behind a key. `name` stands only in payloads, where
-    it can be blanked.
+    `id` is opaque and stable; `on_behalf_of` is the id of the person behind a key. `name` is one line of at most
+    `NAME_LENGTH` characters, and shows where it was longer; in the log it stands only in payloads, where it can be blanked.
     """
 
     type: str
     id: str
     on_behalf_of: str | None = None
     name: str = ""
+
+    def __post_init__(self) -> None:
+        name = " ".join(self.name.split())
+        if len(name) > NAME_LENGTH:
+            name = name[: NAME_LENGTH - 1] + "…"
+        object.__setattr__(self, "name", name)  # it is frozen for everybody else
 
     @property
     def person(self) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Final
 
-from django.db import OperationalError, connection
+from django.db import Error, OperationalError, connection
 
 #: serialization_failure and deadlock_detected, of which a repeat gets further. Whoever waited for a lock in vain
 #: (lock_not_available, SQLite's busy) waited as long as anybody should.
@@ -37,6 +37,12 @@ def repeated[**P, T](act: Callable[P, T]) -> Callable[P, T]:
         return act(*args, **kwargs)
 
     return run
+
+
+def is_busy(error: Error) -> bool:
+    """Whether it waited in vain for somebody else's lock: the database serves."""
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", "") == "55P03" or getattr(cause, "sqlite_errorname", "").startswith("SQLITE_BUSY")
 
 
 def was_given_up(error: OperationalError) -> bool:

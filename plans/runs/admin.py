@@ -20,7 +20,7 @@ from plans.runs.answer import answer, cost_rows, earlier_version, kept, latency_
 from plans.runs.errors import InvalidPlan, InvalidTime, PlanChanged, RevertConflict
 from plans.runs.forms import NamesForm, PlanForm, ReasonForm, ScheduleForm
 from plans.runs.models import PlanRun, State
-from plans.runs.proposals import FINAL, QUESTION, content_of
+from plans.runs.proposals import FINAL, NAMES, QUESTION, content_of
 from plans.runs.states import TRANSITIONS
 from routes import engine
 from routes.catalog.services import prices_for
@@ -51,7 +51,7 @@ def plans(request: HttpRequest) -> HttpResponse:
 
 
 def plan_new(request: HttpRequest) -> HttpResponse:
-    span = RequestLog.objects.of(request.org).aggregate(first=Min("ts"), last=Max("ts"))
+    span = _span(request)
     form = PlanForm(request.POST or None, initial={"routes": TEMPLATE}, **span)
     if request.method == "POST" and form.is_valid():
         try:
@@ -79,34 +79,63 @@ def plan_new(request: HttpRequest) -> HttpResponse:
 def plan_edit(request: HttpRequest, id: str) -> HttpResponse:
     """A draft with all that it asks; of another plan its name and its note."""
     run = _plan_or_404(request, id)
-    was = {field: getattr(run, field) for field in ("name", "note", "mode", *QUESTION)}
-    seen = services.etag(run)
-    if run.state == State.DRAFT:
-        span = RequestLog.objects.of(request.org).aggregate(first=Min("ts"), last=Max("ts"))
-        initial = {**was, "routes": run.proposed_routes}
-        form: forms.Form = PlanForm(request.POST or None, initial=initial, **span)
-    else:
-        span, form = {}, NamesForm(request.POST or None, initial=was)
+    seen, form = request.POST.get("seen", services.tag(run)), _edit_form(run, request)
     if request.method == "POST" and form.is_valid():
+        given = {field: form.cleaned_data[field] for field in form.changed_data}
         try:
-            services.edit(run, by=request.actor, seen=request.POST.get("seen", seen), **form.cleaned_data)
+            services.edit(run, by=request.actor, seen=seen, **given)
         except PlanChanged:
-            seen = services.etag(run)
-            form.add_error(
-                None,
-                f"Somebody changed this plan after you opened it: it is called “{run.name}” and"
-                f" {run.get_state_display().lower()} now. Your input is still below; save again to keep it.",
-            )
+            seen, form = services.tag(run), _edit_form(run, request)
+            form.add_error(None, _changed_meanwhile(run, is_all_kept=not _typed_in_vain(run, request)))
         except InvalidPlan as error:
             form.add_issues(error.issues) if isinstance(form, PlanForm) else form.add_error(None, str(error))
         except (engine.errors.RoutingError, PlansError, RoutesError) as error:
             form.add_error(None, str(error))
         else:
             return redirect("admin:plan", request.org.slug, run.pk)
-    context = {"title": f"Edit “{run.name}”", "form": form, "plan": run, "seen": seen, "span": span}
+    typed = _typed_in_vain(run, request)
+    context = {"title": f"Edit “{run.name}”", "form": form, "plan": run, "seen": seen, "typed": typed}
     if isinstance(form, PlanForm):
-        context |= _completions(request)
+        context |= {"span": _span(request), **_completions(request)}
     return render(request, "plans/form.html", context, status=422 if form.errors else 200)
+
+
+def _edit_form(run: PlanRun, request: HttpRequest) -> forms.Form:
+    if run.state == State.DRAFT:
+        return PlanForm(request.POST or None, initial=_asked(run), **_span(request))
+    return NamesForm(request.POST or None, initial=_asked(run))
+
+
+def _asked(run: PlanRun) -> dict[str, Any]:
+    """What the plan asks, by the fields of its form."""
+    return {**{field: getattr(run, field) for field in (*NAMES, "mode", *QUESTION)}, "routes": run.proposed_routes}
+
+
+def _typed_in_vain(run: PlanRun, request: HttpRequest) -> list[forms.BoundField]:
+    """What was written into the form of a draft, and cannot be kept because the plan is none any more."""
+    if run.state == State.DRAFT:
+        return []
+    form = PlanForm(request.POST, initial=_asked(run))
+    return [form[name] for name in form.changed_data if name in request.POST and name not in NAMES]
+
+
+def _changed_meanwhile(run: PlanRun, *, is_all_kept: bool) -> str:
+    now = f"it is called “{run.name}” and {run.get_state_display().lower()} now"
+    if run.state in FINAL:
+        rest = "Nothing of it can be changed any more. What you wrote is still below, to copy from."
+    elif is_all_kept:
+        rest = "Your input is still below; save again to keep it."
+    else:
+        rest = (
+            "Only its name and note can be changed any more; save again to keep yours. What else you wrote is still below,"
+            " to copy into a new plan."
+        )
+    return f"Somebody changed this plan after you opened it: {now}. {rest}"
+
+
+def _span(request: HttpRequest) -> dict[str, Any]:
+    """The times of the oldest and newest logged request."""
+    return RequestLog.objects.of(request.org).aggregate(first=Min("ts"), last=Max("ts"))
 
 
 def _completions(request: HttpRequest) -> dict[str, Any]:
@@ -133,11 +162,12 @@ def plan(
     is_ready = run.state in (State.PROJECTED, State.APPROVED, State.SCHEDULED)
     is_stale = live.digest != run.base_digest and is_ready
     needs_approval = org.approval != Organization.Approval.NONE and run.state == State.PROJECTED
+    is_void = services.is_void(run)
     possible = {
-        "may_approve": run.state == State.PROJECTED and not is_own,
-        "may_apply": not is_stale and not needs_approval and is_ready,
+        "may_approve": (run.state == State.PROJECTED or is_void) and not is_own,
+        "may_apply": not is_stale and not needs_approval and not is_void and is_ready,
         "may_reject": run.state == State.PROJECTED,
-        "may_schedule": run.state in (State.APPROVED, State.SCHEDULED) and not is_stale,
+        "may_schedule": run.state in (State.APPROVED, State.SCHEDULED) and not is_stale and not is_void,
         "may_cancel": State.CANCELLED in TRANSITIONS[State(run.state)],
         "may_edit": run.state not in FINAL,
         "may_project": run.state == State.DRAFT,
@@ -157,7 +187,9 @@ def plan(
             "is_stale": is_stale,
             "since": compared(_base(run), live.content) if is_stale else [],
             "live_version": live.version,
-            "needs_approval": needs_approval,
+            "needs_approval": needs_approval or is_void,
+            "is_void": is_void,
+            "seen": services.tag(run),
             "is_own": is_own,
             **{name: may and not org.frozen_at for name, may in possible.items()},
             "is_waiting": run.state in (State.QUEUED, State.RUNNING),
@@ -243,7 +275,7 @@ def _schedule(run: PlanRun, request: HttpRequest) -> str:
     form = ScheduleForm(request.POST, prefix="schedule")
     if form.is_valid():
         try:
-            services.schedule(run, form.cleaned_data["apply_at"], by=request.actor)
+            services.schedule(run, form.cleaned_data["apply_at"], by=request.actor, seen=request.POST.get("seen"))
         except InvalidTime as error:
             form.add_error("apply_at", str(error))
         else:
@@ -252,7 +284,7 @@ def _schedule(run: PlanRun, request: HttpRequest) -> str:
 
 
 def _approve(run: PlanRun, request: HttpRequest) -> str:
-    services.approve(run, by=request.actor)
+    services.approve(run, by=request.actor, seen=request.POST.get("seen"))
     return "Approved."
 
 
@@ -270,7 +302,7 @@ def _cancel(run: PlanRun, request: HttpRequest) -> str:
 
 
 def _apply(run: PlanRun, request: HttpRequest) -> str:
-    change, receipt = services.apply(run, by=request.actor)
+    change, receipt = services.apply(run, by=request.actor, seen=request.POST.get("seen"))
     live = f"Live as version {change.version}" if change.changed else "Applied; it changed no route"
     return f"{live}. {receipt}"
 

@@ -42,8 +42,8 @@ _EXAMPLE = {
     "window_start": "2026-05-01T00:00:00Z",
     "window_end": "2026-05-08T00:00:00Z",
 }
-#: Of a plan, what the body says, and the actor.
-Step = Callable[[PlanRun, dict[str, Any], Any], Change | None]
+#: Of a plan, what the body says, and who asks: `by`, and what they saw of it, `seen`.
+Step = Callable[..., Change | None]
 
 
 class RoutesField(ListField):
@@ -194,6 +194,17 @@ class OnePlan(View):
     def etag(self) -> str:
         return services.etag(self.plan)
 
+    def names_state(self, tag: str, etag: str) -> bool:
+        """By what people decide: else a replay would be in the way of who renames its plan."""
+        return tag.partition("-")[0] == etag.partition("-")[0]
+
+    def seen(self, request: Request) -> str | None:
+        """What a service compares once it holds the plan: the tag of what If-Match names; None where any will do. Raises
+        `PlanChanged`."""
+        if self.is_stale:
+            raise PlanChanged(self.plan)
+        return None if request.headers.get("If-Match", "*").strip() == "*" else services.tag(self.plan)
+
 
 class PlanDetail(OnePlan):
     """One plan, with its routes and its result."""
@@ -208,13 +219,11 @@ class PlanDetail(OnePlan):
         return Response(plan_json(self.plan), headers={"ETag": self.etag()})
 
     def patch(self, request: Request, **_: Any) -> Response:
-        """Changes a draft, which then stands on today's routes; of a plan that is none any more, name and note. Any change
-        voids an approval."""
+        """Changes a draft, which stands on today's routes once it asks something else; of a plan that is none any more,
+        name and note. Any change voids an approval."""
         given = PlanChange(data=request.data, partial=True)
         given.is_valid(raise_exception=True)
-        if self.is_stale:
-            raise PlanChanged(self.plan)
-        changed = services.edit(self.plan, by=request.actor, seen=self.etag(), **given.validated_data)
+        changed = services.edit(self.plan, by=request.actor, seen=self.seen(request), **given.validated_data)
         return Response({**plan_json(self.plan), "changed": changed}, headers={"ETag": self.etag()})
 
 
@@ -228,9 +237,7 @@ class PlanStep(OnePlan):
     def post(self, request: Request, **_: Any) -> Response:
         assert self.step is not None  # given with the URL, on the instance: it gets no self
         given = self.read(request)
-        if self.is_stale:
-            raise PlanChanged(self.plan)
-        change = self.step(self.plan, given, request.actor)
+        change = self.step(self.plan, given, by=request.actor, seen=self.seen(request))
         changed = change_json(change) if change else {}
         plan = services.get_plan(request.org, self.kwargs["id"])
         return Response({**plan_json(plan), **changed}, headers={"ETag": services.etag(plan)})
@@ -244,47 +251,45 @@ class PlanRebase(OnePlan):
 
     def post(self, request: Request, **_: Any) -> Response:
         """Makes the same plan on what is live now, and has it replayed. The old one is superseded."""
-        if self.is_stale:
-            raise PlanChanged(self.plan)
-        plan = services.rebase(self.plan, by=request.actor)
+        plan = services.rebase(self.plan, by=request.actor, seen=self.seen(request))
         url = request.path.removesuffix(f"{self.kwargs['id']}/rebase/") + f"{plan.pk}/"
         return Response(plan_json(plan), status=201, headers={"Location": url, "ETag": services.etag(plan)})
 
 
-def _project(plan: PlanRun, given: dict[str, Any], by: Any) -> None:
+def _project(plan: PlanRun, given: dict[str, Any], **who: Any) -> None:
     """Has the draft replayed, by the next worker that is free."""
-    services.project(plan, by=by)
+    services.project(plan, **who)
 
 
-def _cancel(plan: PlanRun, given: dict[str, Any], by: Any) -> None:
+def _cancel(plan: PlanRun, given: dict[str, Any], **who: Any) -> None:
     """Ends the plan; a replay stops."""
-    services.cancel(plan, by=by)
+    services.cancel(plan, **who)
 
 
-def _approve(plan: PlanRun, given: dict[str, Any], by: Any) -> None:
+def _approve(plan: PlanRun, given: dict[str, Any], **who: Any) -> None:
     """Approves what the result says; any change voids it."""
-    services.approve(plan, by=by)
+    services.approve(plan, **who)
 
 
-def _reject(plan: PlanRun, given: dict[str, Any], by: Any) -> None:
+def _reject(plan: PlanRun, given: dict[str, Any], **who: Any) -> None:
     """Turns the plan down, with a reason."""
-    services.reject(plan, reason=given["reason"], by=by)
+    services.reject(plan, reason=given["reason"], **who)
 
 
-def _apply(plan: PlanRun, given: dict[str, Any], by: Any) -> Change:
+def _apply(plan: PlanRun, given: dict[str, Any], **who: Any) -> Change:
     """Makes exactly the planned routes live, in one transaction."""
-    return services.apply(plan, by=by)[0]
+    return services.apply(plan, **who)[0]
 
 
-def _revert(plan: PlanRun, given: dict[str, Any], by: Any) -> Change:
+def _revert(plan: PlanRun, given: dict[str, Any], **who: Any) -> Change:
     """Brings back what was live before, as a new version. Where that was changed again since, only by force, with a
     reason."""
-    return services.revert(plan, by=by, force_reason=given.get("reason", ""))[0]
+    return services.revert(plan, **who, force_reason=given.get("reason", ""))[0]
 
 
-def _schedule(plan: PlanRun, given: dict[str, Any], by: Any) -> None:
+def _schedule(plan: PlanRun, given: dict[str, Any], **who: Any) -> None:
     """Has an approved plan applied at a time; null calls that off."""
-    services.schedule(plan, given["apply_at"], by=by)
+    services.schedule(plan, given["apply_at"], **who)
 
 
 #: The steps, with the role each needs.

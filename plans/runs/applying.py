@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -17,9 +18,9 @@ from audit.services import Receipt, record
 from plans.runs.errors import ApprovalVoid, InvalidTime, MissedTime, NotAllowed, RevertConflict, StalePlan
 from plans.runs.failures import code_of, failure_text, in_one_line
 from plans.runs.models import PlanRun, State
-from plans.runs.proposals import content_of
+from plans.runs.proposals import check_seen, content_of, lost_time
 from plans.runs.states import InvalidState, move
-from plans.runs.steps import digest, get_plan
+from plans.runs.steps import get_plan, is_void
 from routes.document import EMPTY_CONTENT, content_at
 from routes.engine.canonical import canonical_bytes
 from routes.engine.document import digest_of
@@ -40,16 +41,17 @@ FARTHEST: Final = timedelta(days=366)
 log = logging.getLogger(__name__)
 
 
-def apply(plan: PlanRun, *, by: Any) -> tuple[Change, Receipt]:
+def apply(plan: PlanRun, *, by: Any, seen: str | None = None) -> tuple[Change, Receipt]:
     """Make what is proposed live: routes, version, plan and audit entry in one transaction.
 
-    Raises `NotFound`, `InvalidState`, `ApprovalRequired`, `ApprovalVoid`, `StalePlan`, and what `publish` raises.
+    Raises `NotFound`, `InvalidState`, `PlanChanged`, `ApprovalRequired`, `ApprovalVoid`, `StalePlan`, and what `publish`
+    raises.
     """
-    return _apply(plan, by=by)
+    return _apply(plan, by=by, check=lambda now: check_seen(now, seen))
 
 
 @repeated
-def _apply(plan: PlanRun, *, by: Any, check: Callable[[PlanRun], None] | None = None) -> tuple[Change, Receipt]:
+def _apply(plan: PlanRun, *, by: Any, check: Callable[[PlanRun], None]) -> tuple[Change, Receipt]:
     with publish(
         plan.org_id,
         by=by,
@@ -60,9 +62,8 @@ def _apply(plan: PlanRun, *, by: Any, check: Callable[[PlanRun], None] | None = 
         is_direct=False,
     ) as change:
         plan = get_plan(change.org, plan.pk)  # as it is now that the organisation is locked
+        check(plan)
         _may_apply(plan, change.org)
-        if check is not None:
-            check(plan)
         if plan.base_digest != change.base_digest:
             raise _stale(plan, change)
         live = content_of(plan, change.base_content)
@@ -72,6 +73,7 @@ def _apply(plan: PlanRun, *, by: Any, check: Callable[[PlanRun], None] | None = 
         move(
             plan,
             State.APPLIED,
+            schedule_failure="",
             applied_at=now,
             applied_version=change.version if is_change else change.base_version,
             inverse=canonical_bytes(inverse).decode(),
@@ -93,7 +95,11 @@ def _may_apply(plan: PlanRun, org: Organization) -> None:
         raise InvalidState(plan, "applied")
     if plan.state == State.PROJECTED and org.approval != Organization.Approval.NONE:
         raise ApprovalRequired("Somebody other than the author must approve this plan first.")
-    if plan.state != State.PROJECTED and plan.approved_digest != digest(plan):
+    _refuse_void(plan)
+
+
+def _refuse_void(plan: PlanRun) -> None:
+    if is_void(plan):
         raise ApprovalVoid("This plan is not what was approved. Ask for a new approval.")
 
 
@@ -114,11 +120,11 @@ def _stale(plan: PlanRun, change: Change) -> StalePlan:
 
 
 @repeated
-def revert(plan: PlanRun, *, by: Any, force_reason: str = "") -> tuple[Change, Receipt]:
+def revert(plan: PlanRun, *, by: Any, force_reason: str = "", seen: str | None = None) -> tuple[Change, Receipt]:
     """Undo an applied plan as a new version.
 
     What it changed must be as it left it, unless somebody says why that is to be overwritten: `force_reason`, which the
-    log keeps. Raises `InvalidState`, `RevertConflict`, and what `publish` raises.
+    log keeps. Raises `InvalidState`, `PlanChanged`, `RevertConflict`, and what `publish` raises.
     """
     with publish(
         plan.org_id,
@@ -130,6 +136,7 @@ def revert(plan: PlanRun, *, by: Any, force_reason: str = "") -> tuple[Change, R
         is_direct=False,
     ) as change:
         plan = get_plan(change.org, plan.pk)
+        check_seen(plan, seen)
         if plan.state != State.APPLIED:
             raise InvalidState(plan, "reverted")
         inverse = json.loads(plan.inverse)
@@ -164,10 +171,11 @@ def revert(plan: PlanRun, *, by: Any, force_reason: str = "") -> tuple[Change, R
 
 
 @repeated
-def schedule(plan: PlanRun, at: datetime | None, *, by: Any) -> None:
+def schedule(plan: PlanRun, at: datetime | None, *, by: Any, seen: str | None = None) -> None:
     """Have an approved plan applied at a time, for the person who asks for it; None calls that off.
 
-    Raises `InvalidState`, `InvalidTime`, `ApprovalVoid`, `NotAllowed` for anything but a person, and `OrganizationFrozen`.
+    Raises `InvalidState`, `PlanChanged`, `InvalidTime`, `ApprovalVoid`, `NotAllowed` for anything but a person, and
+    `OrganizationFrozen`.
     """
     actor = as_actor(by)
     now = timezone.now()
@@ -177,21 +185,22 @@ def schedule(plan: PlanRun, at: datetime | None, *, by: Any) -> None:
         # What is called off changes nothing any more, so it may be in a frozen organisation too.
         locked(plan.org_id, even_frozen=at is None)
         plan.refresh_from_db()
+        check_seen(plan, seen)
         if at is None:
             if plan.state != State.SCHEDULED:
                 raise InvalidState(plan, "called off")
+            lost = lost_time(plan)
             move(plan, State.APPROVED)
-            _record(plan, by=actor, action="plan.schedule_cancelled")
+            _record(plan, by=actor, action="plan.schedule_cancelled", **lost)
             return
         if actor.person is None:
             raise NotAllowed("A plan is scheduled by a person, or by a key that acts for one.")
+        if plan.state == State.PROJECTED:
+            raise ApprovalRequired("Have somebody other than the author approve this plan first.")
+        _refuse_void(plan)
         if plan.state == State.SCHEDULED:
             move(plan, State.APPROVED)
-        elif plan.state == State.PROJECTED:
-            raise ApprovalRequired("Have somebody other than the author approve this plan first.")
-        elif plan.state == State.APPROVED and plan.approved_digest != digest(plan):
-            raise ApprovalVoid("This plan is not what was approved. Ask for a new approval.")
-        who = {"scheduled_by": actor.person, "scheduled_by_name": actor.name[:200]}
+        who = {"scheduled_by": actor.person, "scheduled_by_name": actor.name}
         move(plan, State.SCHEDULED, apply_at=at, schedule_failure="", **who)
         _record(plan, by=actor, action="plan.scheduled", apply_at=at)
 
@@ -200,18 +209,23 @@ def apply_due() -> list[PlanRun]:
     """Apply the plans whose time has come, each for who scheduled it; answers them as they are then.
 
     All that `apply` checks is checked again, and that this person may still apply plans here. One that cannot be applied
-    goes back to approved and says why. Any number of workers may ask at once. Raises the database's own errors.
+    goes back to approved and says why; those of an organisation that somebody holds wait for the next time. Any number of
+    workers may ask at once. Raises the database's own errors.
     """
     due = PlanRun.objects.brief().filter(state=State.SCHEDULED, apply_at__lte=timezone.now()).order_by("apply_at", "pk")
-    done = []
+    done: list[PlanRun] = []
+    busy: set[UUID] = set()
     for plan in due:
+        if plan.org_id in busy:
+            continue
         try:
             if _apply_at_its_time(plan):
                 done.append(plan)
         except OperationalError as error:
             if not connection.is_usable():
                 raise
-            # Somebody holds the organisation's lock: the plans of others are not to wait for that.
+            # Somebody holds the organisation's lock: nobody else's plans are to wait for that, and its own not one by one.
+            busy.add(plan.org_id)
             log.warning("plan %s has to wait for its organisation: %s", plan.pk, in_one_line(error))
     return done
 

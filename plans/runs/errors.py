@@ -30,7 +30,7 @@ class PlanChanged(PlansError):
 
 
 class OwnPlan(PlansError):
-    """A plan is approved by somebody other than its author."""
+    """A plan is approved by a person, and by another one than its author."""
 
     code = "own_plan"
 

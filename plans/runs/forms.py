@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from plans.replay.question import L2_THRESHOLDS
 from plans.runs.models import IntervalMethod, Mode
+from routes.rules.content import same
 from routes.rules.forms.fields import Json, UtcTime
 from routes.texts import one_line, several_lines
 
@@ -25,6 +26,13 @@ class Seconds(forms.FloatField):
 class Routes(Json):
     #: An empty list is a proposal, as it is for the API: in `replace` no route stays, in `merge` none changes.
     empty_values: list[Any] = [None]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Whether it is another JSON value, however it is written."""
+        try:
+            return not same(initial, self.clean(data))
+        except forms.ValidationError:
+            return True
 
 
 class PlanForm(forms.Form):

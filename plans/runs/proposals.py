@@ -48,11 +48,27 @@ QUESTION: Final = (
     "l2_threshold_sweep",
     "l2_priced_threshold",
 )
+#: What a plan is called, and why it is there: nothing that it asks.
+NAMES: Final = ("name", "note")
 #: States of a plan that is over: nothing of it changes any more, but that what is live can be reverted.
 FINAL: Final = frozenset(state for state, others in TRANSITIONS.items() if not others) | {State.APPLIED}
+#: All that a draft asks.
+_ASKED: Final = ("mode", "proposed", "proposed_default", *QUESTION)
 Default = tuple[dict[str, Any] | None]
 #: Not part of what a caller sees of a plan, or of what comes only with another part of it.
-_UNSEEN: Final = ("checkpoint", "result", "inverse", "lease_owner", "lease_until", "fence", "starts")
+_UNSEEN: Final = (
+    "checkpoint",
+    "result",
+    "inverse",
+    "lease_owner",
+    "lease_until",
+    "fence",
+    "starts",
+    "queued_at",
+    "started_at",
+)
+#: What the worker says of how far it is: nobody decides by that.
+_PROGRESS: Final = ("rows_total", "rows_done", "phase", "rows_per_second")
 
 
 @repeated
@@ -79,39 +95,51 @@ def propose(
         org = locked(org.pk)
         plan = PlanRun(org=org, name=name, note=note, mode=mode)
         _ask(plan, routes, default, question, base or document_of(org))
-        actor = as_actor(by)
-        plan.created_by, plan.created_by_name = actor.person or "", actor.name
-        plan.save(force_insert=True)
-        _record(plan, by=actor, action="plan.proposed", name=name, mode=mode, base_version=plan.base_version)
+        _make(plan, by=by)
+        _record_proposal(plan, by=by)
     return plan
+
+
+def _make(plan: PlanRun, *, by: Any) -> None:
+    actor = as_actor(by)
+    plan.created_by, plan.created_by_name = actor.person or "", actor.name
+    plan.edited_by = {person: name for person, name in plan.edited_by.items() if person and person != plan.created_by}
+    plan.save(force_insert=True)
+
+
+def _record_proposal(plan: PlanRun, *, by: Any) -> None:
+    said = {"name": plan.name, "mode": plan.mode, "base_version": plan.base_version}
+    _record(plan, by=by, action="plan.proposed", **said)
 
 
 @repeated
 def edit(plan: PlanRun, *, by: Any, seen: str | None = None, **fields: Any) -> bool:
-    """Change a plan, and answer whether that changed anything: all that `propose` takes while it is a draft, which then
-    stands on today's routes; name and note until it is applied or given up. It voids an approval.
+    """Change a plan, and answer whether that changed anything: all that `propose` takes while it is a draft, which stands
+    on today's routes once it asks something else; name and note until it is applied or given up. It voids an approval.
 
-    `seen` is the plan's ETag as the caller saw it (`etag`). Raises `InvalidState`, `PlanChanged`, `InvalidPlan` and what
-    `propose` raises.
+    `seen` is what the caller saw of the plan (`tag`), here as in all that is done with one. Raises `InvalidState`,
+    `PlanChanged`, `InvalidPlan` and what `propose` raises.
     """
     with transaction.atomic():
         org = locked(plan.org_id)
         plan.refresh_from_db()
-        if seen is not None and seen != etag(plan):
-            raise PlanChanged(plan)
-        if plan.state in FINAL or (plan.state != State.DRAFT and fields.keys() - {"name", "note"}):
+        check_seen(plan, seen)
+        asks = fields.keys() - set(NAMES)
+        if plan.state in FINAL or (plan.state != State.DRAFT and asks):
             raise InvalidState(plan, "changed")
         before = _written(plan)
         for field in ("name", "note", "mode"):
             setattr(plan, field, fields.get(field, getattr(plan, field)))
-        if plan.state == State.DRAFT:
+        if asks:
             plan.org = org
             default = fields["default"] if "default" in fields else _default_of(plan)
             question = {field: fields.get(field, getattr(plan, field)) for field in QUESTION}
             _ask(plan, fields.get("routes", plan.proposed_routes), default, question, document_of(org))
-        else:
-            if issues := _wrong_names(plan):
-                raise InvalidPlan(issues)
+        elif issues := _wrong_names(plan):
+            raise InvalidPlan(issues)
+        if all(getattr(plan, field) == before[field] for field in _ASKED):
+            # Who changes nothing of what it asks did not look at what it would take back of today's routes.
+            plan.base_version, plan.base_digest = before["base_version"], before["base_digest"]
         now = _written(plan)
         if now == before:
             return False
@@ -120,11 +148,7 @@ def edit(plan: PlanRun, *, by: Any, seen: str | None = None, **fields: Any) -> b
             void_approval(plan, by=by, why="the plan was edited")
         changed = [field for field in now if now[field] != before[field]]
         actor = as_actor(by)
-        if (
-            actor.person
-            and set(changed) - {"name", "note", "base_version", "base_digest"}
-            and actor.person != plan.created_by
-        ):
+        if actor.person and set(changed) - set(NAMES) and actor.person != plan.created_by:
             plan.edited_by = {**plan.edited_by, actor.person: actor.name}
             plan.save(update_fields=["edited_by"])
         _record(plan, by=by, action="plan.edited", fields=changed)
@@ -133,48 +157,52 @@ def edit(plan: PlanRun, *, by: Any, seen: str | None = None, **fields: Any) -> b
 
 def void_approval(plan: PlanRun, *, by: Any, why: str) -> None:
     """Take the approval away, and with it the time at which the plan was to be applied; inside a transaction."""
+    was = {"approved_by": plan.approved_by, **lost_time(plan)}
     if plan.state == State.SCHEDULED:
         move(plan, State.APPROVED)
-    was = plan.approved_by
     move(plan, State.PROJECTED, approved_by="", approved_by_name="", approved_at=None, approved_digest="")
-    _record(plan, by=by, action="plan.approval_voided", why=why, approved_by=was)
+    _record(plan, by=by, action="plan.approval_voided", why=why, **was)
+
+
+def lost_time(plan: PlanRun) -> dict[str, Any]:
+    """When the plan was to be applied, and for whom, for the entry that says that it is not; nothing without a time."""
+    return {"apply_at": plan.apply_at, "scheduled_by": plan.scheduled_by} if plan.apply_at else {}
 
 
 @repeated
-def rebase(plan: PlanRun, *, by: Any) -> PlanRun:
+def rebase(plan: PlanRun, *, by: Any, seen: str | None = None) -> PlanRun:
     """The same plan on what is live now, queued for the worker. One that waited to be applied is superseded by it, a draft
-    is cancelled; what has ended stays as it is. Raises `InvalidState` for one that is at work or live, and what `propose`
-    raises."""
+    is cancelled; what has ended stays as it is. Raises `InvalidState` for one that is at work or live, `PlanChanged`, and
+    what `propose` raises."""
     with transaction.atomic():
-        locked(plan.org_id)
+        org = locked(plan.org_id)
         plan.refresh_from_db()
+        check_seen(plan, seen)
         if plan.state in (State.QUEUED, State.RUNNING, State.APPLIED):
             raise InvalidState(plan, "made again")
-        new = propose(
-            plan.org,
-            name=plan.name,
-            note=plan.note,
-            mode=plan.mode,
-            routes=plan.proposed_routes,
-            default=_default_of(plan),
-            by=by,
-            **{field: getattr(plan, field) for field in QUESTION},
-        )
+        new = PlanRun(org=org, name=plan.name, note=plan.note, mode=plan.mode)
+        question = {field: getattr(plan, field) for field in QUESTION}
+        _ask(new, plan.proposed_routes, _default_of(plan), question, document_of(org))
         # Else its author could approve it, once somebody else made it again.
-        others = {**plan.edited_by, plan.created_by: plan.created_by_name}
-        new.edited_by = {person: name for person, name in others.items() if person and person != new.created_by}
-        new.save(update_fields=["edited_by"])
-        move(new, State.QUEUED, queued_at=timezone.now())
-        _record(new, by=by, action="plan.queued", rebased_from=str(plan.pk))
+        new.edited_by = {**plan.edited_by, plan.created_by: plan.created_by_name}
+        # The rows of both before the log, in the order in which everybody locks.
+        ended, lost = "", lost_time(plan)
         if plan.state == State.DRAFT:
+            ended = "plan.cancelled"
             move(plan, State.CANCELLED, superseded_by=str(new.pk))
-            _record(plan, by=by, action="plan.cancelled", superseded_by=str(new.pk))
         elif plan.state not in FINAL:
+            ended = "plan.superseded"
             move(plan, State.SUPERSEDED, superseded_by=str(new.pk))
-            _record(plan, by=by, action="plan.superseded", superseded_by=str(new.pk))
+        _make(new, by=by)
+        move(new, State.QUEUED, queued_at=timezone.now())
+        _record_proposal(new, by=by)
+        _record(new, by=by, action="plan.queued", rebased_from=str(plan.pk))
+        if ended:
+            _record(plan, by=by, action=ended, superseded_by=str(new.pk), **lost)
     return new
 
 
+@repeated
 def draft_of(refused: DirectWrite) -> PlanRun:
     """A draft of the change that was refused because it needs approval; the same one for the same change of the same
     person, so that to try again does not make many."""
@@ -193,25 +221,27 @@ def draft_of(refused: DirectWrite) -> PlanRun:
     def without_new_ids(routes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{**route, "id": known.get(route["id"]) and route["id"]} for route in routes]
 
-    drafts = PlanRun.objects.of(refused.org).filter(
-        state=State.DRAFT, created_by=actor.person or "", mode=mode, name=name, note=refused.note
-    )
-    for draft in drafts.filter(base_digest=refused.base.digest):
-        if same(without_new_ids(draft.proposed_routes), without_new_ids(routes)) and _default_of(draft) == default:
-            return draft
-    return propose(
-        refused.org,
-        name=name,
-        note=refused.note,
-        mode=mode,
-        routes=routes,
-        default=default,
-        by=actor,
-        # Where somebody else published meanwhile it is stale, and says so, instead of taking that back.
-        base=refused.base,
-        window_start=end - USUAL_WINDOW,
-        window_end=end,
-    )
+    with transaction.atomic():
+        org = locked(refused.org.pk)  # before it looks: of several who try at once one makes it
+        drafts = PlanRun.objects.of(org).filter(
+            state=State.DRAFT, created_by=actor.person or "", mode=mode, name=name, note=refused.note
+        )
+        for draft in drafts.filter(base_digest=refused.base.digest):
+            if same(without_new_ids(draft.proposed_routes), without_new_ids(routes)) and _default_of(draft) == default:
+                return draft
+        return propose(
+            org,
+            name=name,
+            note=refused.note,
+            mode=mode,
+            routes=routes,
+            default=default,
+            by=actor,
+            # Where somebody else published meanwhile it is stale, and says so, instead of taking that back.
+            base=refused.base,
+            window_start=end - USUAL_WINDOW,
+            window_end=end,
+        )
 
 
 # --- Reading what somebody asks ---------------------------------------------------------------------------------------
@@ -222,13 +252,35 @@ def content_of(plan: PlanRun, today: dict[str, Any]) -> dict[str, Any]:
     return _content_on(today, plan.proposed_routes, plan.mode, _default_of(plan))
 
 
+def tag(plan: PlanRun) -> str:
+    """Of all of the plan that people see and decide by, not of how far the worker is: that would be in their way each
+    second. Its result comes with another state."""
+    seen = _seen(plan, [field for field in _FIELDS if field not in _PROGRESS])
+    return _hashed("p", {**seen, "state": State.QUEUED if plan.state == State.RUNNING else plan.state})
+
+
 def etag(plan: PlanRun) -> str:
-    """Of all that a caller sees of the plan; its result comes with another state."""
-    fields = [field for field in PlanRun._meta.concrete_fields if field.attname not in _UNSEEN]
+    """Two parts: the `tag`, and one of all that is shown."""
+    return f'"{tag(plan)}-{_hashed("v", _seen(plan, _FIELDS))}"'
+
+
+def check_seen(plan: PlanRun, seen: str | None) -> None:
+    """Raises `PlanChanged` where the plan, as it is under the lock, is not the one with this `tag`."""
+    if seen is not None and seen != tag(plan):
+        raise PlanChanged(plan)
+
+
+_FIELDS: Final = [field.attname for field in PlanRun._meta.concrete_fields if field.attname not in _UNSEEN]
+
+
+def _seen(plan: PlanRun, names: Sequence[str]) -> dict[str, Any]:
     # As the database gives it back, also of a plan that was just written.
-    seen = {field.attname: field.to_python(getattr(plan, field.attname)) for field in fields}
+    return {name: PlanRun._meta.get_field(name).to_python(getattr(plan, name)) for name in names}
+
+
+def _hashed(kind: str, seen: dict[str, Any]) -> str:
     text = json.dumps(seen, default=lambda value: rfc3339(value) if isinstance(value, datetime) else str(value))
-    return f'"p{sha256(text.encode()).hexdigest()[:16]}"'
+    return kind + sha256(text.encode()).hexdigest()[:16]
 
 
 def _default_of(plan: PlanRun) -> Default | None:
@@ -243,8 +295,7 @@ def _content_on(
 
 
 def _written(plan: PlanRun) -> dict[str, Any]:
-    names = ("name", "note", "mode", "proposed", "proposed_default", "base_version", "base_digest", *QUESTION)
-    return {name: getattr(plan, name) for name in names}
+    return {name: getattr(plan, name) for name in (*NAMES, *_ASKED, "base_version", "base_digest")}
 
 
 def _ask(

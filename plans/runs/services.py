@@ -1,8 +1,8 @@
 """The services of plans. With the worker, only writers of `PlanRun`."""
 
 from plans.runs.applying import apply, apply_due, revert, schedule
-from plans.runs.proposals import draft_of, edit, etag, propose, rebase
-from plans.runs.steps import approve, cancel, digest, get_plan, project, reject
+from plans.runs.proposals import draft_of, edit, etag, propose, rebase, tag
+from plans.runs.steps import approve, cancel, digest, get_plan, is_void, project, reject
 
 __all__ = (
     "apply",
@@ -14,10 +14,12 @@ __all__ = (
     "edit",
     "etag",
     "get_plan",
+    "is_void",
     "project",
     "propose",
     "rebase",
     "reject",
     "revert",
     "schedule",
+    "tag",
 )

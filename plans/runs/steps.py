@@ -13,7 +13,7 @@ from audit.actors import as_actor
 from audit.services import record
 from plans.runs.errors import InvalidPlan, OwnPlan
 from plans.runs.models import PlanRun, State
-from plans.runs.proposals import void_approval
+from plans.runs.proposals import check_seen, void_approval
 from plans.runs.states import move
 from routes.engine.canonical import canonical_bytes
 from routes.errors import NotFound
@@ -34,20 +34,20 @@ def get_plan(org: Organization, plan_id: UUID | str) -> PlanRun:
 
 
 @repeated
-def project(plan: PlanRun, *, by: Any) -> None:
-    """Queue the plan for the worker. Raises `InvalidState` and `OrganizationFrozen`."""
+def project(plan: PlanRun, *, by: Any, seen: str | None = None) -> None:
+    """Queue the plan for the worker. Raises `InvalidState`, `PlanChanged` and `OrganizationFrozen`."""
     with transaction.atomic():
-        _lock(plan)
+        _lock(plan, seen)
         move(plan, State.QUEUED, queued_at=timezone.now())
         _record(plan, by=by, action="plan.queued")
 
 
 @repeated
-def cancel(plan: PlanRun, *, by: Any) -> None:
-    """Give the plan up; a running replay stops at its next report of progress. Raises `InvalidState` and
+def cancel(plan: PlanRun, *, by: Any, seen: str | None = None) -> None:
+    """Give the plan up; a running replay stops at its next report of progress. Raises `InvalidState`, `PlanChanged` and
     `OrganizationFrozen`."""
     with transaction.atomic():
-        _lock(plan)
+        _lock(plan, seen)
         # A worker that has it finds that it lost it; what it kept is of no use to anybody.
         move(plan, State.CANCELLED, checkpoint=None, phase="", rows_per_second=0)
         _record(plan, by=by, action="plan.cancelled")
@@ -60,17 +60,24 @@ def digest(plan: PlanRun) -> str:
     return "sha256:" + sha256(text).hexdigest()
 
 
+def is_void(plan: PlanRun) -> bool:
+    """Whether the plan is approved, but is not what was approved."""
+    return plan.state in (State.APPROVED, State.SCHEDULED) and plan.approved_digest != digest(plan)
+
+
 @repeated
-def approve(plan: PlanRun, *, by: Any) -> None:
-    """Approve a projected plan, or anew one that is not what was approved. Raises `InvalidState`, `OrganizationFrozen`, and
-    `OwnPlan` for the author, for who edited what it asks, and for anything but a person."""
+def approve(plan: PlanRun, *, by: Any, seen: str | None = None) -> None:
+    """Approve a projected plan, or anew one that is not what was approved. Raises `InvalidState`, `PlanChanged`,
+    `OrganizationFrozen`, and `OwnPlan` for the author, for who edited what it asks, and for anything but a person."""
     actor = as_actor(by)
     with transaction.atomic():
-        _lock(plan)
-        if actor.person is None or actor.person == plan.created_by or actor.person in plan.edited_by:
+        _lock(plan, seen)
+        if actor.person is None:
+            raise OwnPlan("A plan is approved by a person, or by a key that acts for one.")
+        if actor.person == plan.created_by or actor.person in plan.edited_by:
             done = "edited" if actor.person in plan.edited_by else "made"
             raise OwnPlan(f"You {done} this plan; ask somebody else to approve it.")
-        if plan.state in (State.APPROVED, State.SCHEDULED) and plan.approved_digest != digest(plan):
+        if is_void(plan):
             void_approval(plan, by=actor, why="the plan is not what was approved")
         move(
             plan,
@@ -84,20 +91,21 @@ def approve(plan: PlanRun, *, by: Any) -> None:
 
 
 @repeated
-def reject(plan: PlanRun, *, reason: str, by: Any) -> None:
-    """Turn a projected plan down, for good. Raises `InvalidState`, `OrganizationFrozen`, and `InvalidPlan` without a
-    reason."""
+def reject(plan: PlanRun, *, reason: str, by: Any, seen: str | None = None) -> None:
+    """Turn a projected plan down, for good. Raises `InvalidState`, `PlanChanged`, `OrganizationFrozen`, and `InvalidPlan`
+    without a reason."""
     if not reason.strip():
         raise InvalidPlan([{"path": "reason", "code": "blank_value", "message": "Say why the plan is rejected."}])
     with transaction.atomic():
-        _lock(plan)
+        _lock(plan, seen)
         move(plan, State.REJECTED, rejected_reason=reason)
         _record(plan, by=by, action="plan.rejected", reason=reason)
 
 
-def _lock(plan: PlanRun) -> None:
+def _lock(plan: PlanRun, seen: str | None) -> None:
     locked(plan.org_id)
     plan.refresh_from_db()
+    check_seen(plan, seen)
 
 
 def _record(plan: PlanRun, *, by: Any, action: str, **payload: Any) -> None:

@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import Error, close_old_connections, connections, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.db.utils import InterfaceError, InternalError, OperationalError
 from django.utils import timezone
@@ -172,7 +174,8 @@ def _wait(plan: PlanRun, stop: threading.Event) -> None:
 def _claim() -> PlanRun | None:
     lost = PlanRun.objects.filter(state=State.RUNNING, lease_until__lt=Now())
     if lost.exists():  # seldom, and an UPDATE of no row would still wait for SQLite's one writer
-        lost.update(state=State.QUEUED, queued_at=timezone.now())
+        with transaction.atomic():
+            lost.filter(pk__in=_free(lost)).update(state=State.QUEUED, queued_at=timezone.now())
     for plan in PlanRun.objects.brief().filter(state=State.QUEUED).order_by("created_at", "pk"):
         claim = {
             "state": State.RUNNING,
@@ -183,11 +186,19 @@ def _claim() -> PlanRun | None:
             "rows_per_second": 0,
         }
         waiting = PlanRun.objects.filter(pk=plan.pk, state=State.QUEUED, fence=plan.fence)
-        if waiting.update(lease_until=Now() + LEASE, **claim):
+        with transaction.atomic():
+            is_mine = waiting.filter(pk__in=_free(waiting)).update(lease_until=Now() + LEASE, **claim)
+        if is_mine:
             for name, value in claim.items():
                 setattr(plan, name, value)
             return plan
     return None
+
+
+def _free(rows: QuerySet[PlanRun]) -> list[UUID]:
+    """Those of the plans that nobody writes to, locked; inside a transaction. The others are looked at the next time: what
+    one organisation's people are about must not hold up the plans of others."""
+    return list(rows.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
 
 
 # --- One plan -------------------------------------------------------------------------------------------------------

@@ -64,7 +64,10 @@ class Organization(models.Model):
     class Approval(models.TextChoices):
         NONE = "none", "Nobody has to approve"
         PLANS = "plans", "A plan needs a second person"
-        ALL = "all", "Every change is a plan and needs a second person; only pausing does not"
+        ALL = (
+            "all",
+            "Every change is a plan and needs a second person; only to pause a route or revert a plan takes one",
+        )
 
         def is_looser_than(self, other: str) -> bool:
             order = list(type(self))

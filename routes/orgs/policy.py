@@ -46,7 +46,7 @@ def freeze(org: Organization, *, reason: str, by: Any) -> Receipt | None:
         now = locked(org.pk, even_frozen=True)
         if now.status != Organization.Status.ACTIVE:
             return None
-        fields = {"frozen_at": timezone.now(), "frozen_by_name": actor.name[:200], "frozen_reason": reason}
+        fields = {"frozen_at": timezone.now(), "frozen_by_name": actor.name, "frozen_reason": reason}
         _set(org, status=Organization.Status.FROZEN, **fields)
         return _record(org, by=actor, action="organization.frozen", reason=reason)
 

@@ -91,7 +91,7 @@ def update_organization(
             wanted |= {"approval": None, "approval_proposed": approval}
             proposal = {
                 "approval_proposed_by": actor.person or "",
-                "approval_proposed_by_name": actor.name[:200],
+                "approval_proposed_by_name": actor.name,
                 "approval_proposed_at": timezone.now(),
             }
         elif approval not in (None, now.approval) and now.approval_proposed:

@@ -11,6 +11,7 @@ from django.db import connection, connections
 from django.test import Client
 
 from plans.logs import api as logs
+from plans.runs.models import PlanRun
 from routes.idempotency.models import IdempotencyKey
 from routes.orgs.keys import create_key, revoke_key
 from routes.orgs.models import Organization
@@ -69,6 +70,15 @@ def test_a_post_with_one_key_has_one_effect_whoever_of_its_repeats_is_first(org:
     # PostgreSQL says that the first one is at it; SQLite has the others wait.
     others = Counter(answer.json()["code"] for answer in answers if answer.status_code != 201)
     assert set(others) <= ({"in_progress"} if connection.vendor == "postgresql" else set())
+
+
+def test_a_direct_change_that_many_ask_for_at_once_becomes_one_draft() -> None:
+    org = an_org(approval="all")
+    client = Client(headers=caller(org))
+    url = f"/api/v1/orgs/{org.slug}/routes/"
+    answers = at_once(lambda: client.post(url, NEW, content_type="application/json"))
+    assert {answer.json()["code"] for answer in answers} == {"approval_required"}
+    assert {answer.json()["plan"]["id"] for answer in answers} == {str(PlanRun.objects.get(org=org).pk)}
 
 
 def test_of_many_edits_of_one_state_one_is_made_and_the_others_see_it(org: Organization) -> None:

@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.test import Client
@@ -146,6 +147,38 @@ def test_a_draft_is_patched_with_the_etag_that_was_seen(editor: Caller, with_tra
     problem(editor("patch", url, {"nmae": "c"}), 422, "invalid")
     problem(editor("patch", url, {"window_end": "2020-01-01T00:00:00Z"}), 422, "invalid_plan")
     problem(editor("post", f"{url}project/", headers={"If-Match": seen}), 412, "stale_plan_edit")
+
+
+def test_what_a_step_names_is_compared_once_the_plan_is_held(approver: Caller, with_traffic: Organization) -> None:
+    plan = projected(a_plan(with_traffic))
+    url = f"plans/{plan.pk}/"
+    seen, approve = approver("get", url).headers["ETag"], plans.approve
+
+    def late(found: PlanRun, **who: Any) -> None:
+        plans.edit(PlanRun.objects.get(pk=plan.pk), by=BY, note="Do not, see ticket 7.")
+        approve(found, **who)
+
+    with patch("plans.runs.services.approve", late):
+        told = problem(approver("post", f"{url}approve/", headers={"If-Match": seen}), 412, "stale_plan_edit")
+    assert (told["current"]["note"], told["current"]["state"]) == ("Do not, see ticket 7.", "projected")
+    for any_will_do in ({"If-Match": "*"}, {}):
+        PlanRun.objects.filter(pk=plan.pk).update(state="projected")
+        with patch("plans.runs.services.approve", late):
+            assert approver("post", f"{url}approve/", headers=any_will_do).json()["state"] == "approved"
+
+
+def test_a_plan_is_renamed_while_the_worker_is_at_it(editor: Caller, with_traffic: Organization) -> None:
+    plan = a_plan(with_traffic)
+    plans.project(plan, by=BY)
+    url = f"plans/{plan.pk}/"
+    seen = editor("get", url).headers["ETag"]
+    PlanRun.objects.filter(pk=plan.pk).update(state="running", rows_total=100, rows_done=7)
+    assert editor("get", url, headers={"If-None-Match": seen}).json()["progress"]["rows_done"] == 7
+    PlanRun.objects.filter(pk=plan.pk).update(rows_done=8)
+    answer = editor("patch", url, {"name": "renamed"}, seen=seen)
+    assert (answer.status_code, answer.json()["name"], answer.json()["progress"]["rows_done"]) == (200, "renamed", 8)
+    assert editor("get", url, headers={"If-None-Match": answer.headers["ETag"]}).status_code == 304
+    problem(editor("patch", url, {"name": "again"}, seen=seen), 412, "stale_plan_edit")
 
 
 def test_a_stale_plan_is_told_with_the_difference_and_made_again(

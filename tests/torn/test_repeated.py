@@ -14,17 +14,20 @@ import pytest
 from django.db import OperationalError, connection, connections, models, transaction
 from django.db.models import F
 
+from audit.actors import as_actor
 from plans.runs import applying
 from plans.runs import services as plans
 from plans.runs.models import PlanRun
 from routes import engine
 from routes.catalog.services import import_prices
+from routes.document import document_of
 from routes.examples.services import create_example, delete_example, update_example
 from routes.history.services import restore_version, retire_versions
 from routes.idempotency.services import Answer, once
 from routes.orgs import keys, members, policy
 from routes.orgs.models import Membership, Organization
 from routes.orgs.services import update_organization
+from routes.publish import DirectWrite
 from routes.rules import services as rules
 from routes.rules.bulk import change_routes, reorder_routes
 from routes.rules.models import Route
@@ -91,6 +94,11 @@ def _refused(plan: PlanRun) -> Call:
     return _call(applying._refused, plan, applying.MissedTime("Too late."), found=applying._time_of(plan), by=BY)
 
 
+def _direct(org: Organization, by: Any) -> DirectWrite:
+    base = document_of(org)
+    return DirectWrite(org, base, {**base.content, "routes": []}, by=as_actor(by))
+
+
 def _once(org: Organization) -> Call:
     def act() -> Answer:
         _, change = rules.create_route(org, engine.NewRoute.from_dict(NEW), by=BY)
@@ -126,6 +134,7 @@ CALLS: dict[str, Callable[[Places], Call]] = {
     "plans.runs.applying.schedule": lambda at: _call(
         plans.schedule, at.of(at.approved), NOW + timedelta(hours=3), by=at.ada
     ),
+    "plans.runs.proposals.draft_of": lambda at: _call(plans.draft_of, _direct(at.of(at.org), at.ada)),
     "plans.runs.proposals.edit": lambda at: _call(plans.edit, at.of(at.draft), name="other", routes=[NEW], by=at.ada),
     "plans.runs.proposals.propose": lambda at: _call(a_plan, at.of(at.org), routes=[NEW], by=at.ada),
     "plans.runs.proposals.rebase": lambda at: _call(plans.rebase, at.of(at.approved), by=at.ada),

@@ -13,6 +13,7 @@ from plans.replay.memory import keep_freed_memory
 from plans.runs.applying import apply_due
 from plans.runs.failures import in_one_line
 from plans.runs.worker import log_of, run_next
+from routes.transactions import is_busy
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,8 @@ class Command(BaseCommand):
 
 
 def _away(error: Error) -> str:
-    return f"The database does not serve, and plans wait: {in_one_line(error)}"
+    why = "Somebody holds what the worker needs" if is_busy(error) else "The database does not serve"
+    return f"{why}, and plans wait: {in_one_line(error)}"
 
 
 def _keep_times(stop: threading.Event, poll: float) -> None:

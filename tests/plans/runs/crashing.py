@@ -4,13 +4,16 @@
 import os
 import random
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
+from django.db import connections, transaction
 from django.utils import timezone
 
 from plans.logs.source import DatabaseSource
@@ -42,6 +45,30 @@ def queued(org: Organization, **keys: Any) -> PlanRun:
     plan = a_plan(org, **keys)
     plans.project(plan, by=BY)
     return plan
+
+
+@contextmanager
+def held(act: Callable[[], Any]) -> Iterator[None]:
+    """Somebody else does this, and leaves their transaction open."""
+    is_done, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                act()
+                is_done.set()
+                may_end.wait(30)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert is_done.wait(30)
+        yield
+    finally:
+        may_end.set()
+        thread.join()
 
 
 def undisturbed(org: Organization, **keys: Any) -> str:

@@ -1,21 +1,34 @@
 """Second thoughts about a plan: edited, voided, made again on newer routes, applied at a time, reverted by force."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from audit.log.entry import time_text
 from audit.models import AuditEntry
 from audit.services import payload_of
 from plans.runs import services as plans
 from plans.runs.applying import LATEST
-from plans.runs.errors import InvalidPlan, InvalidTime, NotAllowed, OwnPlan, PlanChanged, RevertConflict, StalePlan
+from plans.runs.errors import (
+    ApprovalVoid,
+    InvalidPlan,
+    InvalidTime,
+    NotAllowed,
+    OwnPlan,
+    PlanChanged,
+    RevertConflict,
+    StalePlan,
+)
 from plans.runs.models import PlanRun
 from plans.runs.states import InvalidState
 from plans.runs.worker import run_next
@@ -25,6 +38,7 @@ from routes.errors import ApprovalRequired, OrganizationFrozen
 from routes.orgs.members import change_role
 from routes.orgs.models import Organization
 from routes.orgs.policy import freeze
+from routes.orgs.services import update_organization
 from routes.publish import publish
 from routes.rules.bulk import reorder_routes
 from routes.rules.models import Route
@@ -84,7 +98,7 @@ def test_a_draft_is_edited_whole_and_stands_on_todays_routes_then(org: Organizat
     assert [route["name"] for route in plan.proposed_routes] == ["other"]
     assert last_entry(org) == (
         "plan.edited",
-        {"fields": ["name", "mode", "proposed", "base_version", "base_digest", "seed"], "actor_name": "test"},
+        {"fields": ["name", "mode", "proposed", "seed", "base_version", "base_digest"], "actor_name": "test"},
     )
 
 
@@ -131,13 +145,103 @@ def test_who_edited_what_a_draft_asks_does_not_approve_it_and_who_renamed_it_may
     plans.approve(plan, by=bea)
 
 
+def test_a_new_name_leaves_a_draft_on_the_routes_it_was_made_on(org: Organization, arno: Any) -> None:
+    """Else a stale draft that replaces all would take back what came since, and nobody would have said so."""
+    kept = a_route(org, "kept")
+    plan = a_plan(org, by=arno, mode="replace", routes=[kept.as_document()])
+    hotfix = a_route(org, "hotfix")
+    same = {"mode": "replace", "routes": plan.proposed_routes, "default": None, "window_start": plan.window_start}
+    for name, fields in (("named", {}), ("named again", same)):
+        plans.edit(plan, by=a_person(f"bea, {name}", org, "approver"), name=name, note="why", **fields)
+        plan.refresh_from_db()
+        assert (plan.base_version, plan.edited_by, last_entry(org)[1]["fields"][0]) == (1, {}, "name")
+    with pytest.raises(StalePlan):
+        plans.apply(projected(plan), by=BY)
+    assert [route["name"] for route in live(org)["routes"]] == ["kept", hotfix.name]
+
+
+def test_who_moves_a_draft_to_todays_routes_edited_it(org: Organization, arno: Any) -> None:
+    plan = a_plan(org)
+    a_route(org, "meanwhile")
+    plans.edit(plan, by=arno, iterations=500)
+    assert (plan.base_version, plan.edited_by) == (1, {str(arno.pk): "arno"})
+
+
 def test_an_edit_of_what_somebody_else_edited_is_refused_and_says_what_there_is(org: Organization) -> None:
     plan = a_plan(org)
-    seen = plans.etag(plan)
+    seen = plans.tag(plan)
     plans.edit(PlanRun.objects.get(pk=plan.pk), by=BY, name="theirs")
     with pytest.raises(PlanChanged) as caught:
         plans.edit(plan, by=BY, name="mine", seen=seen)
     assert caught.value.plan.name == "theirs"
+
+
+#: What is done with a plan, by the door through which it gets its lock.
+HELD: list[tuple[str, str, Callable[[PlanRun, Any, str], Any]]] = [
+    ("draft", "proposals.locked", lambda plan, by, seen: plans.edit(plan, by=by, name="n", seen=seen)),
+    ("draft", "steps.locked", lambda plan, by, seen: plans.project(plan, by=by, seen=seen)),
+    ("draft", "steps.locked", lambda plan, by, seen: plans.cancel(plan, by=by, seen=seen)),
+    ("draft", "proposals.locked", lambda plan, by, seen: plans.rebase(plan, by=by, seen=seen)),
+    ("projected", "steps.locked", lambda plan, by, seen: plans.approve(plan, by=by, seen=seen)),
+    ("projected", "steps.locked", lambda plan, by, seen: plans.reject(plan, reason="r", by=by, seen=seen)),
+    ("projected", "applying.publish", lambda plan, by, seen: plans.apply(plan, by=by, seen=seen)),
+    (
+        "approved",
+        "applying.locked",
+        lambda plan, by, seen: plans.schedule(plan, timezone.now() + timedelta(hours=1), by=by, seen=seen),
+    ),
+    ("applied", "applying.publish", lambda plan, by, seen: plans.revert(plan, by=by, seen=seen)),
+]
+
+
+@pytest.mark.parametrize(("state", "lock", "act"), HELD)
+def test_what_somebody_saw_is_compared_once_the_plan_is_held(
+    org: Organization, arno: Any, state: str, lock: str, act: Callable[[PlanRun, Any, str], Any]
+) -> None:
+    plan = a_plan(org) if state == "draft" else approved(org, arno) if state == "approved" else projected(a_plan(org))
+    if state == "applied":
+        plans.apply(plan, by=BY)
+        plan.refresh_from_db()
+    seen, take = plans.tag(plan), getattr(import_module(f"plans.runs.{lock.split('.')[0]}"), lock.split(".")[1])
+
+    def somebody_writes() -> None:
+        PlanRun.objects.filter(pk=plan.pk).update(note="Do not, see ticket 7.")
+
+    def late(*args: Any, **keys: Any) -> Any:
+        somebody_writes()
+        return take(*args, **keys)
+
+    before = state_of(org)
+    with patch(f"plans.runs.{lock}", late), pytest.raises(PlanChanged) as caught:
+        act(plan, arno, seen)
+    assert caught.value.plan.note == "Do not, see ticket 7."
+    PlanRun.objects.filter(pk=plan.pk).update(note="")
+    assert state_of(org) == before
+    somebody_writes()
+    act(plan, arno, plans.tag(PlanRun.objects.get(pk=plan.pk)))
+
+
+def test_how_far_a_replay_is_is_no_other_plan_but_another_picture_of_it(org: Organization) -> None:
+    plan = a_plan(org)
+    plans.project(plan, by=BY)
+    tags, etags = {plans.tag(plan)}, {plans.etag(plan)}
+    for progress in (
+        {"state": "running"},
+        {"rows_total": 9},
+        {"rows_done": 5},
+        {"phase": "result"},
+        {"rows_per_second": 3},
+    ):
+        PlanRun.objects.filter(pk=plan.pk).update(**progress)
+        plan.refresh_from_db()
+        tags.add(plans.tag(plan))
+        etags.add(plans.etag(plan))
+    assert (len(tags), len(etags)) == (1, 6)
+    for decided in ({"name": "n"}, {"state": "cancelled"}, {"superseded_by": "x"}, {"approved_by_name": "y"}):
+        PlanRun.objects.filter(pk=plan.pk).update(**decided)
+        plan.refresh_from_db()
+        tags.add(plans.tag(plan))
+    assert len(tags) == 5
 
 
 def test_the_etag_is_the_same_however_the_plan_was_read(org: Organization) -> None:
@@ -151,6 +255,18 @@ def test_a_plan_that_is_not_what_was_approved_can_be_approved_anew(org: Organiza
     plans.approve(plan, by=arno)
     change, _ = plans.apply(plan, by=BY)
     assert change.changed
+
+
+def test_a_plan_that_is_not_what_was_approved_gets_no_time_and_no_other_one(org: Organization, arno: Any) -> None:
+    one, other = approved(org, arno), approved(org, arno)
+    plans.schedule(other, timezone.now() + timedelta(hours=1), by=arno)
+    PlanRun.objects.filter(pk__in=[one.pk, other.pk]).update(mode="replace")
+    before = state_of(org)
+    for plan in (one, other):
+        with pytest.raises(ApprovalVoid):
+            plans.schedule(plan, timezone.now() + timedelta(hours=2), by=arno)
+        assert state_of(org) == before
+    plans.schedule(other, None, by=arno)
 
 
 # --- The rest of the requests -----------------------------------------------------------------------------------------
@@ -208,6 +324,15 @@ def test_a_stale_plan_says_what_changed_and_what_of_it_it_changes_too(org: Organ
     ]
     assert (error.touched, error.version) == (["both"], 4)
     assert "“both” was changed, “theirs” was changed. This plan changes both too." in str(error)
+
+
+@pytest.mark.parametrize("state", ["draft", "projected"])
+def test_who_makes_a_plan_again_locks_it_before_the_log(org: Organization, state: str) -> None:
+    plan = a_plan(org) if state == "draft" else projected(a_plan(org))
+    with CaptureQueriesContext(connection) as asked:
+        plans.rebase(plan, by=BY)
+    tables = [found[1] for query in asked if (found := re.match(r'UPDATE "(\w+)"', query["sql"]))]
+    assert tables.index("audit_audithead") > max(n for n, table in enumerate(tables) if table == "plans_planrun")
 
 
 @pytest.mark.parametrize("state", ["projected", "approved", "scheduled"])
@@ -337,6 +462,17 @@ def test_a_reason_without_a_conflict_is_no_force(org: Organization) -> None:
     assert "forced" not in last_entry(org)[1]
 
 
+def test_a_revert_takes_one_person_whatever_the_policy_and_the_policy_says_so(org: Organization, arno: Any) -> None:
+    update_organization(org, approval="all", by=BY)
+    plan = approved(org, arno)
+    plans.apply(plan, by=arno)
+    plans.revert(plan, by=arno)
+    assert live(org)["routes"] == []
+    label = org.get_approval_display()
+    assert "needs a second person" in label
+    assert "revert a plan" in label
+
+
 # --- At a time --------------------------------------------------------------------------------------------------------
 
 
@@ -414,10 +550,19 @@ def test_a_plan_that_cannot_be_applied_at_its_time_is_not_and_says_why(
     assert plans.apply_due() == []
 
 
+def test_a_plan_that_is_applied_after_all_does_not_say_that_it_was_not(org: Organization, arno: Any) -> None:
+    plan = due(org, arno)
+    _late(org, plan, arno)
+    plans.apply_due()
+    assert PlanRun.objects.get(pk=plan.pk).schedule_failure
+    plans.apply(plan, by=arno)
+    assert PlanRun.objects.get(pk=plan.pk).schedule_failure == ""
+
+
 def test_what_nobody_foresaw_is_told_and_keeps_no_other_plan_waiting(org: Organization, arno: Any) -> None:
     first, second = due(org, arno), due(org, arno)
     PlanRun.objects.filter(pk=first.pk).update(proposed="no json")
-    with patch("plans.runs.applying.digest", lambda plan: plan.approved_digest):
+    with patch("plans.runs.steps.digest", lambda plan: plan.approved_digest):
         assert [plan.pk for plan in plans.apply_due()] == [first.pk, second.pk]
     assert PlanRun.objects.get(pk=first.pk).schedule_failure.startswith("JSONDecodeError: ")
     assert PlanRun.objects.get(pk=second.pk).state == "applied"
@@ -434,17 +579,22 @@ def test_while_the_database_is_away_a_plan_stays_scheduled(org: Organization, ar
 def test_an_organisation_that_is_busy_keeps_the_plans_of_others_not_waiting(org: Organization, arno: Any) -> None:
     other = an_org("other")
     traffic(other)
-    due(org, arno)
+    for _ in range(3):
+        due(org, arno)
     second = due(other, a_person("bea", other, "approver"))
+    waited = []
 
     def busy(org_id: Any, **keys: Any) -> Any:
         if org_id == org.pk:
+            waited.append(org_id)
             raise OperationalError("lock timeout")
         return publish(org_id, **keys)
 
     with patch("plans.runs.applying.publish", busy):
         assert [plan.pk for plan in plans.apply_due()] == [second.pk]
-    assert PlanRun.objects.get(org=org).state == "scheduled"
+    assert {plan.state for plan in PlanRun.objects.of(org)} == {"scheduled"}
+    assert waited == [org.pk], "once for all three"
+    assert len(plans.apply_due()) == 3
 
 
 def test_a_plan_that_was_called_off_since_it_was_found_due_is_not_applied(org: Organization, arno: Any) -> None:
@@ -457,17 +607,57 @@ def test_a_plan_that_was_called_off_since_it_was_found_due_is_not_applied(org: O
     assert (PlanRun.objects.get(pk=plan.pk).state, live(org)["routes"]) == ("approved", [])
 
 
+def test_a_plan_that_was_moved_to_a_later_time_since_it_was_found_due_is_not_applied(
+    org: Organization, arno: Any
+) -> None:
+    plan = due(org, arno)
+    found, later = PlanRun.objects.get(pk=plan.pk), timezone.now() + timedelta(days=1)
+    plans.schedule(plan, later, by=arno)
+    with patch("plans.runs.applying.PlanRun.objects.brief") as brief:
+        brief.return_value.filter.return_value.order_by.return_value = [found]
+        assert plans.apply_due() == []
+    plan.refresh_from_db()
+    assert (plan.state, plan.apply_at, plan.schedule_failure, live(org)["routes"]) == ("scheduled", later, "", [])
+
+
 def test_a_plan_is_moved_to_another_time_applied_sooner_or_called_off(org: Organization, arno: Any) -> None:
     plan = approved(org, arno)
     for hours in (1, 2):
         plans.schedule(plan, timezone.now() + timedelta(hours=hours), by=arno)
     plans.schedule(plan, None, by=arno)
     assert (plan.state, plan.apply_at, plan.scheduled_by) == ("approved", None, "")
+    assert last_entry(org)[0] == "plan.schedule_cancelled"
     with pytest.raises(InvalidState):
         plans.schedule(plan, None, by=arno)
     plans.schedule(plan, timezone.now() + timedelta(hours=1), by=arno)
     plans.apply(plan, by=BY)
     assert PlanRun.objects.get(pk=plan.pk).apply_at is None
+
+
+@pytest.mark.parametrize(
+    ("act", "action"),
+    [
+        (lambda plan, by: plans.edit(plan, by=by, note="n"), "plan.approval_voided"),
+        (lambda plan, by: plans.rebase(plan, by=by), "plan.superseded"),
+        (lambda plan, by: plans.schedule(plan, None, by=by), "plan.schedule_cancelled"),
+    ],
+)
+def test_the_log_says_which_time_fell_away(
+    org: Organization, arno: Any, act: Callable[[PlanRun, Any], Any], action: str
+) -> None:
+    plan = approved(org, arno)
+    at = timezone.now() + timedelta(hours=1)
+    plans.schedule(plan, at, by=arno)
+    act(plan, arno)
+    entry = AuditEntry.objects.get(org_id=org.pk, action=action)
+    payload = payload_of(entry) or {}
+    assert (payload["apply_at"], payload["scheduled_by"]) == (time_text(at), str(arno.pk))
+
+
+@pytest.mark.parametrize("act", [plans.rebase, lambda plan, by: plans.edit(plan, by=by, note="n")])
+def test_of_a_plan_without_a_time_none_fell_away(org: Organization, arno: Any, act: Callable[..., Any]) -> None:
+    act(approved(org, arno), by=arno)
+    assert all("apply_at" not in (payload_of(entry) or {}) for entry in AuditEntry.objects.of(org.pk))
 
 
 @pytest.mark.parametrize("at", [timezone.now() - timedelta(days=1), datetime(9999, 1, 1, tzinfo=UTC)])

@@ -1,15 +1,19 @@
 """The pages about plans, as they answer: nothing that is sent to them is an error of the server."""
 
 import json
+from datetime import timedelta
+from html import unescape
+from html.parser import HTMLParser
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from plans.runs.errors import InvalidPlan
 from plans.runs.models import PlanRun, State
-from plans.runs.services import propose
+from plans.runs.services import approve, cancel, edit, is_void, project, propose
 from routes import engine
 from routes.errors import TooManyRoutes
 from routes.orgs.models import Organization
@@ -222,3 +226,158 @@ def test_a_step_that_would_break_an_example_shows_it_and_is_done_with_a_reason(
         assert client.post(url(org, f"{plan.pk}/{step}/"), said).status_code == 302
     plan.refresh_from_db()
     assert plan.state == State.REVERTED
+
+
+# --- Somebody was faster ------------------------------------------------------------------------------------------------
+
+
+def sent_back(page: str) -> dict[str, str]:
+    """What a browser would send of the page's form, with nothing written into it."""
+    form = PageForm()
+    form.feed(page)
+    return form.fields
+
+
+class PageForm(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields: dict[str, str] = {}
+        self._within = ""
+        self._select = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        name = given.get("name") or ""
+        if tag == "input" and name and name != "csrfmiddlewaretoken":
+            self.fields[name] = given.get("value") or ""
+        elif tag == "textarea":
+            self._within = name
+            self.fields[name] = ""
+        elif tag == "select":
+            self._select = name
+        elif tag == "option" and "selected" in given:
+            self.fields[self._select] = given.get("value") or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "textarea":
+            self._within = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._within:
+            self.fields[self._within] += data
+
+
+def test_a_new_name_from_the_page_leaves_a_draft_as_it_was(client: Client, org: Organization) -> None:
+    window = {"window_start": START + timedelta(seconds=30), "window_end": START + timedelta(hours=1, microseconds=5)}
+    plan = a_plan(org, mode="replace", l2_ttl_seconds=60, l2_priced_threshold=0.9, **window)
+    # What is live by now would have this plan refused, were it to stand on that.
+    a_route(org, "short to mini")
+    before = PlanRun.objects.filter(pk=plan.pk).values().get()
+    sent = sent_back(client.get(url(org, f"{plan.pk}/edit/")).content.decode())
+    assert client.post(url(org, f"{plan.pk}/edit/"), {**sent, "name": "Renamed"}).status_code == 302
+    assert PlanRun.objects.filter(pk=plan.pk).values().get() == {**before, "name": "Renamed"}
+
+
+@pytest.mark.parametrize("state", ["queued", "cancelled"])
+def test_what_was_written_into_a_draft_that_is_none_any_more_stays_in_sight(
+    client: Client, org: Organization, state: str
+) -> None:
+    plan = a_plan(org)
+    page = url(org, f"{plan.pk}/edit/")
+    typed = {"name": "mine", "routes": '[{"name": "typed for an hour", "then": {"target_model": "m"}}]'}
+    sent = {**sent_back(client.get(page).content.decode()), **typed}
+    project(plan, by=BY) if state == "queued" else cancel(plan, by=BY)
+    answer = client.post(page, sent)
+    text = unescape(answer.content.decode())
+    assert answer.status_code == 422
+    assert "What else you wrote" in text
+    assert typed["routes"] in text
+    assert "Replay requests from" not in text, "that was left as it was"
+    assert ("Only its name and note can be changed any more" in text) == (state == "queued")
+    assert ("Nothing of it can be changed any more" in text) == (state == "cancelled")
+    again = client.post(page, sent_back(text))
+    plan.refresh_from_db()
+    assert (again.status_code, plan.name) == ((302, "mine") if state == "queued" else (422, "save"))
+
+
+def test_a_draft_that_is_queued_in_the_moment_of_saving_says_so_too(client: Client, org: Organization) -> None:
+    plan = a_plan(org)
+    page = url(org, f"{plan.pk}/edit/")
+    sent = {**sent_back(client.get(page).content.decode()), "mode": "replace"}
+
+    def late(run: PlanRun, **keys: Any) -> bool:
+        project(PlanRun.objects.get(pk=plan.pk), by=BY)
+        return edit(run, **keys)
+
+    with patch("plans.runs.services.edit", late):
+        text = client.post(page, sent).content.decode()
+    assert "waiting for the worker now. Only its name and note can be changed any more" in text
+    assert "<pre>replace</pre>" in text
+    assert 'name="mode"' not in text
+
+
+def test_who_only_renamed_a_draft_that_was_queued_meanwhile_saves_again(client: Client, org: Organization) -> None:
+    plan = a_plan(org)
+    page = url(org, f"{plan.pk}/edit/")
+    sent = {**sent_back(client.get(page).content.decode()), "name": "mine"}
+    project(plan, by=BY)
+    text = client.post(page, sent).content.decode()
+    assert "Your input is still below; save again to keep it" in text
+    assert "What else you wrote" not in text
+    PlanRun.objects.filter(pk=plan.pk).update(state=State.RUNNING, rows_total=9, rows_done=4)
+    assert client.post(page, sent_back(text)).status_code == 302
+    assert PlanRun.objects.get(pk=plan.pk).name == "mine"
+
+
+def test_a_mistake_in_the_form_does_not_hide_that_somebody_was_faster(client: Client, org: Organization) -> None:
+    plan = a_plan(org)
+    page = url(org, f"{plan.pk}/edit/")
+    sent = {**sent_back(client.get(page).content.decode()), "name": ""}
+    edit(PlanRun.objects.get(pk=plan.pk), by=BY, note="theirs")
+    text = client.post(page, sent).content.decode()
+    assert "This field is required" in text
+    assert "Somebody changed this plan" in client.post(page, {**sent_back(text), "name": "mine"}).content.decode()
+
+
+@pytest.mark.parametrize("step", ["approve", "apply", "schedule"])
+def test_an_approver_decides_on_what_the_page_showed(client: Client, org: Organization, step: str) -> None:
+    usual_prices()
+    traffic(org)
+    Organization.objects.filter(pk=org.pk).update(approval="plans")
+    plan = projected(a_plan(org))
+    if step != "approve":
+        approve(plan, by=a_person("arno", org, "approver"))
+    shown = client.get(url(org, f"{plan.pk}/")).content.decode()
+    form = next(part for part in shown.split("<form")[1:] if f"{plan.pk}/{step}/" in part)
+    sent = {
+        **sent_back("<form" + form.partition("</form>")[0]),
+        "schedule-apply_at": f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}",
+    }
+    PlanRun.objects.filter(pk=plan.pk).update(note="Do not, see ticket 7.")
+    page = client.post(url(org, f"{plan.pk}/{step}/"), sent, follow=True).content.decode()
+    assert "The plan was changed after you looked. Look again." in page
+    state = PlanRun.objects.get(pk=plan.pk).state
+    assert state == (State.PROJECTED if step == "approve" else State.APPROVED)
+
+
+def test_a_plan_that_is_not_what_was_approved_is_offered_for_approval_and_not_to_be_applied(
+    client: Client, org: Organization
+) -> None:
+    usual_prices()
+    traffic(org)
+    plan = projected(a_plan(org))
+    approve(plan, by=a_person("arno", org, "approver"))
+    steps = {step: url(org, f"{plan.pk}/{step}/") for step in ("approve", "apply", "schedule")}
+
+    def offered() -> set[str]:
+        page = client.get(url(org, f"{plan.pk}/")).content.decode()
+        assert ("This plan is not what arno approved. It needs a new approval." in page) == is_void(plan)
+        return {step for step, place in steps.items() if f'action="{place}"' in page}
+
+    assert offered() == {"apply", "schedule"}
+    PlanRun.objects.filter(pk=plan.pk).update(mode="replace")
+    plan.refresh_from_db()
+    assert offered() == {"approve"}
+    client.post(steps["approve"])
+    plan.refresh_from_db()
+    assert offered() == {"apply", "schedule"}

@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
@@ -22,7 +23,8 @@ from plans.runs.models import PlanRun
 from routes.catalog.models import ModelPrice
 from routes.orgs.models import Organization
 from tests.build import BY, START, a_plan, an_org, projected, traffic, usual_prices
-from tests.plans.runs.crashing import FIXED, REPORTS, Crash, Watched, crash, in_blocks, queued, undisturbed
+from tests.databases import ON_POSTGRES
+from tests.plans.runs.crashing import FIXED, REPORTS, Crash, Watched, crash, held, in_blocks, queued, undisturbed
 
 pytestmark = pytest.mark.django_db
 
@@ -44,6 +46,24 @@ def test_plans_run_in_the_order_of_their_making(org: Organization) -> None:
     first, second = queued(org, name="first"), queued(org, name="second")
     ran = [worker.run_next(), worker.run_next()]
     assert [plan.pk for plan in ran if plan] == [first.pk, second.pk]
+
+
+@pytest.mark.skipif(not ON_POSTGRES, reason="SQLite has one writer, whoever's plan it is")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_plan_that_somebody_is_writing_to_holds_up_nobody_else(is_lost: bool) -> None:
+    first, second = queued(an_org("first")), queued(an_org("second"))
+    if is_lost:
+        PlanRun.objects.update(state="running", fence=1, lease_until=timezone.now() - timedelta(hours=1))
+    with held(lambda: plans.edit(PlanRun.objects.get(pk=first.pk), by=BY, note="slow")):
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '1s'")
+        ran = [worker.run_next(), worker.run_next()]
+        connection.close()  # with its short patience
+    assert [plan and plan.pk for plan in ran] == [second.pk, None]
+    later = worker.run_next()
+    assert later is not None
+    assert later.pk == first.pk
 
 
 @pytest.mark.parametrize(

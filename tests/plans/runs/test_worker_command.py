@@ -8,14 +8,15 @@ from unittest.mock import patch
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, ProgrammingError
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, ProgrammingError, connection
 
 from plans.runs import services as plans
 from plans.runs import worker
 from plans.runs.models import PlanRun
 from routes.orgs.models import Organization
 from tests.build import BY, traffic, usual_prices
-from tests.plans.runs.crashing import Watched, queued
+from tests.databases import ON_POSTGRES
+from tests.plans.runs.crashing import Watched, held, queued
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,6 +45,19 @@ def test_the_command_that_runs_once_fails_where_the_database_is_away(db: None, e
         call_command("worker", "--once")
     assert str(caught.value) == WAITS + "connection refused Is the server running?"
     assert caught.value.returncode == 1
+
+
+def test_the_command_that_waited_for_somebody_else_in_vain_does_not_say_that_the_database_is_away(
+    org: Organization,
+) -> None:
+    plan = queued(org)
+    with held(lambda: PlanRun.objects.filter(pk=plan.pk).update(note="slow")), connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = 100" if ON_POSTGRES else "PRAGMA busy_timeout = 100")
+        # On PostgreSQL nobody is waited for there, but with an organisation's lock.
+        with patch("plans.runs.worker._free", lambda rows: rows.values("pk")), pytest.raises(CommandError) as caught:
+            call_command("worker", "--once")
+    connection.close()  # with its short patience
+    assert str(caught.value).startswith("Somebody holds what the worker needs, and plans wait: ")
 
 
 def test_the_command_outlives_every_error_of_the_database_and_says_each_once(
