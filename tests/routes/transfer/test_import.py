@@ -133,6 +133,20 @@ def test_two_routes_swap_their_names(org: Organization) -> None:
     assert str(Route.objects.get(name="two").uid) == str(one.uid)
 
 
+def test_of_a_route_that_is_there_everything_is_written(org: Organization) -> None:
+    first = {"id": UID, "name": "a", "priority": 1, "enabled": True, "when": {}, "then": THEN}
+    second = {
+        "id": UID, "name": "b", "priority": 2, "enabled": False, "paused": True,
+        "active_from": "2026-05-01T00:00:00.000000Z", "active_until": "2026-06-01T00:00:00.000000Z",
+        "when": {"tag_equals": "x"}, "then": {"target_model": "large"}, "meta": {"owner": "o"},
+    }  # fmt: skip
+    for route in (first, second, first):
+        change, _ = imported(org, route)
+        row = Route.objects.get(org=org)
+        assert row.as_document() == engine.Route.from_dict(route).to_dict()
+        assert row.revision == change.version
+
+
 def test_how_many_routes_change_does_not_matter_to_the_number_of_statements(org: Organization) -> None:
     def front(routes: Any) -> Any:
         return [{"name": "front", "priority": 5_000, "then": THEN}, *routes]
