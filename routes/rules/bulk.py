@@ -12,7 +12,7 @@ from routes.errors import RoutesError, issue
 from routes.orgs.models import Organization
 from routes.publish import MAX_ROUTES, Change, publish
 from routes.rules.models import Route
-from routes.rules.services import write_flags
+from routes.rules.services import save_columns, write_flags
 from routes.transactions import repeated
 
 #: What can be done to many routes → the action of its entry, and what it sets; None takes them away.
@@ -61,7 +61,7 @@ def _put_in_order(rows: list[Route], priorities: list[int], *, revision: int) ->
             row.position = position
         if row.priority != priority:
             row.priority, row.revision, row.updated_at = priority, revision, now
-    Route.objects.bulk_update(changed, ["position", "priority", "revision", "updated_at"])
+    save_columns(changed, ["position", "priority", "revision", "updated_at"])
 
 
 @repeated

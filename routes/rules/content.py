@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from django.db.models import CharField, Value
+from django.db.models.functions import Cast, Concat
+
 from routes import engine
 from routes.document import content_with, default_of
 from routes.engine.canonical import canonical_bytes
@@ -15,7 +18,7 @@ from routes.engine.reading import MAX_ISSUES
 from routes.orgs.models import Organization, new_id
 from routes.publish import Change, check_limits
 from routes.rules.models import Route
-from routes.rules.services import new_row, write_route
+from routes.rules.services import fill_route, new_row, save_columns, save_filled
 
 Document = dict[str, Any]
 Content = dict[str, Any]
@@ -106,26 +109,28 @@ def make_live(change: Change, content: Content) -> Document:
     rows = {str(row.uid): row for row in Route.objects.of(org).in_order()}
     order = list(rows)
     wanted = {route["id"]: route for route in content["routes"]}
-    changes: list[Document] = []
-    for uid in [uid for uid in rows if uid not in wanted]:
-        row = rows.pop(uid)
-        changes.append({"id": uid, "was": row.as_document(), "is": None})
-        row.delete()
-    # Two routes may swap their names; the names in between belong to nobody.
-    for uid, row in rows.items():
-        if row.name != wanted[uid]["name"]:
-            Route.objects.filter(pk=row.pk).update(name=f"renaming {uid}")
-    new = []
+    gone = [rows.pop(uid) for uid in order if uid not in wanted]
+    changes: list[Document] = [{"id": str(row.uid), "was": row.as_document(), "is": None} for row in gone]
+    renamed = [row.pk for uid, row in rows.items() if row.name != wanted[uid]["name"]]
+    new, written, moved = [], [], []
     for position, (uid, route) in enumerate(wanted.items()):
         if uid not in rows:
             new.append(new_row(org, route, revision=change.version, position=position))
             changes.append({"id": uid, "was": None, "is": route})
             continue
-        if was := write_route(rows[uid], route, revision=change.version):
+        row = rows[uid]
+        if was := fill_route(row, route, revision=change.version):
+            written.append(row)
             changes.append({"id": uid, "was": was, "is": route})
-        if rows[uid].position != position:
-            Route.objects.filter(pk=rows[uid].pk).update(position=position)
-    # At once: everybody who writes waits. And last, when those that are there have their names.
+        if row.position != position:
+            row.position = position
+            moved.append(row)
+    # Each at once: everybody who writes waits. In this order names become free before others take them.
+    Route.objects.filter(pk__in=[row.pk for row in gone]).delete()
+    # Two routes may swap theirs; those in between belong to nobody.
+    Route.objects.filter(pk__in=renamed).update(name=Concat(Value("renaming "), Cast("uid", CharField())))
+    save_filled(written)
+    save_columns(moved, ["position"])
     Route.objects.bulk_create(new)
     return {
         "changes": changes,

@@ -1,7 +1,7 @@
 """Creating, changing, pausing and deleting routes, and what happens to requests that none takes. Only writer of `Route`."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 from django.db.models import Max
@@ -173,6 +173,14 @@ def new_row(org: Organization, document: dict[str, Any], *, revision: int, posit
 
 def write_route(row: Route, document: dict[str, Any], *, revision: int) -> dict[str, Any] | None:
     """Write the document's values to the row where they differ; answers what the row was, or None where nothing did."""
+    was = fill_route(row, document, revision=revision)
+    if was is not None:
+        row.save()
+    return was
+
+
+def fill_route(row: Route, document: dict[str, Any], *, revision: int) -> dict[str, Any] | None:
+    """The same, but that the row is not saved yet: several at once are by `save_filled`."""
     was = row.as_document()
     # The bytes too: to Python 1 and True are equal, to whoever reads the document they are not.
     if was == document and canonical_bytes(was) == canonical_bytes(document):
@@ -181,8 +189,19 @@ def write_route(row: Route, document: dict[str, Any], *, revision: int) -> dict[
         setattr(row, column, value)
     row.revision = revision
     row.updated_at = timezone.now()
-    row.save()
     return was
+
+
+def save_filled(rows: Sequence[Route]) -> None:
+    """Save what `fill_route` gave to these rows."""
+    save_columns(rows, [*_COLUMNS, "revision", "updated_at"])
+
+
+def save_columns(rows: Sequence[Route], columns: Sequence[str]) -> None:
+    """Save these columns of rows that are there, in one statement: everybody else who writes waits."""
+    # `bulk_update` writes a CASE for each column with a WHEN for each row: of a thousand rows that takes longer than to
+    # save them one by one, and this a tenth of it.
+    Route.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=columns)
 
 
 def write_flags(rows: Iterable[Route], *, revision: int, **flags: bool) -> list[Route]:
@@ -193,8 +212,14 @@ def write_flags(rows: Iterable[Route], *, revision: int, **flags: bool) -> list[
         row.revision, row.updated_at = revision, now
         for name, value in flags.items():
             setattr(row, name, value)
-    Route.objects.bulk_update(changed, [*flags, "revision", "updated_at"])
+    save_columns(changed, [*flags, "revision", "updated_at"])
     return changed
+
+
+#: What `_columns` answers.
+_COLUMNS: Final = (
+    "name", "priority", "enabled", "paused", "conditions", "target", "meta", "active_from", "active_until",
+)  # fmt: skip
 
 
 def _columns(document: dict[str, Any]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def test_apply_makes_exactly_what_was_replayed_live(org: Organization) -> None:
         "routes.publish.record",
         "routes.publish.RouteSetVersion.objects.create",
         "routes.rules.content.new_row",
-        "routes.rules.content.write_route",
+        "routes.rules.content.save_filled",
         "plans.runs.applying.move",
         "routes.publish.engine.Engine.from_document",
         "plans.runs.applying.canonical_bytes",

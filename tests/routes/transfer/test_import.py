@@ -8,6 +8,8 @@ from unittest.mock import patch
 
 import pytest
 from django.conf import settings as site
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +29,7 @@ from routes.transfer.files import read_file, written
 from routes.transfer.notation import read_yaml
 from routes.transfer.services import Exported, InvalidImport, content_after, export_routes, import_routes
 from routes.versions.models import RouteSetVersion
-from tests.build import BY, a_route, an_org, state_of
+from tests.build import BY, a_route, an_org, many_routes, state_of
 from tests.databases import ON_POSTGRES
 from tests.routes.rules.generate import CANONICAL_ACTIONS, NEW_ROUTES
 
@@ -134,6 +136,47 @@ def test_two_routes_swap_their_names(org: Organization) -> None:
     one, two = a_route(org, "one"), a_route(org, "two")
     imported(org, {**one.as_document(), "name": "two"}, {**two.as_document(), "name": "one"})
     assert str(Route.objects.get(name="two").uid) == str(one.uid)
+
+
+def test_of_a_route_that_is_there_everything_is_written(org: Organization) -> None:
+    first = {"id": UID, "name": "a", "priority": 1, "enabled": True, "when": {}, "then": THEN}
+    second = {
+        "id": UID, "name": "b", "priority": 2, "enabled": False, "paused": True,
+        "active_from": "2026-05-01T00:00:00.000000Z", "active_until": "2026-06-01T00:00:00.000000Z",
+        "when": {"tag_equals": "x"}, "then": {"target_model": "large"}, "meta": {"owner": "o"},
+    }  # fmt: skip
+    for route in (first, second, first):
+        change, _ = imported(org, route)
+        row = Route.objects.get(org=org)
+        assert row.as_document() == engine.Route.from_dict(route).to_dict()
+        assert row.revision == change.version
+
+
+def test_how_many_routes_change_does_not_matter_to_the_number_of_statements(org: Organization) -> None:
+    def front(routes: Any) -> Any:
+        return [{"name": "front", "priority": 5_000, "then": THEN}, *routes]
+
+    def rewritten(routes: Any) -> Any:
+        return [{**route, "then": THEN} for route in routes]
+
+    def renamed(routes: Any) -> Any:
+        names = [route["name"] for route in routes]
+        turned = [*names[1:], names[0]]
+        return [{**route, "name": name} for route, name in zip(routes, turned, strict=True)]
+
+    def statements(in_org: Organization, change: Any) -> int:
+        content = export_routes(in_org).content
+        wanted = change(content["routes"])
+        with CaptureQueriesContext(connection) as queries:
+            import_routes(in_org, {**content, "routes": wanted}, mode="replace", by=BY)
+        assert names(in_org) == [route["name"] for route in wanted]
+        return len(queries)
+
+    few, many = an_org("few"), an_org("many")
+    many_routes(few, 3)
+    many_routes(many, 150)
+    for change in (front, rewritten, renamed, lambda routes: routes[:1]):
+        assert statements(many, change) == statements(few, change)
 
 
 def test_what_happens_to_the_rest_is_changed_only_where_it_is_said(org: Organization) -> None:
