@@ -36,6 +36,7 @@ _MAX_UNKNOWN: Final = 100
 _MAX_NOTHING: Final = 1_000
 _CHARSETS: Final = ("utf-8", "utf8", "us-ascii")
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+_LIST_TAG = re.compile(r'"(\d{1,18})(?:-yaml)?"', re.ASCII)
 
 
 class PreconditionRequired(exceptions.APIException):
@@ -119,7 +120,7 @@ class View(APIView):
         if may_match and (etag := self.etag()) is not None:
             self.is_stale = not _matches(request, etag, self.names_state)
         if method == "POST" and self.needs_list_match:
-            self.is_stale = not _matches(request, list_etag(request.org.version), str.__eq__)
+            self.is_stale = not _matches(request, list_etag(request.org.version), _names_list)
         self.check_parameters(request)
         self.check_body(request)
         if method in ("POST", "PUT", "PATCH", "DELETE") and self.writes:
@@ -143,7 +144,7 @@ class View(APIView):
         """
         given = request.headers["If-Match"]
         if self.is_stale:
-            seen = re.search(r'"(\d{1,18})"', given, re.ASCII)
+            seen = _LIST_TAG.search(given)
             raise StaleVersion(int(seen[1]) if seen else None, request.org.version)
         return None if given.strip() == "*" else request.org.version
 
@@ -180,7 +181,7 @@ class View(APIView):
         response = super().finalize_response(request, response, *args, **kwargs)
         etag = response.headers.get("ETag")
         if request.method in ("GET", "HEAD") and response.status_code == 200 and etag and not_modified(request, etag):
-            headers = {name: response[name] for name in ("ETag", "Cache-Control") if name in response}
+            headers = {name: response[name] for name in ("ETag", "Cache-Control", "Vary") if name in response}
             return HttpResponse(status=304, headers=headers)
         return response
 
@@ -251,9 +252,15 @@ class ListView(View, GenericAPIView[Any]):
         return HttpResponse(body, headers=headers, content_type="application/json")
 
 
-def list_etag(version: int) -> str:
-    """Of the list of routes, as this version published it."""
-    return f'"{version}"'
+def list_etag(version: int, *, is_yaml: bool = False) -> str:
+    """Of the list of routes, as this version published it; its YAML is another representation with another one."""
+    return f'"{version}-yaml"' if is_yaml else f'"{version}"'
+
+
+def _names_list(tag: str, etag: str) -> bool:
+    """Whether this is a tag of what that one is of, in whatever representation."""
+    found = _LIST_TAG.fullmatch(tag)
+    return found is not None and f'"{found[1]}"' == etag
 
 
 def not_modified(request: Request, etag: str) -> bool:

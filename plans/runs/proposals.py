@@ -311,7 +311,7 @@ def _ask(
         setattr(plan, name, value)
     if default is not None:
         default = (_read_default(default[0]),)
-    proposed = _read(routes, document.content, plan.mode, default)
+    proposed = _read(plan.org, routes, document.content, plan.mode, default)
     if issues := [*_wrong_names(plan), *_wrong(plan)]:
         raise InvalidPlan(issues)
     plan.proposed = canonical_bytes(proposed).decode()
@@ -409,12 +409,12 @@ def _wrong_caches(
 
 
 def _read(
-    routes: Sequence[dict[str, Any]], today: dict[str, Any], mode: str, default: Default | None
+    org: Organization, routes: Sequence[dict[str, Any]], today: dict[str, Any], mode: str, default: Default | None
 ) -> list[dict[str, Any]]:
     """The proposed routes in canonical form, each with an id, checked alone and as the content they make of today's."""
     read, issues = read_routes(routes)
     if not issues:
-        issues = wrong_together(_content_on(today, read, mode, default), today, read)
+        issues = wrong_together(org, _content_on(today, read, mode, default), today, read)
     if issues:
         raise InvalidPlan(issues)
     return read

@@ -103,10 +103,11 @@ class Engine:
         object.__setattr__(self, "decide", decide)
 
     @classmethod
-    def from_document(cls, document: Document) -> Engine:
-        """The engine of a document. A route that is malformed, or repeats an earlier one's id or name, is skipped,
-        logged, and named in `skipped`. Raises `DocumentRejected` where a route needs what this machine lacks (dropping
-        one guard would let the next route win), and where the default or a service is malformed."""
+    def from_document(cls, document: Document, *, is_live: bool = True) -> Engine:
+        """The engine of a document. A route that is malformed, or repeats an earlier one's id or name, is skipped, named
+        in `skipped`, and logged, but not of a document that nobody published (`is_live`). Raises `DocumentRejected` where a
+        route needs what this machine lacks (dropping one guard would let the next route win), and where the default or a
+        service is malformed."""
         content = document.content
         routes, skipped = _load_routes(content["routes"])
         try:
@@ -121,7 +122,7 @@ class Engine:
         engine.services = _load_services(content["services"])
         engine.skipped = skipped
         engine._digest = document.digest
-        if skipped:
+        if skipped and is_live:
             _log_skipped(document, skipped)
         return engine
 

@@ -33,6 +33,10 @@ _TOLD: Final = (
     "route.deleted",
     "route.paused",
     "route.resumed",
+    "routes.enabled",
+    "routes.disabled",
+    "routes.paused",
+    "routes.resumed",
     "routes.reordered",
     "default.updated",
 )

@@ -66,9 +66,9 @@ def read_routes(routes: Sequence[Any]) -> tuple[list[Document], list[Issue]]:
     return read, issues
 
 
-def wrong_together(content: Content, today: Content, sent: Sequence[Document]) -> list[Issue]:
-    """What is wrong with the content that these routes would make of today's, though each may be right in itself. What is
-    live already does not count. Raises `TooManyRoutes` and `DocumentTooLarge`."""
+def wrong_together(org: Organization, content: Content, today: Content, sent: Sequence[Document]) -> list[Issue]:
+    """What is wrong with the content that these routes would make of the organisation's today, though each may be right in
+    itself. What is live already does not count. Raises `TooManyRoutes` and `DocumentTooLarge`."""
     # Of two that have the id of one live route, the second would be there and the first forgotten.
     counted = Counter(route["id"] for route in sent)
     if repeated := [uid for uid, count in counted.items() if count > 1]:
@@ -76,10 +76,10 @@ def wrong_together(content: Content, today: Content, sent: Sequence[Document]) -
         return [{"path": "routes", "code": "duplicate_value", "message": message.format(uid)} for uid in repeated]
     live = content["routes"]
     check_limits(content, size=len(canonical_bytes(content)))
-    document = engine.Document.build(content, org_id=str(new_id()))
+    document = engine.Document.build(content, org_id=org.pk)
     bad_today = [route for route in today["routes"] if route not in sent]
     issues: list[Issue] = []
-    for skipped in engine.Engine.from_document(document).skipped:
+    for skipped in engine.Engine.from_document(document, is_live=False).skipped:
         if live[skipped.index] not in bad_today:
             issues += [_in_words(issue, live[skipped.index]["name"]) for issue in skipped.issues]
     return issues

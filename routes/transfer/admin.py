@@ -11,6 +11,7 @@ from routes import engine
 from routes.document import document_of
 from routes.errors import RoutesError, StaleVersion
 from routes.examples.forms import Nevertheless
+from routes.orgs.models import Organization
 from routes.pages import kept_as_draft
 from routes.publish import Change, ExampleBroken
 from routes.rules.compared import compared
@@ -58,7 +59,7 @@ def routes_import(request: HttpRequest) -> HttpResponse:
 def _looked_at(request: HttpRequest, form: ImportForm, context: dict[str, Any]) -> HttpResponse | None:
     """Away from here, where this confirms what was shown; else what would change goes into the context."""
     document = document_of(request.org)
-    now = _after(form, document.content)
+    now = _after(request.org, form, document.content)
     if now is None:
         return None
     if request.POST.get("step") == "import":
@@ -72,7 +73,7 @@ def _looked_at(request: HttpRequest, form: ImportForm, context: dict[str, Any]) 
                     done = _import(request, form, document.version)
             except StaleVersion:  # by less than the time between looking and writing
                 document = document_of(request.org)
-                now = _after(form, document.content) or now
+                now = _after(request.org, form, document.content) or now
                 context["notice"] = somebody_was_faster(request.org)
             except ExampleBroken:
                 pass  # the page shows them, and asks for the reason
@@ -92,10 +93,10 @@ def _looked_at(request: HttpRequest, form: ImportForm, context: dict[str, Any]) 
     return None
 
 
-def _after(form: ImportForm, today: Content) -> Content | None:
+def _after(org: Organization, form: ImportForm, today: Content) -> Content | None:
     """What would be live; None where that cannot be, which the form tells."""
     try:
-        return content_after(today, form.content, form.cleaned_data["mode"])
+        return content_after(org, today, form.content, form.cleaned_data["mode"])
     except InvalidImport as error:
         for line in error.lines[:SHOWN]:
             form.add_error("text", line)

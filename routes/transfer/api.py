@@ -64,12 +64,13 @@ class Export(View):
         if notation not in MEDIA_TYPES:
             message = f"as is {' or '.join(MEDIA_TYPES)}."
             raise exceptions.ValidationError({"as": exceptions.ErrorDetail(message, "bad_parameter")})
-        headers = {"ETag": list_etag(request.org.version), "Cache-Control": "private, no-cache"}
+        is_yaml = notation == YAML
+        headers = {"ETag": list_etag(request.org.version, is_yaml=is_yaml), "Cache-Control": "private, no-cache"}
         if not_modified(request, headers["ETag"]):
             return HttpResponse(status=304, headers=headers)
         exported = export_routes(request.org)
         # The version of what is sent, whatever happened since the organisation was read.
-        headers["ETag"] = list_etag(exported.version)
+        headers["ETag"] = list_etag(exported.version, is_yaml=is_yaml)
         headers["Content-Disposition"] = f'attachment; filename="{file_name(request.org, exported, notation)}"'
         return HttpResponse(written(exported, notation), content_type=MEDIA_TYPES[notation], headers=headers)
 
@@ -121,7 +122,7 @@ class Import(View):
             )
         except StaleVersion:
             # What would be refused on today's version too is told first: to look again would not help (RFC 9110, 13.2.1).
-            content_after(document_of(request.org).content, content, mode)
+            content_after(request.org, document_of(request.org).content, content, mode)
             raise
         return Response(
             {"difference": difference, **change_json(change), "lint": findings_of(request.org)},

@@ -76,7 +76,7 @@ def import_routes(
     with publish(
         org.pk, by=by, expected=expected, action=IMPORTED, target=("organization", org.pk), note=note
     ) as change:
-        made = content_after(change.base_content, content, mode)
+        made = content_after(change.org, change.base_content, content, mode)
         make_live(change, made)
         difference = changes_between(change.base_content, made)
         named = [{key: found[key] for key in ("route_id", "name", "change")} for found in difference]
@@ -84,8 +84,8 @@ def import_routes(
     return change, difference
 
 
-def content_after(today: Content, content: Any, mode: str) -> Content:
-    """What an import into today's content would publish. Raises `InvalidImport`, `TooManyRoutes` and
+def content_after(org: Organization, today: Content, content: Any, mode: str) -> Content:
+    """What an import would publish of what the organisation has today. Raises `InvalidImport`, `TooManyRoutes` and
     `DocumentTooLarge`."""
     if mode not in MODES:
         raise InvalidImport([{"path": "mode", "code": "unsupported_value", "message": "The mode is merge or replace."}])
@@ -96,7 +96,7 @@ def content_after(today: Content, content: Any, mode: str) -> Content:
     issues += more
     made = content_with(would_be_live(today["routes"], read, mode), default=default)
     if not issues:
-        issues = wrong_together(made, today, read)
+        issues = wrong_together(org, made, today, read)
     if issues:
         placed: list[Issue] = [{**issue, "path": f"content.{issue['path']}".rstrip(".")} for issue in issues]
         raise InvalidImport(placed, content["routes"])

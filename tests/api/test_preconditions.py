@@ -97,9 +97,11 @@ def test_the_default_has_a_state_too(editor: Caller) -> None:
 def test_who_has_the_list_or_the_route_is_told_so(viewer: Caller, editor: Caller) -> None:
     path = editor("post", "routes/", NEW)["Location"]
     for url in (path, "routes/", "snapshot/"):
-        etag = viewer("get", url)["ETag"]
+        whole = viewer("get", url)
+        etag = whole["ETag"]
         again = viewer("get", url, headers={"If-None-Match": f'"other", W/{etag}'})
         assert (again.status_code, again.content, again["ETag"]) == (304, b"", etag)
+        assert again.get("Vary") == whole.get("Vary")
         assert viewer("get", url, headers={"If-None-Match": '"other"'}).status_code == 200
 
 

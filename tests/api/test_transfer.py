@@ -47,18 +47,30 @@ def test_what_is_live_is_exported_as_json_and_as_yaml(viewer: Caller, org: Organ
         viewer("get", "routes/export/", headers={"Accept": YAML}),
         viewer("get", "routes/export/?as=yaml", headers={"Accept": "application/json"}),
     ):
-        assert (answer["Content-Type"], answer["ETag"]) == (YAML, '"1"')
+        assert (answer["Content-Type"], answer["ETag"]) == (YAML, '"1-yaml"')
         assert answer["Content-Disposition"] == 'attachment; filename="acme-routes-v1.yaml"'
         assert read_yaml(answer.content) == plain.json()
     assert viewer("get", "routes/export/?as=json", headers={"Accept": YAML})["Content-Type"] == "application/json"
 
 
-def test_who_has_the_export_is_told_so(viewer: Caller, org: Organization) -> None:
+@pytest.mark.parametrize(("accept", "etag"), [("application/json", '"1"'), (YAML, '"1-yaml"')])
+def test_who_has_the_export_is_told_so(viewer: Caller, org: Organization, accept: str, etag: str) -> None:
+    def asked(seen: str) -> Any:
+        return viewer("get", "routes/export/", headers={"Accept": accept, "If-None-Match": seen})
+
     a_route(org)
-    again = viewer("get", "routes/export/", headers={"If-None-Match": '"1"'})
-    assert (again.status_code, again.content, again["ETag"]) == (304, b"", '"1"')
+    again = asked(etag)
+    assert (again.status_code, again.content, again["ETag"]) == (304, b"", etag)
+    assert "Accept" in again["Vary"]
     a_route(org, "other")
-    assert viewer("get", "routes/export/", headers={"If-None-Match": '"1"'}).status_code == 200
+    assert asked(etag).status_code == 200
+
+
+def test_who_has_the_export_in_one_notation_does_not_have_the_other(viewer: Caller, org: Organization) -> None:
+    a_route(org)
+    for accept, other in ((YAML, '"1"'), ("application/json", '"1-yaml"')):
+        answer = viewer("get", "routes/export/", headers={"Accept": accept, "If-None-Match": other})
+        assert (answer.status_code, answer["Content-Type"]) == (200, accept)
 
 
 def test_an_export_in_another_form_is_refused_in_json(viewer: Caller, org: Organization) -> None:
@@ -124,8 +136,13 @@ def test_an_import_needs_the_list_as_it_is(editor: Caller, org: Organization) ->
     body = problem(stale, 412, "stale_version")
     assert (stale["ETag"], body["current"], body["difference"][0]["change"]) == ('"1"', 1, "added")
     problem(send(editor, merge({"name": "new", "then": {"target_model": ""}}), seen='"0"'), 422, "invalid_import")
-    etag = editor("get", "routes/export/")["ETag"]
-    assert send(editor, merge(NEW), seen=etag).status_code == 200
+    stale = send(editor, merge(NEW), seen='"0-yaml"')
+    assert (stale["ETag"], problem(stale, 412, "stale_version")["difference"][0]["change"]) == ('"1"', "added")
+    for wrong in ('"1-json"', '"01"', '"r1"', 'W/"1-yaml"', '"-yaml"'):
+        assert send(editor, merge(NEW), seen=wrong).status_code == 412, wrong
+    for notation, name in (("json", "one"), ("yaml", "two")):
+        etag = editor("get", f"routes/export/?as={notation}")["ETag"]
+        assert send(editor, merge({**NEW, "name": name}), seen=etag).status_code == 200
 
 
 def test_an_import_that_is_repeated_with_its_key_is_done_once(editor: Caller, org: Organization) -> None:

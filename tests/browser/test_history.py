@@ -41,6 +41,7 @@ def org() -> Organization:
 
 def test_versions_are_compared_and_one_is_brought_back(org: Organization, visitor: Callable[[Any], Visitor]) -> None:
     edda = visitor(a_person("emma", org, "editor"))
+    edda.expected.add(410)  # what is retired cannot be compared
     page = edda.visit(f"/admin/o/{org.slug}/")
     page.get_by_role("link", name="History").click()
     says(page, "An earlier version was restored")

@@ -62,6 +62,9 @@ def test_a_malformed_route_is_skipped_named_and_logged_and_the_others_live_on(ca
     [record] = caplog.records
     assert "route 2" in record.getMessage()
     assert "unknown" in record.getMessage() or "nope" in record.getMessage()
+    caplog.clear()
+    assert Engine.from_document(document(raw_route(1), bad), is_live=False).skipped
+    assert caplog.records == [], "nobody published it"
 
 
 @pytest.mark.parametrize("junk", [None, 5, "route", [], {}, {"id": 5, "name": ["x"]}])

@@ -6,6 +6,7 @@ from datetime import timedelta
 from io import StringIO
 from typing import Any
 from unittest.mock import patch
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -130,6 +131,11 @@ def test_what_a_plan_stands_on_made_or_replaced_stays(org: Organization) -> None
 
 # --- What the log does not tell ---------------------------------------------------------------------------------------
 
+
+def called(org: Organization, name: str) -> UUID:
+    return Route.objects.get(org=org, name=name).uid
+
+
 WHOLE = {"name": "imported", "then": {"target_model": "m"}}
 #: What changes a route called a, or takes it away, beside another one called b.
 CHANGES: dict[str, Callable[[Organization, Route], Any]] = {
@@ -143,7 +149,10 @@ CHANGES: dict[str, Callable[[Organization, Route], Any]] = {
     "routes.reordered": lambda org, a: reorder_routes(
         org, [*Route.objects.of(org).exclude(pk=a.pk).in_order().values_list("uid", flat=True), a.uid], by=BY
     ),
+    "routes.enabled": lambda org, _: change_routes(org, "enable", [called(org, "off")], by=BY),
     "routes.disabled": lambda org, a: change_routes(org, "disable", [a.uid], by=BY),
+    "routes.paused": lambda org, a: change_routes(org, "pause", [a.uid], by=BY),
+    "routes.resumed": lambda org, _: change_routes(org, "resume", [called(org, "resting")], by=BY),
     "routes.deleted": lambda org, a: change_routes(org, "delete", [a.uid], by=BY),
     "routes.imported": lambda org, _: import_routes(org, {"routes": [WHOLE]}, mode="replace", by=BY),
     "version.restored": lambda org, _: restore_version(org, 0, by=BY),
@@ -164,6 +173,15 @@ def before(entry: AuditEntry, now: Content) -> tuple[dict[str, Any], Any]:
             del routes[entry.target_id]["paused"]
         case "route.resumed":
             routes[entry.target_id]["paused"] = True
+        case "routes.enabled" | "routes.disabled":
+            for route in told["routes"]:
+                routes[route["id"]]["enabled"] = entry.action == "routes.disabled"
+        case "routes.paused":
+            for route in told["routes"]:
+                del routes[route["id"]]["paused"]
+        case "routes.resumed":
+            for route in told["routes"]:
+                routes[route["id"]]["paused"] = True
         case "routes.reordered":
             priorities = sorted((route["priority"] for route in routes.values()), reverse=True)
             for uid, priority in zip(told["was"], priorities, strict=True):
@@ -177,18 +195,19 @@ def before(entry: AuditEntry, now: Content) -> tuple[dict[str, Any], Any]:
 def test_whatever_was_taken_away_is_in_the_log_or_its_version_is_kept(org: Organization, action: str) -> None:
     a = a_route(org, "a")
     a_route(org, "b", priority=200)
+    a_route(org, "off", enabled=False)
     pause_route(a_route(org, "resting"), by=BY)
     set_default(org, engine.Action("small"), by=BY)
     was = document_of(org).content
     CHANGES[action](org, a)
-    entry = AuditEntry.objects.get(action=action, version_before=5)
+    entry = AuditEntry.objects.get(action=action, version_before=6)
     now = document_of(org).content
     versions(org, 2)
     retired(keep=1, days=90)
-    is_kept = 5 in kept(org)
+    is_kept = 6 in kept(org)
     assert is_kept or before(entry, now) == ({route["id"]: route for route in was["routes"]}, was["default"])
     assert is_kept is (action not in services._TOLD)
-    assert content_of(org, 5) == was if is_kept else True
+    assert content_of(org, 6) == was if is_kept else True
     assert len(kept(org)) == 1 + is_kept, "and no other one"
 
 

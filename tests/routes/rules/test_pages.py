@@ -77,6 +77,15 @@ def test_the_list_says_of_each_route_whether_it_acts_now(client: Client, org: Or
         assert f'">{state}</span>' in rows[number]
 
 
+def test_an_empty_list_says_what_happens_to_every_request(client: Client, org: Organization) -> None:
+    assert "No routes yet: every request goes to the model it asks for." in text_of(client.get(url(org, "routes/")))
+    set_default(org, engine.Action("claude"), by=BY)
+    page = text_of(client.get(url(org, "routes/")))
+    assert "the model it asks for" not in page
+    assert "No routes yet: what happens to every request stands below." in page
+    assert "no route takes: <strong>claude</strong>" in page
+
+
 def test_the_list_shows_what_lint_warns_of_at_the_later_route(client: Client, org: Organization) -> None:
     usual_prices()
     a_route(org, "all", priority=900, when={})

@@ -282,13 +282,20 @@ def test_too_many_are_refused_before_they_are_read(org: Organization) -> None:
     a_route(org, "the last straw")
     many = [{"name": f"route {number}", "then": THEN} for number in range(1_000)]
     with pytest.raises(TooManyRoutes):
-        content_after(document_of(org).content, {"routes": many}, "merge")
-    assert len(content_after(document_of(org).content, {"routes": many}, "replace")["routes"]) == 1_000
+        content_after(org, document_of(org).content, {"routes": many}, "merge")
+    assert len(content_after(org, document_of(org).content, {"routes": many}, "replace")["routes"]) == 1_000
 
 
 def test_an_unknown_mode_is_refused(org: Organization) -> None:
     with pytest.raises(InvalidImport, match="merge or replace"):
         imported(org, mode="overwrite")
+
+
+def test_what_was_only_asked_about_is_no_warning(org: Organization, caplog: pytest.LogCaptureFixture) -> None:
+    a_route(org, "short")
+    with pytest.raises(InvalidImport, match="two routes called “short”"):
+        imported(org, {"id": UID, "name": "short", "then": THEN})
+    assert caplog.messages == []
 
 
 # --- Sizes ------------------------------------------------------------------------------------------------------------

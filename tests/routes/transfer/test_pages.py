@@ -3,6 +3,7 @@
 import json
 from typing import Any
 from unittest.mock import patch
+from uuid import uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -143,6 +144,18 @@ def test_what_is_wrong_is_told_at_the_text_and_the_text_stays(client: Client, or
     assert "Control characters" in compared(client, org, 422, note="a\x07b")
     assert "Select a valid choice" in compared(client, org, 422, mode="overwrite")
     assert not Route.objects.exists()
+
+
+def test_the_form_says_which_routes_are_replaced(client: Client, org: Organization) -> None:
+    row = a_route(org, "short")
+    other = {"id": str(uuid4()), "name": "short", "then": {"target_model": "small"}}
+    page = text_of(client.get(url(org, "routes/import/")))
+    assert "replace those with their id, or where they have none, with their name" in page
+    assert "with another id than the live one of its name it is refused" in page
+    page = compared(client, org, 422, text=json.dumps({"routes": [other]}))
+    assert "There would be two routes called “short”" in page
+    for known in ({**other, "id": str(row.uid), "name": "renamed"}, {"name": "short", "then": other["then"]}):
+        assert "1 change of version 1" in compared(client, org, text=json.dumps({"routes": [known]}))
 
 
 def test_a_file_that_is_none_is_told(client: Client, org: Organization) -> None:
