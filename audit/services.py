@@ -143,7 +143,8 @@ def _reduced(said: dict[str, Any], whole: bytes) -> dict[str, Any]:
     sizes = {key: len(canonical_bytes(key)) + len(value) + 2 for key, value in data.items()}
     left = len(whole)
     gone: dict[str, Any] = {}
-    for key in sorted(said, key=lambda key: (-sizes[key], key)):
+    # Who did it stays: the name is short whatever it was.
+    for key in sorted(said.keys() - {"actor_name"}, key=lambda key: (-sizes[key], key)):
         if left <= _KEPT_BYTES:
             break
         left -= sizes[key]
@@ -154,8 +155,6 @@ def _reduced(said: dict[str, Any], whole: bytes) -> dict[str, Any]:
         for key, value in [(key, value) for key, value in gone.items() if len(key) <= _LONGEST_NAME][:_NAMED]
     }
     kept = {key: value for key, value in said.items() if key not in gone}
-    if "actor_name" in gone:
-        kept["actor_name"] = gone["actor_name"][:200]
     return {**kept, "replaced": {**_sums(whole), "members": members}}
 
 
