@@ -59,6 +59,7 @@ Default = tuple[dict[str, Any] | None]
 _UNSEEN: Final = (
     "checkpoint",
     "result",
+    "summary",
     "inverse",
     "lease_owner",
     "lease_until",
