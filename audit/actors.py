@@ -7,6 +7,12 @@ from typing import Any, Final
 NAME_LENGTH: Final = 200
 
 
+def shortened(name: str) -> str:
+    """The name in one line, and as long as the columns are: an ellipsis shows where it was longer."""
+    name = " ".join(name.split())
+    return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Somebody or something that acts.
@@ -21,10 +27,7 @@ class Actor:
     name: str = ""
 
     def __post_init__(self) -> None:
-        name = " ".join(self.name.split())
-        if len(name) > NAME_LENGTH:
-            name = name[: NAME_LENGTH - 1] + "…"
-        object.__setattr__(self, "name", name)  # it is frozen for everybody else
+        object.__setattr__(self, "name", shortened(self.name))  # it is frozen for everybody else
 
     @property
     def person(self) -> str | None:

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.urls import path
 
 from audit.models import AuditHead
-from plans.runs.answer import answer
+from plans.runs.answer import headline
 from plans.runs.models import PlanRun, State
 from routes.orgs.models import Organization
 from routes.rules.models import Route
@@ -42,7 +42,7 @@ def cards(orgs: Iterable[Organization]) -> list[dict[str, Any]]:
             "routes_total": routes.get(org.pk, (0, 0))[0],
             "routes_enabled": routes.get(org.pk, (0, 0))[1],
             "last_plan": plans.get(org.pk),
-            "last_answer": answer(plans[org.pk]) if org.pk in plans else None,
+            "last_headline": headline(plans[org.pk]) if org.pk in plans else "",
             "audit_size": sizes.get(org.pk, 0),
             "waiting": waiting.get(org.pk, 0),
         }
@@ -66,7 +66,7 @@ def home(request: HttpRequest) -> HttpResponse:
             "title": org.name,
             "card": cards([org])[0],
             "recent": RouteSetVersion.objects.filter(org=org).defer("content")[:8],
-            "waiting": PlanRun.objects.of(org).filter(state=State.PROJECTED).brief().defer("result")[:10],
+            "waiting": PlanRun.objects.of(org).filter(state=State.PROJECTED).brief()[:10],
         },
     )
 

@@ -83,7 +83,7 @@ def test_each_card_has_the_figures_of_its_own_organisation() -> None:
     assert [card["org"] for card in found] == [free, busy, quiet]
     of_free, of_busy, of_quiet = found
     assert (of_busy["routes_total"], of_busy["routes_enabled"], of_busy["live"].version) == (2, 1, 2)
-    assert (of_busy["last_plan"].name, of_busy["last_answer"].verdict) == ("last of busy", "undecided")
+    assert (of_busy["last_plan"].name, of_busy["last_headline"]) == ("last of busy", "Changes nothing")
     assert (of_busy["waiting"], of_free["waiting"]) == (2, 0), "where nothing needs approval nothing waits"
     assert of_free["last_plan"].name == "last of free"
     assert (of_quiet["routes_total"], of_quiet["live"], of_quiet["last_plan"], of_quiet["waiting"]) == (

@@ -16,7 +16,17 @@ from audit.actors import as_actor
 from plans.errors import PlansError
 from plans.logs.models import RequestLog
 from plans.runs import services
-from plans.runs.answer import answer, cost_rows, earlier_version, kept, latency_rows, percent_text, route_rows, unknowns
+from plans.runs.answer import (
+    answer,
+    cost_rows,
+    earlier_version,
+    headline,
+    kept,
+    latency_rows,
+    percent_text,
+    route_rows,
+    unknowns,
+)
 from plans.runs.errors import InvalidPlan, InvalidTime, PlanChanged, RevertConflict
 from plans.runs.forms import NamesForm, PlanForm, ReasonForm, ScheduleForm
 from plans.runs.models import PlanRun, State
@@ -46,7 +56,7 @@ def plans(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "plans/list.html",
-        {"title": "Plans", "rows": [{"plan": plan, "answer": answer(plan)} for plan in rows]},
+        {"title": "Plans", "rows": [{"plan": plan, "headline": headline(plan)} for plan in rows]},
     )
 
 
@@ -193,7 +203,9 @@ def plan(
             "is_own": is_own,
             **{name: may and not org.frozen_at for name, may in possible.items()},
             "is_waiting": run.state in (State.QUEUED, State.RUNNING),
-            "successor": PlanRun.objects.of(org).filter(pk=run.superseded_by).first() if run.superseded_by else None,
+            "successor": PlanRun.objects.of(org).brief().filter(pk=run.superseded_by).first()
+            if run.superseded_by
+            else None,
             "reject_form": ReasonForm(prefix="reject"),
             "schedule_form": ScheduleForm(prefix="schedule", initial={"apply_at": run.apply_at}),
             **({mistakes.name: mistakes.form, "refused": mistakes.message} if mistakes else {}),

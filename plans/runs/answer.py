@@ -27,23 +27,61 @@ def answer(plan: PlanRun) -> Answer | None:
     return None if result is None else answer_of(result)
 
 
+def headline(plan: PlanRun) -> str:
+    """The answer's headline, from what a list reads of a plan; "" before the plan is projected."""
+    if plan.projected_at is None:
+        return ""
+    found = plan.summary or plan.outcome
+    return headline_of(found) if found else ""
+
+
+def summary_of(result: dict[str, Any]) -> dict[str, Any]:
+    """What `headline_of` reads of a result."""
+    totals, intervals = result["aggregates"], result["confidence_intervals"]
+    return {
+        "sample_size": result["sample_size"],
+        "aggregates": {name: totals[name] for name in _SUMMED_UP if name in totals},
+        "confidence_intervals": {"savings_usd_95": intervals.get("savings_usd_95")},
+    }
+
+
+_SUMMED_UP = (
+    "requests_rerouted",
+    "requests_kept",
+    "requests_unprice_able",
+    "projected_savings_usd",
+    "projected_savings_pct",
+)
+
+
+def headline_of(result: dict[str, Any]) -> str:
+    """One sentence, of a result or its summary."""
+    if not result["sample_size"]:
+        return "No request of the window could be replayed"
+    return "Changes nothing" if _changes_nothing(result) else _headline(result)
+
+
+def _changes_nothing(result: dict[str, Any]) -> bool:
+    totals = result["aggregates"]
+    return not totals["requests_rerouted"] and not totals["projected_savings_usd"]
+
+
 def answer_of(result: dict[str, Any]) -> Answer:
     """What the result of a replay says."""
-    totals: dict[str, Any] = result["aggregates"]
-    saved = totals["projected_savings_usd"]
+    said = headline_of(result)
     verdict: str = result["verdict"]
     rows: int = result["sample_size"]
     if not rows:
-        return Answer("No request of the window could be replayed", verdict, _why_nothing(result.get("excluded", {})))
-    if not totals["requests_rerouted"] and not saved:
+        return Answer(said, verdict, _why_nothing(result.get("excluded", {})))
+    if _changes_nothing(result):
         would = "The 1 request would not" if rows == 1 else f"None of {rows:,} requests would"
         detail = f"{would} be served otherwise."
         if open_rows := result.get("coverage", {}).get("rows_open"):
             detail += f" Of {open_rows:,} nobody can know: their routes ask for facts that were not logged."
-        return Answer("Changes nothing", verdict, " ".join([detail, *_doubts(result)]))
+        return Answer(said, verdict, " ".join([detail, *_doubts(result)]))
     is_certain_loss = _is_certain_loss(result)
     detail = " ".join([_how_sure(result), *_doubts(result)])
-    return Answer(_headline(result), "costs" if is_certain_loss else verdict, detail)
+    return Answer(said, "costs" if is_certain_loss else verdict, detail)
 
 
 def _is_certain_loss(result: dict[str, Any]) -> bool:

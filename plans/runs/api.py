@@ -172,7 +172,7 @@ class PlanList(ListView):
 
     def get(self, request: Request, **_: Any) -> Response:
         """Plans, newest first, without their routes and results."""
-        rows = PlanRun.objects.of(request.org).brief().defer("result")
+        rows = PlanRun.objects.of(request.org).brief()
         page = self.paginate_queryset(self.filter_queryset(rows))
         return self.get_paginated_response([plan_json(plan, whole=False) for plan in page or []])
 

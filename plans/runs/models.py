@@ -55,7 +55,7 @@ class PlanRunQuerySet(models.QuerySet["PlanRun"]):
 
     def brief(self) -> "PlanRunQuerySet":
         """Without what is large and lists do not show."""
-        return self.defer("proposed", "inverse", "checkpoint")
+        return self.defer("proposed", "inverse", "checkpoint", "result")
 
     def versions(self) -> set[int]:
         """All that these plans refer to: what they stand on, what they made live or took back, and what was live before."""
@@ -127,6 +127,9 @@ class PlanRun(models.Model):
     failed_at = models.DateTimeField(null=True)
     #: Canonical JSON text of the result; "" until projected.
     result = models.TextField(blank=True)
+    #: Of the result what the one sentence of a list is made of (`plans.runs.answer`): of a thousand routes a result has
+    #: half a megabyte. Empty until projected, and where a worker of an earlier release projected it.
+    summary = models.JSONField(default=dict, db_default={})
     failure = models.TextField(blank=True)
     #: When it is to be applied, and for whom: by then that person must still be allowed to.
     apply_at = models.DateTimeField(null=True)

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from audit.actors import as_actor
+from audit.actors import as_actor, shortened
 from audit.services import record
 from plans.logs.models import RequestLog
 from plans.runs.errors import InvalidPlan, PlanChanged
@@ -59,6 +59,7 @@ Default = tuple[dict[str, Any] | None]
 _UNSEEN: Final = (
     "checkpoint",
     "result",
+    "summary",
     "inverse",
     "lease_owner",
     "lease_until",
@@ -214,7 +215,7 @@ def draft_of(refused: DirectWrite) -> PlanRun:
     actor = as_actor(refused.by)
     newest = RequestLog.objects.filter(org=refused.org).aggregate(newest=Max("ts"))["newest"] or timezone.now()
     end = newest.astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
-    name = f"{summed_up(changes_between(was, content))}, by {actor.name}"[:200]
+    name = shortened(f"{summed_up(changes_between(was, content))}, by {actor.name}")
     mode = Mode.MERGE if is_merge else Mode.REPLACE
     default = None if same(was["default"], content["default"]) else (content["default"],)
 

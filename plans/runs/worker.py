@@ -6,6 +6,7 @@ far it is and, where that costs little beside the work, what it found, so that a
 Where the database fails, the same worker does. Leases run by the database's clock, the one that all workers share.
 """
 
+import json
 import logging
 import os
 import socket
@@ -37,6 +38,7 @@ from plans.replay.result import result_of
 from plans.replay.stored import NotStored, dump, load
 from plans.replay.sums.partial import Partial
 from plans.replay.survey import Survey, resumable, survey
+from plans.runs.answer import summary_of
 from plans.runs.failures import code_of, failure_text, in_one_line
 from plans.runs.models import Phase, PlanRun, State
 from plans.runs.proposals import content_of
@@ -132,7 +134,8 @@ def _run(plan: PlanRun, is_lost: threading.Event, stop: threading.Event) -> None
         while True:
             try:
                 result = result or _replay(plan, is_lost, stop)
-                _finish(plan, State.PROJECTED, "plan.projected", result=result, projected_at=timezone.now())
+                found = {"result": result, "summary": summary_of(json.loads(result)), "projected_at": timezone.now()}
+                _finish(plan, State.PROJECTED, "plan.projected", **found)
             except AWAY as error:
                 if plan.starts >= STARTS:
                     raise NoProgress(

@@ -107,6 +107,46 @@ def test_a_draft_is_edited_and_the_second_of_two_people_loses_nothing(
     ada.check()
 
 
+def test_what_was_written_into_a_draft_that_was_queued_meanwhile_is_still_there(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    plan = a_plan(org, name="Draft")
+    ada = visitor(a_person("ada", org, "editor"))
+    page = ada.visit(f"/admin/o/acme/plans/{plan.pk}/edit/")
+    page.get_by_label("Proposed routes").fill('[{"name": "typed for an hour", "then": {"target_model": "m"}}]')
+    page.get_by_label("What the routes below do").select_option("replace")
+    plans.project(plan, by=BY)
+    page.get_by_role("button", name="Save").click()
+    says(page, "Only its name and note can be changed any more")
+    says(page, "typed for an hour")
+    accessible(page)
+    shot(page, "plan-edit-queued")
+    page.get_by_label("Name").fill("Mine")
+    page.get_by_role("button", name="Save").click()
+    says(page, "Waiting for the worker")
+    assert PlanRun.objects.get(pk=plan.pk).name == "Mine"
+    ada.check()
+
+
+def test_a_plan_that_is_not_what_was_approved_asks_for_a_new_approval(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    plan = projected(a_plan(org))
+    plans.approve(plan, by=a_person("bea", org, "approver"))
+    PlanRun.objects.filter(pk=plan.pk).update(mode="replace")
+    ada = visitor(a_person("ada", org, "approver"))
+    page = ada.visit(f"/admin/o/acme/plans/{plan.pk}/")
+    says(page, "This plan is not what bea approved. It needs a new approval.")
+    assert not page.get_by_role("button", name="Apply").count()
+    accessible(page)
+    shot(page, "plan-void")
+    page.get_by_role("button", name="Approve").click()
+    says(page, "Approved by ada")
+    page.get_by_role("button", name="Apply").click()
+    says(page, "Live as version 2")
+    ada.check()
+
+
 def test_a_revert_that_would_overwrite_asks_for_a_reason(org: Organization, visitor: Callable[[Any], Visitor]) -> None:
     plan = projected(a_plan(org))
     plans.apply(plan, by=BY)
