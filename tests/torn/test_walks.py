@@ -11,7 +11,7 @@ from tests.torn.walks import machine
 from tests.torn.writers import a_result
 
 #: On each database; `make campaign PART=walks` asks for more.
-WALKS, STEPS = int(os.environ.get("WALKS", "100")), int(os.environ.get("STEPS", "5"))
+WALKS, STEPS = int(os.environ.get("WALKS", "100")), int(os.environ.get("STEPS", "4"))
 SEED = int(os.environ.get("SEED", "20261122"))
 
 pytestmark = pytest.mark.django_db

@@ -24,6 +24,18 @@ PRIORITIES = st.integers(1, 3)
 MODELS = st.sampled_from(["m1", "m2", "m3"])
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
 INDEX = st.integers(0, 9)
+WHEN = st.sampled_from(
+    [engine.Conditions.from_dict(raw).to_dict() for raw in ({"tag_equals": "x"}, {"model_in": ["gpt-4o"]}, {})]
+)
+#: What an edit changes of a route; mostly a single thing.
+EDITED = st.one_of(
+    st.sampled_from([True, False]).map(lambda paused: {"paused": paused}),
+    st.sampled_from([False, True]).map(lambda enabled: {"enabled": enabled}),
+    WHEN.map(lambda when: {"when": when}),
+    st.fixed_dictionaries(
+        {"name": NAMES, "priority": PRIORITIES, "then": MODELS.map(lambda llm: {"target_model": llm})}
+    ),
+)
 
 
 class Model:
@@ -84,10 +96,9 @@ def machine(result: Callable[[], str], counted: Callable[[str], None]) -> type[R
             assert change.version == self.version
             counted(what)
 
-        @initialize(names=st.lists(NAMES, min_size=1, max_size=2, unique=True))
-        def begin(self, names: list[str]) -> None:
-            for name in names:
-                self.create(name, 2, "m1")
+        @initialize(name=NAMES)
+        def begin(self, name: str) -> None:
+            self.create(name, 2, "m1")
 
         # --- Edits ----------------------------------------------------------------------------------------------------
 
@@ -103,16 +114,17 @@ def machine(result: Callable[[], str], counted: Callable[[str], None]) -> type[R
             self.model.sort()
             self.made(change, before, "create")
 
-        @rule(index=INDEX, name=NAMES, priority=PRIORITIES, llm=MODELS)
-        def edit(self, index: int, name: str, priority: int, llm: str) -> None:
+        @rule(index=INDEX, keys=EDITED)
+        def edit(self, index: int, keys: Document) -> None:
             route = self.route(index)
             if route is None:
                 return
-            name = name if self.is_free(name) else route["name"]
+            if not self.is_free(keys.get("name", "")):
+                keys = {**keys, "name": route["name"]}
             before = self.model.content()
-            changed = {**route, "name": name, "priority": priority, "then": {"target_model": llm}}
-            _, change = update_route(self.org, route["id"], engine.Route.from_dict(changed), by=BY)
-            self.model.routes[self.model.routes.index(route)] = changed
+            changed = engine.Route.from_dict({**route, **keys})
+            _, change = update_route(self.org, route["id"], changed, by=BY)
+            self.model.routes[self.model.routes.index(route)] = changed.to_dict()
             self.model.sort()
             self.made(change, before, "edit")
 
@@ -125,6 +137,7 @@ def machine(result: Callable[[], str], counted: Callable[[str], None]) -> type[R
                 del self.model.place[route["id"]]
                 self.made(change, before, "delete")
 
+        @precondition(lambda self: self.waiting or self.applied)
         @rule(llm=st.none() | MODELS)
         def choose_default(self, llm: str | None) -> None:
             before = self.model.content()
@@ -241,12 +254,12 @@ def machine(result: Callable[[], str], counted: Callable[[str], None]) -> type[R
             counted("there and back")
 
         @precondition(lambda self: not self.waiting and self.model.routes)
-        @rule(index=INDEX, llm=MODELS, reason=st.sampled_from(["", "It was wrong."]))
-        def touched_and_back(self, index: int, llm: str, reason: str) -> None:
+        @rule(index=INDEX, llm=MODELS, keys=EDITED, reason=st.sampled_from(["", "It was wrong."]))
+        def touched_and_back(self, index: int, llm: str, keys: Document, reason: str) -> None:
             """Of what a plan changed something is changed again, before it is reverted."""
             self.propose("merge", [index], ["e"], 3, llm, None)
             self.apply(0)
-            self.edit(0, "a", 1, llm)
+            self.edit(0, keys)
             self.revert(0, reason)
 
         # --- What holds after each of them ----------------------------------------------------------------------------

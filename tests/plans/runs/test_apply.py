@@ -193,15 +193,21 @@ def test_apply_sets_the_order_of_the_plan_and_revert_the_order_before(org: Organ
     assert [route["name"] for route in live(org)["routes"]] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("later", ["edited", "deleted"])
-def test_revert_is_refused_where_later_changes_touched_the_same_routes(org: Organization, later: str) -> None:
+@pytest.mark.parametrize(
+    "later",
+    [{"priority": 1}, {"paused": True}, {"enabled": False}, {"when": {}}, {"then": {"target_model": "m"}}, None],
+    ids=lambda later: "deleted" if later is None else f"another {next(iter(later))}",
+)
+def test_revert_is_refused_where_later_changes_touched_the_same_routes(
+    org: Organization, later: dict[str, Any] | None
+) -> None:
     plan = projected(a_plan(org))
     plans.apply(plan, by=BY)
     row = Route.objects.of(org).get()
-    if later == "edited":
-        update_route(org, row.uid, engine.Route.from_dict({**row.as_document(), "priority": 1}), by=BY)
-    else:
+    if later is None:
         delete_route(org, row.uid, by=BY)
+    else:
+        update_route(org, row.uid, engine.Route.from_dict({**row.as_document(), **later}), by=BY)
     before = state_of(org)
     with pytest.raises(RevertConflict, match="short to mini"):
         plans.revert(plan, by=BY)
