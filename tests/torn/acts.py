@@ -42,6 +42,7 @@ def a_world() -> World:
     edited, deleted = a_route(org, "edited"), a_route(org, "deleted")
     first = projected(a_plan(org, iterations=100))
     plans.apply(first, by=BY)
+    first.refresh_from_db()
     brought = Route.objects.of(org).get(name="short to mini")
     proposed = [{**edited.as_document(), "priority": 7}, brought.as_document(), NEW]
     second = projected(a_plan(org, name="again", routes=proposed, mode="replace", iterations=100))

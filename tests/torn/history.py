@@ -4,10 +4,11 @@ No search is needed, because the version is the order: each published version is
 is held against it. Takes time in proportion to the number of calls.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 #: Of each route (by its id, and of the default by this name) the one value that tells which write it is from.
@@ -109,6 +110,9 @@ class _Checker:
         self.undo: dict[str, dict[str, tuple[str | None, str]]] = {}
         self.digests: dict[int, str] = {}
         self.reverted: dict[str, int] = {}
+        self.states: dict[int, State] = {}
+        #: Route → the versions that wrote it.
+        self.writes: dict[str, list[int]] = defaultdict(list)
 
     def findings(self) -> Iterator[Finding]:
         for kind, text in self._all():
@@ -120,6 +124,7 @@ class _Checker:
         yield from self._replay()
         yield from self._log()
         yield from self._plans()
+        yield from self._refusals()
 
     # --- Numbers and moments ------------------------------------------------------------------------------------------
 
@@ -167,10 +172,10 @@ class _Checker:
             value: version.number for version in reversed(self.facts.versions) for value in version.state.values()
         }
         start = self.facts.versions[0]
-        state, revision = dict(start.state), dict[str, int]()
+        state, revision, states = dict(start.state), dict[str, int](), self.states
         self.since = dict.fromkeys(start.state.values(), start.number)
         versions_of: dict[frozenset[tuple[str, str]], int] = {}
-        states = {start.number: state}
+        states[start.number] = state
         for version in self.facts.versions:
             if version is not start:
                 state = dict(state)
@@ -179,10 +184,11 @@ class _Checker:
                     yield "phantom", f"version {version.number} is by {version.author}, who did nothing"
                     state = dict(version.state)
                 else:
-                    effect, wrong = self._effect(call, version, state, revision, states)
+                    effect, wrong = self._effect(call, version, state, revision)
                     yield from wrong
                     for key, value in effect.items():
                         revision[key] = version.number
+                        self.writes[key].append(version.number)
                         if value is None:
                             state.pop(key, None)
                         else:
@@ -216,7 +222,7 @@ class _Checker:
             yield self._differs(f"what {read.name} saw of {version.number}", read.state, state, version.number, None)
 
     def _effect(
-        self, call: Call, version: Version, state: State, revision: dict[str, int], states: dict[int, State]
+        self, call: Call, version: Version, state: State, revision: dict[str, int]
     ) -> tuple[dict[str, str | None], list[tuple[str, str]]]:
         """What the call changes, and what is wrong with it."""
         wrong = []
@@ -236,7 +242,7 @@ class _Checker:
         if call.kind == "apply":
             if name in self.undo:
                 wrong.append(("twice", f"{call.name} applied plan {name} again at {version.number}"))
-            if states.get(plan.base, state) != state:
+            if self.states.get(plan.base, state) != state:
                 wrong.append(
                     ("lost update", f"{call.name} applied a plan at {version.number} that was made on {plan.base}")
                 )
@@ -302,3 +308,51 @@ class _Checker:
                 plan = self.facts.plans[call.args["plan"]]
                 if plan.applied != call.version:
                     yield "torn", f"{call.name} applied at {call.version}; the plan says {plan.applied}"
+
+    # --- Refusals -----------------------------------------------------------------------------------------------------
+
+    def _refusals(self) -> Iterator[tuple[str, str]]:
+        """V11: what somebody was refused for was so at some moment between their question and the answer."""
+        told = sorted((call.returned, call.version) for call in self.calls if call.returned and call.version is not None)
+        answered = [returned for returned, _ in told]
+        newest = list(accumulate((version for _, version in told), max))
+        by = {call.name: call.invoked for call in self.calls}
+        # Of each version, before when it was not there: somebody had not yet asked for it, or for one before it.
+        not_before = list(accumulate((by.get(version.author, 0) for version in self.facts.versions), max))
+        first = self.facts.versions[0].number
+        for call in self.calls:
+            if not call.refused or call.returned is None:
+                continue
+            n = bisect_left(answered, call.invoked)
+            oldest = newest[n - 1] if n else first
+            if "plan" in call.args:  # which was made on a version that was there
+                oldest = max(oldest, self.facts.plans[call.args["plan"]].base)
+            youngest = first + max(bisect_right(not_before, call.returned) - 1, 0)
+            moments = [number for number in range(max(oldest, first), youngest + 1) if number in self.states]
+            if moments and not any(self._was_so(call, number) for number in moments):
+                yield "untrue", f"{call.name} was told {call.refused}, which was not so from {oldest} to {youngest}"
+
+    def _was_so(self, call: Call, number: int) -> bool:
+        """Whether this refusal is true of this version."""
+        state = self.states[number]
+        if call.kind in ("edit", "delete"):
+            key = call.args["key"]
+            if call.refused == "not_found":
+                return key not in state
+            writes = self.writes[key]
+            n = bisect_right(writes, number)
+            return call.refused == "stale_route" and key in state and n > 0 and writes[n - 1] != call.args["seen"]
+        if "plan" not in call.args:
+            return False
+        plan, undo = self.facts.plans[call.args["plan"]], self.undo.get(call.args["plan"], {})
+        is_applied = plan.applied is not None and plan.applied <= number
+        is_reverted = plan.reverted is not None and plan.reverted <= number
+        true: dict[tuple[str, str], Callable[[], bool]] = {
+            ("apply", "invalid_state"): lambda: is_applied,
+            ("apply", "stale_plan"): lambda: not is_applied and self.digests[number] != self.digests.get(plan.base),
+            ("revert", "invalid_state"): lambda: not is_applied or is_reverted,
+            ("revert", "revert_conflict"): lambda: (
+                is_applied and not is_reverted and any(state.get(key) != now for key, (_, now) in undo.items())
+            ),
+        }
+        return (call.kind, call.refused) in true and true[call.kind, call.refused]()

@@ -172,6 +172,31 @@ def silent_change(plot: Plot) -> None:
     raise NoPlace
 
 
+def untrue_refusal(plot: Plot) -> None:
+    """Somebody was refused for what was not so."""
+    for call, version, facts in plot.written("edit", "apply", "revert"):
+        place, moment = version.number - facts.versions[0].number, call.invoked - 1
+        args, refused = call.args, "invalid_state"
+        if call.kind == "edit":  # the last one of a route, after which somebody looked
+            key, moment = call.args["key"], (call.returned or 0) + 1
+            if any(one.state.get(key) != call.args["value"] for one in facts.versions[place + 1 :]):
+                continue
+            args, refused = {"key": key, "seen": version.number}, "stale_route"
+        elif call.kind == "revert":
+            plan = facts.plans[call.args["plan"]]
+            since = facts.versions[(plan.applied or 0) - facts.versions[0].number : place]
+            if any(plan.proposed.items() - one.state.items() for one in since):
+                continue
+            refused = "revert_conflict"
+        elif facts.plans[call.args["plan"]].base == version.number - 1:
+            refused = plot.chance.choice(["invalid_state", "stale_plan"])
+        plot.recorded.calls.append(
+            Call("refused", 1, call.org, call.kind, moment, dict(args), returned=moment, refused=refused)
+        )
+        return
+    raise NoPlace
+
+
 #: Each with the kind under which it is to be found.
 PLANTED: dict[Callable[[Plot], None], str] = {
     dirty_write: "dirty write",
@@ -186,4 +211,5 @@ PLANTED: dict[Callable[[Plot], None], str] = {
     resurrected_revert: "resurrected",
     lost_answer: "lost",
     silent_change: "unrecorded",
+    untrue_refusal: "untrue",
 }
