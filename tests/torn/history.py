@@ -313,7 +313,9 @@ class _Checker:
 
     def _refusals(self) -> Iterator[tuple[str, str]]:
         """V11: what somebody was refused for was so at some moment between their question and the answer."""
-        told = sorted((call.returned, call.version) for call in self.calls if call.returned and call.version is not None)
+        told = sorted(
+            (call.returned, call.version) for call in self.calls if call.returned and call.version is not None
+        )
         answered = [returned for returned, _ in told]
         newest = list(accumulate((version for _, version in told), max))
         by = {call.name: call.invoked for call in self.calls}

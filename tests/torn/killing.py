@@ -19,11 +19,11 @@ from tests.servers import stop
 from tests.torn.history import check
 from tests.torn.writers import Writer, a_result, calls_in, facts_of, places, torn, unverified
 
-WRITERS, ORGS = 4, 2
+WRITERS, ORGS = 3, 2
 #: After so many of them all is looked at, and it begins anew in other organisations.
 PER_LOOK = 100
 #: A writer is up after 30 ms and does something every 10 ms or so.
-PAUSE_SECONDS = (0.0, 0.08)
+PAUSE_SECONDS = (0.0, 0.06)
 STOP_PAUSE_SECONDS = (0.1, 0.4)
 Say = Callable[[str], None]
 

@@ -36,7 +36,7 @@ def test_a_history_of_concurrent_writers_has_no_anomaly_and_each_that_is_planted
     kept = pickle.dumps(one)  # of which a copy is made in a fifth of the time
     for plant, kind in PLANTED.items():
         for planting in range(PLANTINGS):
-            plot = Plot(pickle.loads(kept), Random(planting))  # noqa: S301  our own
+            plot = Plot(pickle.loads(kept), Random(planting))
             plant(plot)
             told = {finding.kind for finding in check(plot.recorded.calls, plot.recorded.facts)}
             assert kind in told, f"{plant.__name__} is not found: {told}"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
-from functools import cache
+from functools import cache, partial
 from itertools import combinations_with_replacement
 from random import Random
 from typing import Any
@@ -228,7 +228,7 @@ def test_who_reads_while_somebody_publishes_sees_one_version(world: World, peopl
         allowed.append(read(world))
         before.put_back()
         for step, statement in enumerate(steps.seen):
-            held, other = meet(people, lambda: read(world), lambda: ACTS["apply"](world, 0), step)
+            held, other = meet(people, partial(read, world), lambda: ACTS["apply"](world, 0), step)
             where = f"{name}, an apply before step {step + 1} of {len(steps.seen)}: {statement}"
             assert (held.outcome, other.outcome) == ("done", "done"), where
             assert held.answer in allowed, where

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ def places(number: int, slug: str) -> list[Organization]:
     return made
 
 
+@cache
 def a_result() -> str:
     """What a worker found, for all plans of the writers: to replay each would take longer than all they do."""
     org = an_org("replayed")
