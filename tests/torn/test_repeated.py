@@ -376,8 +376,6 @@ def test_a_real_deadlock_is_repeated_whole_and_both_get_through() -> None:
 
 #: A key stops at once, whoever holds its organisation.
 UNORDERED = {"routes.orgs.keys.revoke_key": ApiKey._meta.db_table}
-#: Known to write a plan when the head of the log is locked already.
-LATE = {"plans.runs.proposals.rebase"}
 
 
 def locked_tables(steps: list[str]) -> list[str]:
@@ -414,8 +412,7 @@ def test_services_lock_their_organisation_before_all_else_and_wait_for_no_other(
             tables = locked_tables(steps.seen)
             assert tables[0] == UNORDERED.get(name, Organization._meta.db_table), f"{name} locks {tables}"
             of_the_log = tables.index(AuditHead._meta.db_table)
-            if name not in LATE:
-                assert PlanRun._meta.db_table not in tables[of_the_log:], f"{name} locks {tables}"
+            assert PlanRun._meta.db_table not in tables[of_the_log:], f"{name} locks {tables}"
         with pytest.raises(OperationalError, match="lock timeout"):
             rules.create_route(other, engine.NewRoute.from_dict(NEW), by=BY)
     finally:
