@@ -23,7 +23,7 @@ WRITERS, ORGS = 3, 2
 #: After so many of them all is looked at, and it begins anew in other organisations.
 PER_LOOK = 100
 #: A writer is up after 30 ms and does something every 10 ms or so.
-PAUSE_SECONDS = (0.0, 0.06)
+PAUSE_SECONDS = (0.0, 0.05)
 STOP_PAUSE_SECONDS = (0.1, 0.4)
 Say = Callable[[str], None]
 

@@ -23,7 +23,7 @@ from tests.torn.acts import World, a_world
 pytestmark = pytest.mark.django_db(transaction=True)
 CALLERS = 200
 #: Of the API, which is asked by two hundred in `make campaign PART=orders`.
-API_CALLERS = int(os.environ.get("API_CALLERS", "64"))
+API_CALLERS = int(os.environ.get("API_CALLERS", "40"))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.torn.recording import record
 COMMITS, WRITERS = int(os.environ.get("COMMITS", "100")), int(os.environ.get("WRITERS", "4"))
 ORGS, SEED = int(os.environ.get("ORGS", "2")), int(os.environ.get("SEED", "20261122"))
 #: How often each anomaly is planted, somewhere else each time.
-PLANTINGS = 3
+PLANTINGS = 2
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

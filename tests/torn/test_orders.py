@@ -34,7 +34,7 @@ SEED = int(os.environ.get("SEED", "20261122"))
 #: Of the steps of an act in which its locks are held, so many are drawn; `make campaign PART=orders` asks for all.
 DRAWN = int(os.environ.get("DRAWN", "1"))
 #: So many pairs beside apply and edit, which meet at every step; 0: all.
-PAIRS = int(os.environ.get("PAIRS", "0" if ON_POSTGRES else "4"))
+PAIRS = int(os.environ.get("PAIRS", "12" if ON_POSTGRES else "3"))
 #: Longer than anybody waits who is not stuck.
 TOO_LONG_SECONDS = 30
 PIA = Actor("user", "pia", None, "pia")

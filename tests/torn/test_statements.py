@@ -39,7 +39,7 @@ class Fault(NamedTuple):
 SEED = int(os.environ.get("SEED", "20261122"))
 #: Of acts that do by another door, or by less, what others do, so many steps are drawn; 0: all, as `make campaign
 #: PART=statements` asks.
-DRAWN = int(os.environ.get("DRAWN", "8"))
+DRAWN = int(os.environ.get("DRAWN", "4"))
 LIKE_OTHERS = ("create", "apply, asked of the API")
 FAULTS = [
     Fault("error before", faults.fail),

@@ -16,7 +16,7 @@ from routes.engine.document import digest_of
 from routes.orgs.models import Organization, new_id
 from routes.rules.services import create_route, delete_route, set_default, update_route
 from routes.versions.models import RouteSetVersion
-from tests.build import BY, an_org
+from tests.build import BY
 from tests.torn.writers import QUESTION
 
 Document = dict[str, Any]
@@ -77,7 +77,7 @@ def machine(result: Callable[[], str], counted: Callable[[str], None]) -> type[R
     class Walk(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
-            self.org: Organization = an_org(f"walk-{new_id()}")
+            self.org = Organization.objects.create(slug=f"walk-{new_id()}", name="Walk")
             self.model = Model()
             self.version = 0
             self.waiting: list[tuple[PlanRun, Document, str]] = []
