@@ -4,6 +4,7 @@ import os
 from collections import Counter
 
 import pytest
+from django.db import connection
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -24,7 +25,7 @@ def test_revert_after_apply_restores_the_digest_on_random_walks() -> None:
     # What Hypothesis cuts short, or has drawn before, it does not count; it is walked and checked nevertheless.
     while (left := WALKS - counted["walk"]) > 0:
         run_state_machine_as_test(
-            seed(SEED + counted["walk"])(walk),
+            seed(f"{SEED} {connection.vendor} {counted['walk']}")(walk),
             settings=settings(
                 max_examples=max(left * 3 // 4, 1),
                 stateful_step_count=STEPS,
