@@ -1,13 +1,10 @@
 """What was exported is imported to the same digest, here and elsewhere; what cannot be is refused as a whole."""
 
 import json
-from itertools import product
-from string import ascii_lowercase
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from django.conf import settings as site
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
@@ -17,14 +14,13 @@ from audit.models import AuditEntry
 from audit.services import payload_of
 from routes import engine
 from routes.document import EMPTY_CONTENT, content_with, document_of
-from routes.engine.canonical import canonical_bytes
 from routes.errors import StaleVersion, TooManyRoutes
 from routes.orgs.models import Organization, new_id
-from routes.publish import MAX_BYTES, MAX_ROUTES, publish
+from routes.publish import publish
 from routes.rules.content import make_live
 from routes.rules.models import Route
 from routes.rules.services import set_default
-from routes.transfer import files, notation
+from routes.transfer import files
 from routes.transfer.files import read_file, written
 from routes.transfer.notation import read_yaml
 from routes.transfer.services import Exported, InvalidImport, content_after, export_routes, import_routes
@@ -298,55 +294,7 @@ def test_what_was_only_asked_about_is_no_warning(org: Organization, caplog: pyte
     assert caplog.messages == []
 
 
-# --- Sizes ------------------------------------------------------------------------------------------------------------
-
-LETTERS = ["".join(pair) for pair in product(ascii_lowercase, repeat=2)]
-
-
-def nested(inner: Any, levels: int) -> Any:
-    for _ in range(levels):
-        inner = [inner]
-    return inner
-
-
-def conditions(inner: dict[str, Any]) -> dict[str, Any]:
-    """As deep as conditions may be."""
-    return {"any_of": [{"not": {"any_of": [inner]}}]}
-
-
-#: Routes of which 4 MiB are much in a file: by what is in them.
-COSTLY: dict[str, dict[str, Any]] = {
-    "texts": {"when": conditions({"model_in": LETTERS[:256], "model_matches": LETTERS[256:512]})},
-    "names": {"when": conditions({"numbers": {name: {"gt": 1} for name in LETTERS[:256]}})},
-    "nothing": {"when": {"any_of": [{"any_of": [{"any_of": [{}] * 16}] * 16}]}},
-    "escapes": {"when": {"model_in": [f"{'\ufffe' * 509}{name}" for name in LETTERS[:6]]}},
-    "figures": {"meta": {"x-a": [1e-7] * 800}},
-    "empty lists": {"meta": {"x-a": nested([[]] * 1_300, 20)}},
-    "lists": {"meta": {"x-a": nested([[1]] * 1_000, 20)}},
-}
-
-
-def largest(costly: dict[str, Any]) -> dict[str, Any]:
-    """As many of such a route as there may be, with the costly part as often as it may be."""
-    if parts := costly.get("meta"):
-        costly = {"meta": {f"x-{letter}": parts["x-a"] for letter in ascii_lowercase}}
-    raw = {"id": str(new_id()), "name": "a", "then": THEN, **costly}
-    route = engine.Route.from_dict(raw).to_dict()
-    count = min((MAX_BYTES - 100) // (len(canonical_bytes(route)) + 4), MAX_ROUTES)
-    content = content_with([{**route, "id": str(new_id()), "name": f"{n:04d}"} for n in range(count)], default=None)
-    assert count == MAX_ROUTES or MAX_BYTES * 0.95 < len(canonical_bytes(content)) <= MAX_BYTES
-    return content
-
-
-@pytest.mark.parametrize("kind", COSTLY)
-def test_the_export_of_the_largest_content_is_taken_back_by_every_door(kind: str) -> None:
-    content = largest(COSTLY[kind])
-    for data in {written(Exported(1, content), name) for name in files.MEDIA_TYPES}:
-        assert len(data) <= notation.MAX_BYTES, "the page's, for a file"
-        # The page sends it back as text, with another end of each line, and the API takes it in an object.
-        assert len(data) + data.count(b"\n") + 20_000 < site.DATA_UPLOAD_MAX_MEMORY_SIZE
-        assert read_file(data.decode()) == content
-        assert read_yaml(b'{"mode": "replace", "content": %s}' % data)["content"] == content, "as YAML"
+# --- Files ------------------------------------------------------------------------------------------------------------
 
 
 def test_what_people_may_want_to_read_is_indented_and_more_has_a_line_for_each_route(org: Organization) -> None:
