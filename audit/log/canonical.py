@@ -4,6 +4,7 @@ Floats are refused, not written: no two libraries have to agree on how to print 
 """
 
 import json
+from json.encoder import encode_basestring
 from typing import Any
 
 MAX_INTEGER = 2**53 - 1
@@ -29,9 +30,12 @@ def canonical_bytes(value: Any) -> bytes:
 def _write(value: Any, parts: list[str], depth: int) -> None:
     if depth > 64:
         raise NotCanonical("Nested deeper than 64 levels.")
-    if value is None or isinstance(value, bool | str):
-        # json escapes exactly what RFC 8785 wants escaped, in its form, with ensure_ascii off.
-        parts.append(json.dumps(value, ensure_ascii=False))
+    if value is None:
+        parts.append("null")
+    elif isinstance(value, bool):
+        parts.append("true" if value else "false")
+    elif isinstance(value, str):
+        parts.append(encode_basestring(value))  # which escapes exactly what RFC 8785 wants escaped, in its form
     elif isinstance(value, int):
         if abs(value) > MAX_INTEGER:
             raise NotCanonical("An integer is beyond what a double holds exactly; write it as text.")
@@ -50,7 +54,7 @@ def _write(value: Any, parts: list[str], depth: int) -> None:
         for index, key in enumerate(sorted(value, key=_utf16)):
             if index:
                 parts.append(",")
-            parts.append(json.dumps(key, ensure_ascii=False) + ":")
+            parts.append(encode_basestring(key) + ":")
             _write(value[key], parts, depth + 1)
         parts.append("}")
     else:
