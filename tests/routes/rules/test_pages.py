@@ -160,9 +160,12 @@ def test_nothing_that_is_sent_breaks_the_forms(client: Client, org: Organization
         nasty = [text for text in nasty if len(text) < 100]
     else:
         nasty += json.loads(shared("vectors/naughty-strings.json").read_text(encoding="utf-8"))[::200]
-    for text in nasty:
+    # A route that is there is read by the form of a new one.
+    paths = ("routes/new/", f"routes/{row.uid}/"), ("routes/default/", "try/")
+    for number, text in enumerate(nasty):
         sent = {**dict.fromkeys(fields, text), "any_of": "0"}
-        for path in ("routes/new/", f"routes/{row.uid}/", "routes/default/", "try/"):
+        for either in paths:
+            path = either[number % 2]
             assert client.post(url(org, path), sent).status_code in (200, 302, 422), (path, text[:50])
     for text in [] if ON_POSTGRES else [*nasty, "[" * 100_000]:  # where all else is right; no database is asked
         sent = dict.fromkeys(("chat", "metadata", "at"), text)
