@@ -25,6 +25,7 @@ RACES = {
     "keywords": "One decision where prompts are searched for keywords",
     "peers": "One decision beside the engines of the package index",
     "warm": "The engine of an organisation from a warm cache",
+    "importing": "The import of the engine",
     "loading": "A new version: compiling, reading, memory",
     "paths": "Matching paths",
     "freshness": "A change until other processes decide by it",
