@@ -4,9 +4,11 @@ import gc
 import json
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from django.conf import settings as django_settings
@@ -17,7 +19,7 @@ from hypothesis import settings
 
 from audit.database import drop_triggers, make_triggers
 from routing_admin.logs.format import console, json_lines
-from tests.databases import SHARE
+from tests.databases import EVERY_CASE, ON_POSTGRES, SHARE
 from tests.lines import lines_of
 
 # No test is timed: a busy machine is no fault.
@@ -71,8 +73,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         asks_database = item.get_closest_marker("django_db") or item.get_closest_marker("both_databases")
         shares = {"browser"} if "browser" in fixtures else {"sqlite", "postgres"} if asks_database else {"none"}
         (keep if SHARE in shares else drop).append(item)
+    if SHARE in ("sqlite", "postgres") and not EVERY_CASE:
+        keep, dealt = _dealt(keep)
+        drop += dealt
     items[:] = keep
     config.hook.pytest_deselected(items=drop)
+
+
+def _dealt(items: list[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """Those of this database, and those that the other one takes: every test runs on both, and of a test of more than two
+    cases each runs on one of them, for what a case tells apart is seldom what the databases decide. The cases are
+    shuffled by their names and taken in turn.
+    """
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if not any(item.get_closest_marker(name) for name in ("every_case", "skipif")):  # may be of one database
+            cases[item.nodeid.partition("[")[0]].append(item)
+    elsewhere = set()
+    for of_one in cases.values():
+        if len(of_one) > 2:
+            elsewhere |= set(sorted(of_one, key=lambda item: crc32(item.nodeid.encode()))[not ON_POSTGRES :: 2])
+    return [item for item in items if item not in elsewhere], [item for item in items if item in elsewhere]
 
 
 def pytest_collection_finish() -> None:

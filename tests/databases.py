@@ -16,6 +16,8 @@ from tests.servers import stop
 
 SHARE = os.environ.get("TEST_DATABASE")
 ON_POSTGRES = SHARE == "postgres"
+#: `make campaign PART=cases` asks both databases for every case of every test.
+EVERY_CASE = "TEST_EVERY_CASE" in os.environ
 
 _folder = Path(tempfile.mkdtemp(prefix="ra-"))
 os.environ |= {

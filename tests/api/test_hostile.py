@@ -128,6 +128,7 @@ def bodies(org: Organization) -> dict[str, dict[str, Any]]:
     }
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("text", UNPRINTABLE)
 def test_what_logs_and_pages_cannot_carry_is_in_no_name(
     admin: Caller, org: Organization, client: Any, text: str
@@ -145,6 +146,7 @@ def test_what_logs_and_pages_cannot_carry_is_in_no_name(
     assert AuditEntry.objects.count() == before
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("text", FOREIGN)
 def test_a_name_is_in_any_language(admin: Caller, org: Organization, client: Any, text: str) -> None:
     client.force_login(a_person("staff", is_superuser=True))

@@ -176,6 +176,7 @@ def test_what_is_no_cursor_of_the_list_is_refused(org: Organization, viewer: Cal
     assert viewer("get", f"routes/?cursor={coded([*USUAL, 5, 1, U])}").status_code == 200
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("path", "cursor"),
     [

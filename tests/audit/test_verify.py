@@ -10,13 +10,13 @@ from unittest.mock import patch
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
 
 from audit.log import tree
 from audit.log.entry import Entry
 from audit.models import AuditEntry, AuditEntryQuerySet, AuditHead
 from audit.services import logs, verify, verify_org
 from tests.audit.build import ORG, OTHER, TABLE, database_id, some, sql, without_triggers
+from tests.databases import ON_POSTGRES
 
 pytestmark = pytest.mark.django_db
 
@@ -35,6 +35,7 @@ COLUMNS = {
 }
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("column", COLUMNS)
 def test_a_changed_column_is_found_at_its_entry(column: str) -> None:
     some(6)
@@ -215,10 +216,12 @@ def test_two_organisations_that_changed_logs_are_found() -> None:
         assert (found.ok, found.rule) == (False, "wrong_org")
 
 
+sqlite_keeps = pytest.mark.skipif(ON_POSTGRES, reason="PostgreSQL keeps the types of its columns")
+
+
+@sqlite_keeps
 @pytest.mark.parametrize("column", ["org_id", "seq", "ts", "version_before", "entry", "leaf_hash", "payload", "salt"])
 def test_garbage_that_sqlite_keeps_is_a_finding_and_no_crash(column: str) -> None:
-    if connection.vendor != "sqlite":
-        pytest.skip("PostgreSQL keeps the types of its columns")
     some(4)
     with without_triggers():
         sql(f"UPDATE {TABLE} SET {column} = 'garbage' WHERE seq = 2")
@@ -229,10 +232,9 @@ def test_garbage_that_sqlite_keeps_is_a_finding_and_no_crash(column: str) -> Non
     assert found.bad_seq == (3 if column == "seq" else 2)
 
 
+@sqlite_keeps
 @pytest.mark.parametrize("column", ["org_id", "size", "last_leaf_hash", "right_edge"])
 def test_garbage_in_the_head_is_a_finding_and_no_crash(column: str) -> None:
-    if connection.vendor != "sqlite":
-        pytest.skip("PostgreSQL keeps the types of its columns")
     some(2)
     log = AuditHead.objects.get().log
     sql(f"UPDATE audit_audithead SET {column} = 'garbage'")

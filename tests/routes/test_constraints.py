@@ -63,6 +63,7 @@ def test_a_person_has_one_role_in_an_organisation(org: Organization) -> None:
 
 
 @pytest.mark.parametrize("since", [None, NOW])
+@pytest.mark.every_case
 @pytest.mark.parametrize("negotiated", [False, True])
 def test_a_price_stands_once_for_each_start_and_organisation(org: Organization, since: Any, negotiated: bool) -> None:
     fields = {"provider": "p", "model": "m", "input_usd_per_million": 1, "output_usd_per_million": 1, "since": since}

@@ -70,6 +70,7 @@ def codes(error: InvalidRoute) -> list[tuple[str, str]]:
 # --- What every store that manages does -------------------------------------------------------------------------------
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("case", routing_cases("store"))
 def test_a_store_that_manages_behaves_so(case: dict[str, Any], store: DjangoStore, org_id: str, other_id: str) -> None:
     names = {"org": org_id, "orgX": other_id, "orgA": org_id, "orgB": other_id}
@@ -312,6 +313,7 @@ def test_when_the_record_fails_nothing_happened(store: DjangoStore, org: Organiz
     assert state_of(org) == before
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     "call",
     [
@@ -340,6 +342,7 @@ def test_a_database_that_does_not_answer_is_store_unavailable_with_its_cause(
     assert caught.value.retryable
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("kind", [DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError])
 def test_every_error_of_the_database_is_store_unavailable_with_its_cause(
     store: DjangoStore, org_id: str, kind: type[Exception]

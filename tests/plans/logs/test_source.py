@@ -35,6 +35,7 @@ def logged(org: Organization) -> list[LogRow]:
     return found
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("block_rows", [7, 64, 1_000])
 def test_the_database_gives_the_blocks_that_the_rows_make(
     org: Organization, logged: list[LogRow], block_rows: int
@@ -129,6 +130,7 @@ def test_money_and_times_arrive_to_the_last_digit(org: Organization) -> None:
     assert int(block.numbers("ts")[0]) % 1_000_000 == 1
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("fraction", [0, 1, 499_999, 999_499, 999_500, 999_999])
 def test_a_time_is_read_as_it_was_stored_and_no_row_is_skipped(org: Organization, fraction: int) -> None:
     """SQLite's own functions round to milliseconds; a block that ended with such a row lost those after it."""

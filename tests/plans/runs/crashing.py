@@ -22,7 +22,6 @@ from plans.runs import worker
 from plans.runs.models import PlanRun
 from routes.orgs.models import Organization
 from tests.build import BY, a_plan, projected
-from tests.databases import ON_POSTGRES
 from tests.forks import forked, was_killed
 
 FIXED = {
@@ -33,8 +32,8 @@ FIXED = {
 }
 
 #: What a worker reports in four blocks: 1 that the first phase begins, 2 to 5 its blocks, 6 that the second does, 7 to 10
-#: its blocks, 11 the result. PostgreSQL decides no more there than that what was written is read: one of each kind.
-REPORTS = (1, 4, 6, 9, 11) if ON_POSTGRES else range(1, 12)
+#: its blocks, 11 the result.
+REPORTS = range(1, 12)
 
 #: Of the processes that are killed: all requests.
 ROUTE = {**FIXED, "when": {"model_in": ["gpt-4o"], "input_tokens_lt": 100_000}}

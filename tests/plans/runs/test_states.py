@@ -79,6 +79,7 @@ BOTH_SIDES = {
 
 
 @pytest.mark.django_db
+@pytest.mark.every_case
 @pytest.mark.parametrize("name", BOTH_SIDES)
 def test_the_database_holds_what_must_always_be_true_of_a_plan(org: Organization, name: str) -> None:
     refused, allowed = BOTH_SIDES[name]

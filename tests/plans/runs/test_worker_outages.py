@@ -215,6 +215,7 @@ def test_a_worker_that_is_asked_to_stop_while_it_waits_for_the_database_gives_th
 
 
 @pytest.mark.parametrize("error", [DataError, IntegrityError, ProgrammingError, DatabaseError])
+@pytest.mark.every_case
 @pytest.mark.parametrize("where", ["survey", "record"])
 def test_what_the_database_refuses_of_a_plan_fails_the_plan_at_once(
     org: Organization, where: str, error: type[Exception]

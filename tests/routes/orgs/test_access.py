@@ -147,6 +147,7 @@ def test_the_policy_is_recorded_when_it_changes(org: Organization) -> None:
     assert AuditEntry.objects.count() == size
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     "fields",
     [
