@@ -31,7 +31,7 @@ from plans.runs.errors import InvalidPlan, InvalidTime, PlanChanged, RevertConfl
 from plans.runs.forms import NamesForm, PlanForm, ReasonForm, ScheduleForm
 from plans.runs.models import PlanRun, State
 from plans.runs.proposals import FINAL, NAMES, QUESTION, content_of
-from plans.runs.states import TRANSITIONS
+from plans.runs.states import TRANSITIONS, InvalidState
 from routes import engine
 from routes.catalog.services import prices_for
 from routes.document import EMPTY_CONTENT, content_at, document_of
@@ -170,7 +170,7 @@ def plan(
     is_own = person == run.created_by or person in run.edited_by
     live = document_of(org)
     is_ready = run.state in (State.PROJECTED, State.APPROVED, State.SCHEDULED)
-    is_stale = live.digest != run.base_digest and is_ready
+    is_stale = live.digest != run.base_digest and (is_ready or run.state == State.DRAFT)
     needs_approval = org.approval != Organization.Approval.NONE and run.state == State.PROJECTED
     is_void = services.is_void(run)
     possible = {
@@ -271,32 +271,39 @@ def plan_step(request: HttpRequest, id: str, step: str) -> HttpResponse:
     return redirect("admin:plan", request.org.slug, run.pk)
 
 
+def _seen(request: HttpRequest) -> str | None:
+    """The tag of the plan as the page showed it."""
+    return request.POST.get("seen")
+
+
 def _project(run: PlanRun, request: HttpRequest) -> str:
-    services.project(run, by=request.actor)
+    services.project(run, by=request.actor, seen=_seen(request))
     return "The replay waits for the worker."
 
 
 def _rebase(run: PlanRun, request: HttpRequest) -> PlanRun:
-    return services.rebase(run, by=request.actor)
+    return services.rebase(run, by=request.actor, seen=_seen(request))
 
 
 def _schedule(run: PlanRun, request: HttpRequest) -> str:
     if "call_off" in request.POST:
-        services.schedule(run, None, by=request.actor)
+        services.schedule(run, None, by=request.actor, seen=_seen(request))
         return "Called off: the plan is approved and waits for you."
     form = ScheduleForm(request.POST, prefix="schedule")
     if form.is_valid():
         try:
-            services.schedule(run, form.cleaned_data["apply_at"], by=request.actor, seen=request.POST.get("seen"))
+            services.schedule(run, form.cleaned_data["apply_at"], by=request.actor, seen=_seen(request))
         except InvalidTime as error:
             form.add_error("apply_at", str(error))
+        except PlanChanged as error:
+            raise _Mistakes("schedule_form", form, str(error)) from error
         else:
             return f"It is applied at {form.cleaned_data['apply_at']:%Y-%m-%d %H:%M} UTC."
     raise _Mistakes("schedule_form", form)
 
 
 def _approve(run: PlanRun, request: HttpRequest) -> str:
-    services.approve(run, by=request.actor, seen=request.POST.get("seen"))
+    services.approve(run, by=request.actor, seen=_seen(request))
     return "Approved."
 
 
@@ -304,17 +311,20 @@ def _reject(run: PlanRun, request: HttpRequest) -> str:
     form = ReasonForm(request.POST, prefix="reject")
     if not form.is_valid():
         raise _Mistakes("reject_form", form)
-    services.reject(run, reason=form.cleaned_data["reason"], by=request.actor)
+    try:
+        services.reject(run, reason=form.cleaned_data["reason"], by=request.actor, seen=_seen(request))
+    except (InvalidState, PlanChanged) as error:
+        raise _Mistakes("reject_form", form, str(error)) from error
     return "Rejected."
 
 
 def _cancel(run: PlanRun, request: HttpRequest) -> str:
-    services.cancel(run, by=request.actor)
+    services.cancel(run, by=request.actor, seen=_seen(request))
     return "Cancelled."
 
 
 def _apply(run: PlanRun, request: HttpRequest) -> str:
-    change, receipt = services.apply(run, by=request.actor, seen=request.POST.get("seen"))
+    change, receipt = services.apply(run, by=request.actor, seen=_seen(request))
     live = f"Live as version {change.version}" if change.changed else "Applied; it changed no route"
     return f"{live}. {receipt}"
 
@@ -326,7 +336,11 @@ def _revert(run: PlanRun, request: HttpRequest) -> str:
         raise _Mistakes("force_form", form)
     reason = form.cleaned_data["reason"] if is_forced else ""
     try:
-        change, receipt = services.revert(run, by=request.actor, force_reason=reason)
+        change, receipt = services.revert(run, by=request.actor, force_reason=reason, seen=_seen(request))
+    except PlanChanged as error:
+        if not is_forced:
+            raise
+        raise _Mistakes("force_form", form, str(error)) from error
     except RevertConflict as error:
         if is_forced or not error.can_be_forced:
             raise

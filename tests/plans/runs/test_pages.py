@@ -13,11 +13,11 @@ from django.utils import timezone
 
 from plans.runs.errors import InvalidPlan
 from plans.runs.models import PlanRun, State
-from plans.runs.services import approve, cancel, edit, is_void, project, propose
+from plans.runs.services import apply, approve, cancel, edit, is_void, project, propose, schedule
 from routes import engine
 from routes.errors import TooManyRoutes
 from routes.orgs.models import Organization
-from tests.build import BY, START, a_person, a_plan, a_route, an_example, projected, traffic, usual_prices
+from tests.build import BY, START, a_person, a_plan, a_route, an_example, projected, state_of, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db
 ROUTE: dict[str, Any] = {"name": "all", "then": {"target_model": "m"}}
@@ -205,6 +205,20 @@ def test_a_plan_that_cannot_be_applied_any_more_is_not_offered_for_approval(org:
     assert approve not in client.get(url(org, f"{plan.pk}/")).content.decode()
 
 
+def test_a_draft_on_routes_that_changed_says_so_before_its_replay(org: Organization, client: Client) -> None:
+    draft = a_plan(org)
+    page = client.get(url(org, f"{draft.pk}/")).content.decode()
+    assert "so it could not be applied" not in page
+    assert "on today&#x27;s routes" not in page
+    a_route(org, "meanwhile")
+    page = client.get(url(org, f"{draft.pk}/")).content.decode()
+    assert "so it could not be applied" in page
+    assert "meanwhile" in page
+    client.post(url(org, f"{draft.pk}/rebase/"), sent_back(page))
+    assert PlanRun.objects.get(pk=draft.pk).state == State.CANCELLED
+    assert PlanRun.objects.get(state=State.QUEUED).base_version == draft.base_version + 1
+
+
 def test_a_step_that_would_break_an_example_shows_it_and_is_done_with_a_reason(
     client: Client, org: Organization
 ) -> None:
@@ -339,25 +353,42 @@ def test_a_mistake_in_the_form_does_not_hide_that_somebody_was_faster(client: Cl
     assert "Somebody changed this plan" in client.post(page, {**sent_back(text), "name": "mine"}).content.decode()
 
 
-@pytest.mark.parametrize("step", ["approve", "apply", "schedule"])
-def test_an_approver_decides_on_what_the_page_showed(client: Client, org: Organization, step: str) -> None:
+@pytest.mark.parametrize(
+    "step", ["project", "rebase", "cancel", "approve", "reject", "apply", "schedule", "call off", "revert"]
+)
+def test_a_step_is_taken_on_what_the_page_showed(client: Client, org: Organization, step: str) -> None:
     usual_prices()
     traffic(org)
     Organization.objects.filter(pk=org.pk).update(approval="plans")
-    plan = projected(a_plan(org))
-    if step != "approve":
+    plan = a_plan(org) if step == "project" else projected(a_plan(org))
+    if step == "rebase":
+        a_route(org, "meanwhile")
+    if step in ("apply", "schedule", "call off", "revert"):
         approve(plan, by=a_person("arno", org, "approver"))
-    shown = client.get(url(org, f"{plan.pk}/")).content.decode()
-    form = next(part for part in shown.split("<form")[1:] if f"{plan.pk}/{step}/" in part)
-    sent = {
-        **sent_back("<form" + form.partition("</form>")[0]),
-        "schedule-apply_at": f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}",
-    }
+    if step == "call off":
+        schedule(plan, timezone.now() + timedelta(days=1), by=a_person("pia", org, "approver"))
+    if step == "revert":
+        apply(plan, by=BY)
+    plan.refresh_from_db()
+    before = state_of(org)
+    path = step if step != "call off" else "schedule"
+    typed = f"{timezone.now() + timedelta(days=2):%Y-%m-%dT%H:%M}"
+    written = {"reject-reason": "too dear", "schedule-apply_at": typed, "call_off": "1"} if step != "schedule" else {}
+
+    def sent(page: str) -> dict[str, Any]:
+        form = next(part for part in page.split("<form")[1:] if f"{plan.pk}/{path}/" in part)
+        return {**sent_back("<form" + form.partition("</form>")[0]), **written, "schedule-apply_at": typed}
+
+    shown = sent(client.get(url(org, f"{plan.pk}/")).content.decode())
     PlanRun.objects.filter(pk=plan.pk).update(note="Do not, see ticket 7.")
-    page = client.post(url(org, f"{plan.pk}/{step}/"), sent, follow=True).content.decode()
+    page = client.post(url(org, f"{plan.pk}/{path}/"), shown, follow=True).content.decode()
     assert "The plan was changed after you looked. Look again." in page
-    state = PlanRun.objects.get(pk=plan.pk).state
-    assert state == (State.PROJECTED if step == "approve" else State.APPROVED)
+    assert {"reject": "too dear", "schedule": typed}.get(step, "") in page
+    assert {**state_of(org), "plans": ...} == {**before, "plans": ...}
+    assert PlanRun.objects.get(pk=plan.pk).state == plan.state
+    again = client.post(url(org, f"{plan.pk}/{path}/"), sent(page), follow=True)
+    assert (again.status_code, "was changed after you looked" in again.content.decode()) == (200, False)
+    assert PlanRun.objects.get(pk=plan.pk).state != plan.state
 
 
 def test_a_plan_that_is_not_what_was_approved_is_offered_for_approval_and_not_to_be_applied(
