@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F
+from django.db.models import F, Func, IntegerField, Value
 from django.utils import timezone
 
 from audit import request_id
@@ -341,6 +341,27 @@ def targets_of(org_id: UUID | None, *, action: str) -> set[str]:
     """The ids of all that the log says was acted on in this way."""
     rows = AuditEntry.objects.filter(org_id=org_id, action=action)
     return set(rows.order_by().values_list("target_id", flat=True).distinct())
+
+
+class _Place(Func):
+    """Where these bytes stand in a column of bytes, from 1; 0 where they do not."""
+
+    function = "INSTR"
+    output_field = IntegerField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        turned = self.copy()
+        turned.set_source_expressions(self.get_source_expressions()[::-1])
+        return turned.as_sql(compiler, connection, template="POSITION(%(expressions)s)", arg_joiner=" IN ", **context)
+
+
+def shortened_between(org_id: UUID | None, first: int, last: int) -> set[int]:
+    """The versions of these whose entry, by which they came, does not keep its whole payload."""
+    rows = AuditEntry.objects.filter(org_id=org_id, version_after__range=(first, last))
+    lost = rows.filter(payload=None).order_by().values_list("version_after", flat=True)
+    suspect = rows.annotate(place=_Place("payload", Value(b'"replaced":'))).filter(place__gt=0)
+    told = {row.version_after for row in suspect if "replaced" in (payload_of(row) or {})}
+    return {version for version in {*lost, *told} if version is not None}
 
 
 def payload_of(row: AuditEntry) -> dict[str, Any] | None:

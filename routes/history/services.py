@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from audit.services import Receipt, record, targets_of
+from audit.services import Receipt, record, shortened_between, targets_of
 from routes.document import EMPTY_CONTENT, content_at
 from routes.engine.document import digest_of
 from routes.errors import NotFound, RoutesError
@@ -140,7 +140,8 @@ def retire_versions(
 
     Kept are the newest `keep`, those that were published in the last `days`, what is live, what is `referred` to by others
     (asked while the organisation is locked), what the log says was restored, and what was live before a change of which the
-    log does not tell what it took away. Raises `OrganizationFrozen`: of what is frozen nothing is taken away either.
+    log does not tell what it took away, also because that was too large for its entry. Raises `OrganizationFrozen`: of
+    what is frozen nothing is taken away either.
     """
     with transaction.atomic():
         org = locked(org.pk)
@@ -155,6 +156,9 @@ def retire_versions(
         # Not the newest one alone: what is live is whatever the organisation's row names.
         kept = {*newest, org.version, *referred(org), *map(int, targets_of(org.pk, action=RESTORED))}
         versions = tuple(version for version in old if version not in kept)
+        if versions:
+            shortened = shortened_between(org.pk, versions[0] + 1, versions[-1] + 1)
+            versions = tuple(version for version in versions if version + 1 not in shortened)
         if dry_run or not versions:
             return Retired(versions)
         retired = Retired(versions[:AT_ONCE])

@@ -211,6 +211,18 @@ def test_whatever_was_taken_away_is_in_the_log_or_its_version_is_kept(org: Organ
     assert len(kept(org)) == 1 + is_kept, "and no other one"
 
 
+def test_what_was_live_before_a_change_that_is_too_large_for_its_entry_is_kept(org: Organization) -> None:
+    models = [f"{number:03}{'m' * 197}" for number in range(256)]
+    large = a_route(org, "large", when={"any_of": [{"model_in": models}] * 6})
+    for tag in ('"replaced":', "z"):
+        document = {**large.as_document(), "when": {"tag_equals": tag}}
+        update_route(org, large.uid, engine.Route.from_dict(document), by=BY)
+    versions(org, 2)
+    retired(keep=1, days=90)
+    assert kept(org) == [1, org.versions.latest("version").version]
+    assert len(content_of(org, 1)["routes"][0]["when"]["any_of"]) == 6
+
+
 def test_every_cause_whose_entry_is_said_to_tell_all_was_tried() -> None:
     assert set(services._TOLD) <= set(CHANGES)
 
