@@ -321,6 +321,9 @@ def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verificat
                 return bad(row.seq, "wrong_column", f"The column {name} says something else than its bytes.")
         if checker.size <= head.size:
             found = _state(checker)
+    if checker.unexplained is not None:
+        message = "Its payload is gone, and no later entry tells that it was blanked."
+        return bad(checker.unexplained, "missing_payload", message)
     # An entry and its head are committed together: entries beyond the head read above need one that has grown since.
     grown = checker.size > head.size and AuditHead.objects.filter(log=log, size__gte=checker.size).exists()
     if checker.size != head.size and not grown:

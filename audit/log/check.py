@@ -5,13 +5,19 @@ from dataclasses import dataclass, field
 from audit.log.entry import SALT_SIZE, BadEntry, Entry, payload_hash
 from audit.log.tree import append, leaf_hash, root
 
+#: An entry that tells of another one of its log (`target`: `entry`, its number) that its payload was blanked.
+REDACTED = "audit.redacted"
+#: The first entry of a log that was opened after another one could not go on.
+EPOCH_OPENED = "audit.epoch_opened"
+
 
 @dataclass(slots=True)
 class Checker:
     """Takes the entries of one log in order; raises `BadEntry` at the first that breaks a rule.
 
     Rules: `too_large`, `bad_canonical`, `wrong_shape`, `wrong_log`, `wrong_seq`, `wrong_prev`, `time_went_back`,
-    `wrong_payload`. After a refusal the state is that of the entries before.
+    `wrong_payload`, `missing_payload`. After a refusal the state is that of the entries before. At the end
+    `missing_payload` is broken by the payloads that are gone and that no entry tells of: `unexplained`.
     """
 
     log: str
@@ -19,9 +25,12 @@ class Checker:
     last_leaf: bytes | None = None
     last_ts: str = ""
     edge: list[bytes] = field(default_factory=list)
+    #: How many payloads are gone, and an entry tells so.
+    redacted: int = 0
+    _gone: set[str] = field(default_factory=set)
 
     def take(self, data: bytes, payload: bytes | None, salt: bytes | None) -> Entry:
-        """The next entry: its exact bytes, and its payload with salt where they are kept."""
+        """The next entry: its exact bytes, and its payload with salt, None where they were blanked."""
         entry = Entry.from_bytes(data)
         if entry.log != self.log:
             raise BadEntry("wrong_log", f"It belongs to the log {entry.log}.")
@@ -31,15 +40,27 @@ class Checker:
             raise BadEntry("wrong_prev", "`prev` is not the hash of the entry before.")
         if entry.ts < self.last_ts:
             raise BadEntry("time_went_back", "Its time is before that of the entry before.")
-        if payload is None or salt is None or len(salt) != SALT_SIZE:
+        if payload is None and salt is None:
+            if entry.action.startswith("audit."):
+                raise BadEntry("missing_payload", "What the log says of itself is never blanked.")
+            self._gone.add(str(entry.seq))
+        elif payload is None or salt is None or len(salt) != SALT_SIZE:
             raise BadEntry("wrong_payload", "The payload or its salt is not kept whole beside it.")
-        if payload_hash(salt, payload) != entry.payload_sha256:
+        elif payload_hash(salt, payload) != entry.payload_sha256:
             raise BadEntry("wrong_payload", "The payload kept beside it is not the one it names.")
+        if entry.action == REDACTED and entry.target_type == "entry" and entry.target_id in self._gone:
+            self._gone.remove(entry.target_id)
+            self.redacted += 1
         self.last_leaf = leaf_hash(data)
         self.edge = append(self.size, self.edge, self.last_leaf)
         self.size += 1
         self.last_ts = entry.ts
         return entry
+
+    @property
+    def unexplained(self) -> int | None:
+        """The first entry whose payload is gone and of which no entry tells so."""
+        return min(map(int, self._gone), default=None)
 
     @property
     def root(self) -> bytes:

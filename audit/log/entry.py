@@ -1,12 +1,14 @@
 """The bytes of an entry. What is hashed is what is stored; nobody serialises again to verify."""
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from json.encoder import encode_basestring as _text
 from typing import Any
 
-from audit.log.canonical import NotCanonical, canonical_bytes, parse
+from audit.log.canonical import MAX_INTEGER, NotCanonical, canonical_bytes, parse
 
 MAX_BYTES = 16 * 1024
 SALT_SIZE = 16
@@ -71,12 +73,7 @@ class Entry:
         """The entry of its canonical bytes. Raises `BadEntry`."""
         if len(data) > MAX_BYTES:
             raise BadEntry("too_large", f"An entry has at most {MAX_BYTES:,} bytes; this one has {len(data):,}.")
-        try:
-            raw = parse(data)
-        except NotCanonical as error:
-            raise BadEntry("bad_canonical", str(error)) from error
-        if not _fits(raw, _SHAPE) or not _fits(raw["actor"], _ACTOR) or not _fits(raw["target"], _TARGET):
-            raise BadEntry("wrong_shape", "An entry has other keys, or a value of another type.")
+        raw = _read(data)
         numbers = (raw["seq"], raw["version_before"] or 0, raw["version_after"] or 0)
         if raw["v"] != 1 or min(numbers) < 0 or raw["actor"]["type"] not in ACTOR_TYPES:
             raise BadEntry("wrong_shape", "An entry has an unknown format, actor or number.")
@@ -103,6 +100,51 @@ class Entry:
             payload_sha256=raw["payload_sha256"],
             prev=prev,
         )
+
+
+def _read(data: bytes) -> dict[str, Any]:
+    """What stands in canonical bytes of the shape of an entry. Raises `BadEntry`."""
+    try:
+        raw = json.loads(data)
+        if _has_shape(raw) and _written(raw) == data:
+            return dict(raw)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        parse(data)
+    except NotCanonical as error:
+        raise BadEntry("bad_canonical", str(error)) from error
+    raise BadEntry("wrong_shape", "An entry has other keys, or a value of another type.")
+
+
+def _has_shape(raw: Any) -> bool:
+    return _fits(raw, _SHAPE) and _fits(raw["actor"], _ACTOR) and _fits(raw["target"], _TARGET)
+
+
+def _written(raw: dict[str, Any]) -> bytes:
+    """The canonical bytes of what has the shape: those of `canonical_bytes`, in a quarter of the time.
+
+    Raises `ValueError` for text with a lone surrogate and for an integer that no double holds.
+    """
+    if max(raw["seq"], raw["v"], raw["version_after"] or 0, raw["version_before"] or 0) > MAX_INTEGER:
+        raise ValueError("An integer is beyond what a double holds exactly.")
+    actor, target = raw["actor"], raw["target"]
+    return (
+        f'{{"action":{_text(raw["action"])},"actor":{{"id":{_text(actor["id"])},'
+        f'"on_behalf_of":{_or_null(actor["on_behalf_of"])},"type":{_text(actor["type"])}}},"log":{_text(raw["log"])},'
+        f'"payload_sha256":{_text(raw["payload_sha256"])},"prev":{_or_null(raw["prev"])},'
+        f'"request_id":{_or_null(raw["request_id"])},"seq":{raw["seq"]},'
+        f'"target":{{"id":{_text(target["id"])},"type":{_text(target["type"])}}},"ts":{_text(raw["ts"])},"v":{raw["v"]},'
+        f'"version_after":{_number(raw["version_after"])},"version_before":{_number(raw["version_before"])}}}'
+    ).encode()
+
+
+def _or_null(text: str | None) -> str:
+    return "null" if text is None else _text(text)
+
+
+def _number(number: int | None) -> str:
+    return "null" if number is None else str(number)
 
 
 def payload_hash(salt: bytes, payload: bytes) -> str:

@@ -293,7 +293,7 @@ def test_each_attack_on_a_chain_is_found_where_it_happened(at: int) -> None:
         at,
         "wrong_payload",
     )
-    assert attacked(lambda chain: chain.__setitem__(at, (chain[at][0], None, None))) == (at, "wrong_payload")
+    assert attacked(lambda chain: chain.__setitem__(at, (*chain[at][:2], None))) == (at, "wrong_payload")
     assert attacked(lambda chain: chain.__setitem__(at, (*chain[at][:2], b"short"))) == (at, "wrong_payload")
 
 

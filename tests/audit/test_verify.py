@@ -55,7 +55,7 @@ def test_a_changed_column_is_found_at_its_entry(column: str) -> None:
         (f"UPDATE {TABLE} SET payload = salt WHERE seq = 4", 4, "wrong_payload"),
         (f"UPDATE {TABLE} SET salt = payload WHERE seq = 4", 4, "wrong_payload"),
         (f"UPDATE {TABLE} SET salt = leaf_hash WHERE seq = 4", 4, "wrong_payload"),
-        (f"UPDATE {TABLE} SET payload = NULL, salt = NULL WHERE seq = 4", 4, "wrong_payload"),
+        (f"UPDATE {TABLE} SET payload = NULL, salt = NULL WHERE seq = 4", 4, "missing_payload"),
         (f"UPDATE {TABLE} SET leaf_hash = payload WHERE seq = 4", 4, "wrong_leaf_hash"),
         (f"UPDATE {TABLE} SET seq = 9 WHERE seq = 4", 5, "wrong_seq"),
         (f"UPDATE {TABLE} SET seq = 9 WHERE seq = 5", 9, "wrong_column"),

@@ -1,0 +1,419 @@
+"""`python -m audit.log.verify BUNDLE --key VKEY`: checks an exported bundle without Django, a database or a network, in
+constant memory.
+
+Exit code 0: verified. 1: tampered; the first bad entry and the rule that it breaks are named. 2: it cannot be verified
+(no checkpoint that a known key signed, entries that none covers, no bundle). 3: usage.
+
+The rules of entries are those of `Checker`; of a log as a whole: `wrong_root` (a signed checkpoint has another root),
+`cut` (it counts more entries), `bad_checkpoint` (its signature or form is wrong, or it is of another log), `not_linked` (a
+log that was opened after another one does not begin with what that one was), `rewritten` (an older checkpoint was of
+another history), `other_receipt` (the entry of a receipt is another one, or gone).
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from heapq import merge
+from itertools import islice
+from pathlib import Path
+from typing import NoReturn
+
+from audit.log import tree
+from audit.log.bundle import BadBundle, Bundle
+from audit.log.check import EPOCH_OPENED, Checker
+from audit.log.entry import BadEntry, Entry
+from audit.log.notes import BadKey, BadNote, Checkpoint, VerifyKey, open_checkpoint
+
+VERIFIED, TAMPERED, CANNOT_VERIFY, USAGE = 0, 1, 2, 3
+_VERDICTS = {VERIFIED: "verified", TAMPERED: "tampered", CANNOT_VERIFY: "cannot_verify"}
+#: Leaf hashes that are made into a tree at once.
+_AT_ONCE = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """That an entry is at this place of a log: its leaf hash in hex."""
+
+    log: str
+    seq: int
+    leaf_hash: str
+
+
+@dataclass(slots=True)
+class LogFound:
+    """What was found about one log. `signed`: how many of its entries the newest checkpoint covers."""
+
+    log: str
+    entries: int = 0
+    signed: int = 0
+    checkpoints: int = 0
+    redacted: int = 0
+    root: str = ""
+    #: Entries that were signed and then lost by a restore, of which the next log tells; and why, in its words.
+    lost: int = 0
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Found:
+    """What was found. `bad_seq` and `rule` name the first entry that breaks a rule, and which."""
+
+    verdict: str = "verified"
+    message: str = ""
+    log: str = ""
+    bad_seq: int | None = None
+    rule: str = ""
+    logs: list[LogFound] = field(default_factory=list)
+
+    @property
+    def code(self) -> int:
+        return next(code for code, verdict in _VERDICTS.items() if verdict == self.verdict)
+
+
+class _Tampered(Exception):
+    def __init__(self, log: str, seq: int, rule: str, message: str) -> None:
+        super().__init__(message)
+        self.log, self.seq, self.rule = log, seq, rule
+
+
+class _CannotVerify(Exception):
+    pass
+
+
+def verify(
+    path: Path,
+    keys: Sequence[VerifyKey],
+    *,
+    since: Checkpoint | None = None,
+    receipt: Receipt | None = None,
+    hashes_only: bool = False,
+) -> Found:
+    """Check the bundle at this path. `since`: an older checkpoint, its signature already verified. `hashes_only`: no more
+    than that the entries are those that were signed, and in their order. Never raises for what is in the bundle."""
+    found = Found()
+    try:
+        with Bundle(path) as bundle:
+            _Verification(bundle, keys, since, receipt, hashes_only, found).run()
+    except _Tampered as error:
+        found.verdict, found.message = "tampered", str(error)
+        found.log, found.bad_seq, found.rule = error.log, error.seq, error.rule
+    except (_CannotVerify, BadBundle, OSError) as error:
+        found.verdict, found.message = "cannot_verify", str(error)
+    return found
+
+
+class _Verification:
+    def __init__(
+        self,
+        bundle: Bundle,
+        keys: Sequence[VerifyKey],
+        since: Checkpoint | None,
+        receipt: Receipt | None,
+        hashes_only: bool,
+        found: Found,
+    ) -> None:
+        self.bundle, self.keys, self.since, self.receipt = bundle, keys, since, receipt
+        self.hashes_only, self.logs = hashes_only, found.logs
+        #: Of the log before: the largest checkpoint that counts more entries than are left.
+        self.beyond: Checkpoint | None = None
+
+    def run(self) -> None:
+        logs = self.bundle.logs
+        asked = {"checkpoint": self.since and self.since.origin, "receipt": self.receipt and self.receipt.log}
+        for what, origin in asked.items():
+            if origin is not None and origin not in logs:
+                raise _CannotVerify(f"The {what} is of the log {origin}, which is not in this bundle.")
+        if logs != [logs[0], *(f"{logs[0]}/e{number}" for number in range(2, len(logs) + 1))]:
+            raise _CannotVerify("These are not the logs of one organisation, the oldest first.")
+        for number, log in enumerate(logs, 1):
+            self._log(number, log)
+        if self.beyond is not None:
+            raise _cut(self.logs[-1], self.beyond)
+        for one in self.logs:
+            # An older log is signed with the entry that links the next one to it.
+            if not one.checkpoints and one is self.logs[-1]:
+                raise _CannotVerify(f"No known key signed a checkpoint of {one.log}.")
+            if one.signed < one.entries:
+                raise _CannotVerify(
+                    f"The last {one.entries - one.signed:,} entries of {one.log} are in no signed checkpoint."
+                )
+        if self.since is not None and self.since.size > (one := self._of(self.since.origin)).entries:
+            raise _CannotVerify(
+                f"The older checkpoint counts {self.since.size:,} entries of {one.log}. Those from {one.entries:,} on were"
+                f" lost by a restore, as the next log tells: {one.reason}"
+            )
+
+    def _of(self, log: str) -> LogFound:
+        return next(one for one in self.logs if one.log == log)
+
+    def _log(self, number: int, log: str) -> None:
+        one = LogFound(log)
+        self.logs.append(one)
+        if number > 1:
+            self._linked(number, self.logs[-2])
+        walk = (_Hashed if self.hashes_only else _Checked)(self.bundle, number, log, self.receipt)
+        beyond: Checkpoint | None = None
+        for mark, rule in self._marks(number, one):
+            walk.go_to(mark.size)
+            if walk.size < mark.size:
+                beyond = mark
+            elif walk.root == mark.root:
+                one.signed = mark.size
+            elif rule == "rewritten":
+                raise _Tampered(log, 0, rule, f"Its first {mark.size:,} entries are not those of the older checkpoint.")
+            else:
+                raise walk.other_root(one, mark)
+        walk.go_to(None)
+        one.entries, one.root, one.redacted = walk.size, walk.root.hex(), walk.redacted
+        if walk.unexplained is not None:
+            message = "Its payload is gone, and no later entry tells that it was blanked."
+            raise _Tampered(log, walk.unexplained, "missing_payload", message)
+        if self.receipt is not None and self.receipt.log == log and self.receipt.seq >= walk.size:
+            message = f"The log ends before entry {self.receipt.seq:,}, of which there is a receipt."
+            raise _Tampered(log, walk.size, "other_receipt", message)
+        self.beyond = beyond
+
+    def _marks(self, number: int, one: LogFound) -> Iterator[tuple[Checkpoint, str]]:
+        """By size what was signed of a log, and the older checkpoint, each with the rule that is broken where it is not
+        so."""
+        mine = self.since is not None and self.since.origin == one.log
+        older = [(self.since, "rewritten")] if self.since is not None and mine else []
+        return merge(older, self._signed(number, one), key=lambda mark: mark[0].size)
+
+    def _signed(self, number: int, one: LogFound) -> Iterator[tuple[Checkpoint, str]]:
+        last = 0
+        for place, note in enumerate(self.bundle.checkpoints(number), 1):
+            try:
+                mark = open_checkpoint(note, self.keys)
+            except BadNote as error:
+                if error.rule == "unknown_key":
+                    continue
+                raise _Tampered(one.log, one.signed, "bad_checkpoint", f"Checkpoint {place}: {error}") from error
+            if mark.origin != one.log or mark.size < last:
+                message = f"Checkpoint {place} is of another log, or not in the order of sizes."
+                raise _Tampered(one.log, one.signed, "bad_checkpoint", message)
+            one.checkpoints, last = one.checkpoints + 1, mark.size
+            yield mark, "wrong_root"
+
+    def _linked(self, number: int, before: LogFound) -> None:
+        """The log begins with what the one before it was, and tells of all that was signed of that one and is gone."""
+        log = self.logs[-1].log
+        entry, kept = next(self.bundle.entries(number), None), next(self.bundle.payloads(number), (None, None))
+        try:
+            first = Checker(log).take(entry or b"", *kept)
+            told = json.loads(kept[0] or b"")
+            previous, reason = told["previous"], str(told["reason"])
+            signed, root = int(previous["signed_size"]), str(previous["signed_root"])
+            is_linked = first.action == EPOCH_OPENED and (before.log, before.entries, before.root) == (
+                previous["log"], previous["size"], previous["root"],
+            )  # fmt: skip
+        except (ValueError, KeyError, TypeError) as error:
+            message = f"It does not begin with an entry that says what the log before was: {error}"
+            raise _Tampered(log, 0, "not_linked", message) from error
+        if not is_linked:
+            message = f"It says that the log before had {previous['size']} entries and another root than it has."
+            raise _Tampered(log, 0, "not_linked", message)
+        if self.beyond is not None:
+            told_all = (self.beyond.size, self.beyond.root.hex()) == (signed, root) or self.beyond.size < signed
+            if not told_all:
+                raise _cut(before, self.beyond)
+        before.lost, before.reason = max(signed - before.entries, 0), reason
+        # What this log's checkpoints sign.
+        before.signed, self.beyond = before.entries, None
+
+
+def _cut(one: LogFound, mark: Checkpoint) -> _Tampered:
+    message = f"Of {mark.size:,} entries that were signed {one.entries:,} are left."
+    return _Tampered(one.log, one.entries, "cut", message)
+
+
+class _Walk:
+    """Goes through the entries of a log, and says what it was after each."""
+
+    size = 0
+    redacted = 0
+    unexplained: int | None = None
+
+    def __init__(self, bundle: Bundle, number: int, log: str, receipt: Receipt | None) -> None:
+        self.bundle, self.number, self.log = bundle, number, log
+        self.entries = bundle.entries(number)
+        self.receipt = receipt if receipt is not None and receipt.log == log else None
+
+    def go_to(self, size: int | None) -> None:
+        """As far as this size, or to the end of the log. Raises `_Tampered`."""
+        raise NotImplementedError
+
+    @property
+    def root(self) -> bytes:
+        raise NotImplementedError
+
+    def other_root(self, one: LogFound, mark: Checkpoint) -> _Tampered:
+        """Of a checkpoint that says something else than the entries that were gone through."""
+        message = f"Its first {mark.size:,} entries are not those that were signed: from here on one was changed."
+        return _Tampered(self.log, one.signed, "wrong_root", message)
+
+    def _look(self, seq: int, leaf: bytes | None) -> None:
+        if (
+            self.receipt is not None
+            and self.receipt.seq == seq
+            and leaf is not None
+            and leaf.hex() != self.receipt.leaf_hash
+        ):
+            raise _Tampered(self.log, seq, "other_receipt", "It is not the entry of which there is a receipt.")
+
+
+class _Hashed(_Walk):
+    """Leaf hashes and the tree alone."""
+
+    def __init__(self, bundle: Bundle, number: int, log: str, receipt: Receipt | None) -> None:
+        super().__init__(bundle, number, log, receipt)
+        self.edge: list[bytes] = []
+
+    def go_to(self, size: int | None) -> None:
+        while size is None or self.size < size:
+            most = _AT_ONCE if size is None else min(_AT_ONCE, size - self.size)
+            leaves = [sha256(b"\0" + data).digest() for data in islice(self.entries, most)]
+            if not leaves:
+                return
+            if self.receipt is not None and 0 <= self.receipt.seq - self.size < len(leaves):
+                self._look(self.receipt.seq, leaves[self.receipt.seq - self.size])
+            self.edge = tree.extend(self.size, self.edge, leaves)
+            self.size += len(leaves)
+
+    @property
+    def root(self) -> bytes:
+        return tree.root(self.edge)
+
+
+class _Checked(_Walk):
+    """Every rule."""
+
+    def __init__(self, bundle: Bundle, number: int, log: str, receipt: Receipt | None) -> None:
+        super().__init__(bundle, number, log, receipt)
+        self.payloads = bundle.payloads(number)
+        self.checker = Checker(log)
+
+    def go_to(self, size: int | None) -> None:
+        take, payloads = self.checker.take, self.payloads
+        while size is None or self.checker.size < size:
+            data, kept = next(self.entries, None), next(payloads, None)
+            if data is None or kept is None:
+                if data is not None or kept is not None:
+                    raise _Tampered(
+                        self.log, self.checker.size, "missing_payload", "Not every entry has its payload beside it."
+                    )
+                break
+            try:
+                take(data, *kept)
+            except BadEntry as error:
+                raise self._broken(data, error) from error
+            if self.receipt is not None:
+                self._look(self.checker.size - 1, self.checker.last_leaf)
+        self.size, self.redacted = self.checker.size, self.checker.redacted
+        self.unexplained = self.checker.unexplained
+
+    def other_root(self, one: LogFound, mark: Checkpoint) -> _Tampered:
+        try:
+            prev = Entry.from_bytes(next(self.entries, b"")).prev
+        except BadEntry:
+            prev = None
+        if prev is not None and self.checker.last_leaf is not None and prev != self.checker.last_leaf.hex():
+            message = f"It is not the entry that entry {mark.size:,} follows."
+            return _Tampered(self.log, mark.size - 1, "wrong_prev", message)
+        return super().other_root(one, mark)
+
+    def _broken(self, data: bytes, error: BadEntry) -> _Tampered:
+        seq = self.checker.size
+        if error.rule == "wrong_prev" and seq:
+            # One of two was changed. Where the next entry does not follow this one either, it is this one.
+            try:
+                follows = Entry.from_bytes(next(self.entries)).prev == tree.leaf_hash(data).hex()
+            except (BadEntry, StopIteration):
+                follows = True
+            if follows:
+                return _Tampered(self.log, seq - 1, error.rule, f"It is not the entry that entry {seq:,} follows.")
+        return _Tampered(self.log, seq, error.rule, str(error))
+
+    @property
+    def root(self) -> bytes:
+        return self.checker.root
+
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.format_usage()}{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = _Parser(prog="python -m audit.log.verify", description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("bundle", type=Path, help="a ZIP file from `audit/export/`, or the folder that was in it")
+    parser.add_argument(
+        "--key",
+        action="append",
+        required=True,
+        metavar="VKEY",
+        help="whose signatures count: name+id+key; may be repeated",
+    )
+    parser.add_argument(
+        "--since", type=Path, metavar="FILE", help="an older checkpoint, of which this must be a continuation"
+    )
+    parser.add_argument("--receipt", type=Path, metavar="FILE", help="JSON: the answer to a change, or its `receipt`")
+    parser.add_argument("--hashes", action="store_true", help="only that the entries are those that were signed")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(arguments)
+    try:
+        keys = [VerifyKey.parse(text) for text in given.key]
+        receipt = None if given.receipt is None else read_receipt(given.receipt.read_text(encoding="utf-8"))
+        note = None if given.since is None else given.since.read_text(encoding="utf-8")
+    except (BadKey, ValueError, OSError) as error:
+        parser.error(str(error))
+    try:
+        since = None if note is None else open_checkpoint(note, keys)
+    except BadNote as error:
+        found = Found("cannot_verify", f"The older checkpoint cannot be trusted: {error}")
+    else:
+        found = verify(given.bundle, keys, since=since, receipt=receipt, hashes_only=given.hashes)
+    print(json.dumps(asdict(found)) if given.json else told(found, hashes_only=given.hashes))
+    return found.code
+
+
+def read_receipt(text: str) -> Receipt:
+    """The receipt in an answer of the API, or by itself. Raises `ValueError`."""
+    raw = json.loads(text)
+    raw = raw.get("receipt", raw) if isinstance(raw, dict) else None
+    match raw:
+        case {"log": str(log), "seq": int(seq), "leaf_hash": str(leaf)} if seq >= 0 and not isinstance(seq, bool):
+            return Receipt(log, seq, leaf)
+    raise ValueError("A receipt is a JSON object with `log`, `seq` and `leaf_hash`.")
+
+
+def told(found: Found, *, hashes_only: bool) -> str:
+    """The same for people."""
+    lines = []
+    if found.verdict == "verified":
+        for one in found.logs:
+            what = "hashes and tree" if hashes_only else "every rule"
+            lines.append(f"{one.log}: verified {_counted(one.entries, 'entry', 'entries')}, {what}, root {one.root}")
+            if one.redacted:
+                lines.append(f"  {_counted(one.redacted, 'payload')} blanked, each told by an entry")
+            if one.lost:
+                lines.append(f"  {_counted(one.lost, 'more entry', 'more entries')} lost by a restore: {one.reason}")
+    elif found.verdict == "tampered":
+        lines.append(f"{found.log}: TAMPERED at entry {found.bad_seq} ({found.rule}): {found.message}")
+    else:
+        lines.append(f"CANNOT VERIFY: {found.message}")
+    return "\n".join(lines)
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

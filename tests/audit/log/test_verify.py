@@ -1,0 +1,416 @@
+"""What an auditor runs: honest bundles are verified, and whatever was done to one is found and named."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from audit.log.bundle import CHECKPOINTS, ENTRIES, MANIFEST, MAX_LINE_BYTES, PAYLOADS
+from audit.log.canonical import canonical_bytes
+from audit.log.check import Checker
+from audit.log.entry import BadEntry
+from audit.log.notes import SigningKey, sign
+from audit.log.verify import main, read_receipt, verify
+from tests.audit.log.build import LOG
+from tests.audit.log.forging import (
+    FIELDS,
+    KEY,
+    THIEF,
+    Made,
+    edit_field,
+    redacted,
+    reopened,
+    told,
+    with_other,
+    written,
+    zipped,
+)
+from tests.campaign.forgeries import forge_and_verify
+from tests.paths import ROOT
+
+KEYS = [KEY.verify_key]
+SIZE = 200
+
+
+@pytest.fixture(scope="module")
+def honest() -> Made:
+    made = Made.honest(Random(7), SIZE)
+    made.marks = [50, 120, SIZE]
+    return made
+
+
+def found_in(path: Path, **keys: Any) -> tuple[str, int | None]:
+    found = verify(path, KEYS, **keys)
+    return found.rule or found.verdict, found.bad_seq
+
+
+# --- Attacks ----------------------------------------------------------------------------------------------------------
+
+
+OWN_RULES = {
+    "v": "wrong_shape",
+    "log": "wrong_log",
+    "seq": "wrong_seq",
+    "payload_sha256": "wrong_payload",
+    "prev": "wrong_prev",
+}
+
+
+def rule_broken(checker: Checker, data: bytes, payload: bytes | None, salt: bytes | None) -> str:
+    try:
+        checker.take(data, payload, salt)
+    except BadEntry as error:
+        return error.rule
+    return ""
+
+
+def own_rule(name: str, at: int, otherwise: str) -> str:
+    """The first entry alone has no `prev`."""
+    return "wrong_shape" if at == 0 and name in ("seq", "prev") else OWN_RULES.get(name, otherwise)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_each_field_of_every_entry_breaks_a_rule_there_or_the_link_of_the_next(honest: Made, name: str) -> None:
+    checker = Checker(LOG)
+    for at in range(SIZE - 1):
+        after = copy.deepcopy(checker)
+        rule, is_here = rule_broken(after, with_other(honest.entries[at], name), *honest.payloads[at]), True
+        if not rule:
+            rule, is_here = rule_broken(after, honest.entries[at + 1], *honest.payloads[at + 1]), False
+        assert rule == own_rule(name, at, "time_went_back" if is_here else "wrong_prev")
+        assert is_here or name not in OWN_RULES
+        checker.take(honest.entries[at], *honest.payloads[at])
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_entry_with_a_changed_field_is_named(honest: Made, tmp_path: Path, name: str) -> None:
+    """Of the last one, which no other follows, the first since the checkpoint before."""
+    folder = written(tmp_path / "bundle", honest)
+    for at in (0, 1, 49, 50, 119, SIZE - 2, SIZE - 1):
+        entries = [*honest.entries]
+        entries[at] = with_other(entries[at], name)
+        (folder / "1" / ENTRIES).write_bytes(b"".join(data + b"\n" for data in entries))
+        rule, seq = found_in(folder)
+        if at == SIZE - 1 and rule == "wrong_root":
+            assert name not in OWN_RULES
+            assert seq == 120
+        elif at == SIZE - 1 and name == "prev":
+            assert (rule, seq) == ("wrong_prev", SIZE - 2)
+        else:
+            assert seq == at, (rule, seq, at)
+            assert rule in {own_rule(name, at, "wrong_prev"), own_rule(name, at, "time_went_back")}
+
+
+def test_whatever_forgers_do_is_found_and_what_is_honest_is_verified(tmp_path: Path) -> None:
+    judged, faults = forge_and_verify(100, 20261122, tmp_path, largest=12)
+    assert faults == []
+    assert judged["honest ones accepted"] == 100
+    assert len(judged) > 25
+
+
+def test_a_forger_who_is_not_found_would_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Checker, "unexplained", None)
+    _, faults = forge_and_verify(100, 20261122, tmp_path, largest=12)
+    assert faults
+    assert all("blank a payload: accepted" in fault for fault in faults)
+
+
+def test_what_only_an_older_checkpoint_or_a_receipt_tells(honest: Made, tmp_path: Path) -> None:
+    shorter = honest.copy()
+    del shorter.entries[150:], shorter.payloads[150:]
+    shorter.marks = [50, 120, 150]
+    stolen = edit_field(honest, 60, "action").made.relinked()
+    stolen.notes = None
+    since, receipt = honest.state(180), honest.receipt(170)
+    for forged in (shorter, stolen):
+        assert found_in(written(tmp_path / "bundle", forged)) == ("verified", None), "by itself it cannot be told"
+    assert found_in(written(tmp_path / "bundle", shorter), since=since) == ("cut", 150)
+    assert found_in(tmp_path / "bundle", receipt=receipt) == ("other_receipt", 150)
+    assert found_in(tmp_path / "bundle", since=honest.state(150), receipt=honest.receipt(149)) == ("verified", None)
+    assert found_in(written(tmp_path / "bundle", stolen), since=since) == ("rewritten", 0)
+    assert found_in(tmp_path / "bundle", receipt=receipt) == ("other_receipt", 170)
+    assert found_in(tmp_path / "bundle", since=honest.state(60), receipt=honest.receipt(59)) == ("verified", None)
+    for only_hashes in (True, False):
+        assert found_in(tmp_path / "bundle", receipt=honest.receipt(60), hashes_only=only_hashes) == (
+            "other_receipt",
+            60,
+        )
+
+
+def test_hashes_alone_tell_what_was_changed_and_no_more(honest: Made, tmp_path: Path) -> None:
+    forged = edit_field(honest, 60, "action").made
+    assert found_in(written(tmp_path / "bundle", forged), hashes_only=True) == ("wrong_root", 50)
+    cut = honest.copy()
+    cut.notes = honest.signed()
+    del cut.entries[150:], cut.payloads[150:]
+    assert found_in(written(tmp_path / "bundle", cut), hashes_only=True) == ("cut", 150)
+    blank = honest.copy()
+    blank.payloads[3] = (None, None)
+    assert found_in(written(tmp_path / "bundle", blank), hashes_only=True) == ("verified", None)
+    assert found_in(tmp_path / "bundle") == ("missing_payload", 3)
+
+
+# --- Blanked payloads -------------------------------------------------------------------------------------------------
+
+
+def test_a_payload_that_was_blanked_with_an_entry_is_counted(honest: Made, tmp_path: Path) -> None:
+    made = honest.copy()
+    redacted(made, 3)
+    redacted(made, 100)
+    found = verify(written(tmp_path / "bundle", made), KEYS)
+    assert (found.verdict, found.logs[0].redacted, found.logs[0].entries) == ("verified", 2, SIZE + 2)
+
+
+@pytest.mark.parametrize("target", [("entry", "4"), ("entry", "03"), ("entry", "٣"), ("entry", "3 "), ("route", "3")])
+def test_an_entry_about_another_one_explains_nothing(honest: Made, tmp_path: Path, target: tuple[str, str]) -> None:
+    made = honest.copy()
+    made.payloads[3] = (None, None)
+    told(made, "audit.redacted", target, {})
+    made.marks.append(SIZE + 1)
+    assert found_in(written(tmp_path / "bundle", made)) == ("missing_payload", 3)
+
+
+def test_what_the_log_says_of_itself_is_not_blanked(honest: Made, tmp_path: Path) -> None:
+    made = honest.copy()
+    redacted(made, 3)
+    redacted(made, SIZE)
+    assert found_in(written(tmp_path / "bundle", made)) == ("missing_payload", SIZE)
+
+
+# --- After a restore --------------------------------------------------------------------------------------------------
+
+
+def test_a_new_log_tells_what_the_one_before_was_and_what_of_it_is_lost(honest: Made, tmp_path: Path) -> None:
+    old, new = reopened(honest, 130)
+    found = verify(written(tmp_path / "bundle", old, new), KEYS, since=honest.state(130), receipt=honest.receipt(129))
+    assert found.verdict == "verified"
+    assert [(one.entries, one.signed, one.lost, one.reason) for one in found.logs] == [
+        (130, 130, 70, "the disk failed"), (2, 2, 0, ""),
+    ]  # fmt: skip
+    lost = verify(tmp_path / "bundle", KEYS, since=honest.state(131))
+    assert (lost.verdict, "from 130 on were lost by a restore" in lost.message) == ("cannot_verify", True)
+    assert "the disk failed" in lost.message
+    assert found_in(tmp_path / "bundle", receipt=honest.receipt(130)) == ("other_receipt", 130)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"log": "x"},
+        {"size": 129},
+        {"root": "00" * 32},
+        {"signed_size": 199},
+        {"signed_root": "00" * 32},
+        {"signed_size": None},
+    ],
+)
+def test_a_new_log_that_tells_something_else_is_no_link(honest: Made, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    old, new = reopened(honest, 130)
+    payload = json.loads(new.payloads[0][0] or b"")
+    payload["previous"] |= wrong
+    kept = canonical_bytes(payload)
+    new.payloads[0] = (kept, new.payloads[0][1])
+    rule, seq = found_in(written(tmp_path / "bundle", old, new.relinked()))
+    assert (rule, seq) == (
+        ("cut", 130) if wrong == {"signed_size": 199} or "signed_root" in wrong else ("not_linked", 0)
+    )
+
+
+def test_a_log_that_begins_otherwise_is_no_continuation(honest: Made, tmp_path: Path) -> None:
+    old, _ = reopened(honest, 130)
+    for other in (Made.honest(Random(8), 3, f"{LOG}/e2"), Made([], [], [], f"{LOG}/e2")):
+        assert found_in(written(tmp_path / "bundle", old, other)) == ("not_linked", 0)
+    for logs in ([f"{LOG}/e2"], [LOG, f"{LOG}/e3"], [LOG, LOG], [LOG, "x/e2"]):
+        written(tmp_path / "bundle", *(Made.honest(Random(9), 2, log) for log in logs))
+        assert verify(tmp_path / "bundle", KEYS).verdict == ("verified" if len(logs) == 1 else "cannot_verify")
+
+
+# --- What cannot be verified ------------------------------------------------------------------------------------------
+
+
+def test_without_a_checkpoint_of_a_known_key_nothing_is_verified(honest: Made, tmp_path: Path) -> None:
+    folder = written(tmp_path / "bundle", honest)
+    assert "No known key signed" in verify(folder, [THIEF.verify_key]).message
+    assert verify(folder, []).verdict == "cannot_verify"
+    (folder / "1" / CHECKPOINTS).write_bytes(b"")
+    assert "No known key signed" in verify(folder, KEYS).message
+
+
+def test_entries_that_nobody_signed_yet_are_said(honest: Made, tmp_path: Path) -> None:
+    made = honest.copy()
+    made.marks = [120]
+    found = verify(written(tmp_path / "bundle", made), KEYS)
+    assert (found.verdict, found.message) == (
+        "cannot_verify",
+        f"The last 80 entries of {LOG} are in no signed checkpoint.",
+    )
+
+
+def test_both_keys_count_while_one_replaces_the_other(honest: Made, tmp_path: Path) -> None:
+    new = SigningKey("routing.example/audit", b"n" * 32)
+    made = honest.copy()
+    made.notes = [sign(honest.state(120).text(), [KEY]), sign(honest.state(SIZE).text(), [KEY, new])]
+    written(tmp_path / "bundle", made)
+    for known in ([KEY], [new], [KEY, new]):
+        assert verify(tmp_path / "bundle", [key.verify_key for key in known]).verdict == "verified"
+
+
+def _no_folder(folder: Path) -> Path:
+    return folder / "nowhere"
+
+
+def _no_zip(folder: Path) -> Path:
+    return folder / MANIFEST
+
+
+def _without(name: str) -> Any:
+    def change(folder: Path) -> Path:
+        (folder / name).unlink()
+        return folder
+
+    return change
+
+
+def _with(name: str, data: bytes) -> Any:
+    def change(folder: Path) -> Path:
+        (folder / name).write_bytes(data)
+        return folder
+
+    return change
+
+
+def _damaged_zip(folder: Path) -> Path:
+    path = zipped(folder)
+    data = bytearray(path.read_bytes())
+    data[2_000:2_050] = b"x" * 50
+    path.write_bytes(data)
+    return path
+
+
+def _encrypted(folder: Path) -> Path:
+    path = zipped(folder)
+    # The bit that says so, in the local headers and in the directory.
+    path.write_bytes(
+        path.read_bytes()
+        .replace(b"PK\x03\x04\x14\x00\x00", b"PK\x03\x04\x14\x00\x01")
+        .replace(b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01")
+    )
+    return path
+
+
+def _otherwise_compressed(folder: Path) -> Path:
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as file:
+        file.write(folder / MANIFEST, MANIFEST)
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _no_folder, _no_zip, _without(MANIFEST), _without(f"1/{ENTRIES}"), _without(f"1/{PAYLOADS}"),
+        _without(f"1/{CHECKPOINTS}"), _with(MANIFEST, b"{}\n"), _with(MANIFEST, b"[]\n"), _with(MANIFEST, b"{\n"),
+        _with(MANIFEST, b'{"format": "routing-audit-bundle/2", "logs": ["a"]}\n'),
+        _with(MANIFEST, b'{"format": "routing-audit-bundle/1", "logs": []}\n'),
+        _with(MANIFEST, b'{"format": "routing-audit-bundle/1", "logs": [7]}\n'),
+        _with(MANIFEST, b"[" * 100_000 + b"\n"), _with(f"1/{CHECKPOINTS}", b"{}\n"), _with(f"1/{CHECKPOINTS}", b"7\n"),
+        _with(f"1/{CHECKPOINTS}", b'{"note": 7}\n'), _with(f"1/{PAYLOADS}", b"zz {}\n"), _with(f"1/{PAYLOADS}", b"\n"),
+        _with(f"1/{ENTRIES}", b"x" * (MAX_LINE_BYTES + 2)), _with(f"1/{ENTRIES}", b"{}"), _damaged_zip, _encrypted,
+        _otherwise_compressed,
+    ],
+)  # fmt: skip
+def test_what_is_no_bundle_cannot_be_verified(honest: Made, tmp_path: Path, change: Any) -> None:
+    found = verify(change(written(tmp_path / "bundle", honest)), KEYS)
+    assert (found.verdict, found.code) == ("cannot_verify", 2), found
+    assert found.message
+
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
+
+def run(*arguments: object, capsys: Any) -> tuple[int, str, str]:
+    try:
+        code = main([str(argument) for argument in arguments])
+    except SystemExit as error:
+        code = int(error.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_the_exit_code_and_the_words_say_what_was_found(honest: Made, tmp_path: Path, capsys: Any) -> None:
+    path = zipped(written(tmp_path / "bundle", honest))
+    since, receipt = tmp_path / "old.txt", tmp_path / "receipt.json"
+    since.write_text(sign(honest.state(120).text(), [KEY]), encoding="utf-8")
+    receipt.write_text(json.dumps({"version": 7, "receipt": vars_of(honest, 60)}), encoding="utf-8")
+    known = ("--key", KEY.verify_key)
+    code, out, _ = run(path, *known, "--since", since, "--receipt", receipt, capsys=capsys)
+    assert (code, f"{LOG}: verified 200 entries, every rule, root" in out) == (0, True)
+    assert "hashes and tree" in run(path, *known, "--hashes", capsys=capsys)[1]
+    code, out, _ = run(path, *known, "--json", capsys=capsys)
+    assert (code, json.loads(out)["verdict"], json.loads(out)["logs"][0]["signed"]) == (0, "verified", SIZE)
+    forged = written(tmp_path / "forged", edit_field(honest, 60, "action").made)
+    code, out, _ = run(forged, *known, capsys=capsys)
+    assert (code, out) == (1, f"{LOG}: TAMPERED at entry 60 (wrong_prev): It is not the entry that entry 61 follows.\n")
+    code, out, _ = run(path, "--key", THIEF.verify_key, capsys=capsys)
+    assert (code, out.startswith("CANNOT VERIFY: No known key")) == (2, True)
+    code, out, _ = run(path, "--key", THIEF.verify_key, "--since", since, capsys=capsys)
+    assert (code, "older checkpoint cannot be trusted" in out) == (2, True)
+
+
+def vars_of(made: Made, seq: int) -> dict[str, Any]:
+    receipt = made.receipt(seq)
+    return {"log": receipt.log, "seq": receipt.seq, "leaf_hash": receipt.leaf_hash}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (), ("bundle",), ("bundle", "--key", "x"), ("bundle", "--key", KEY.verify_key, "--since", "nowhere"),
+        ("bundle", "--key", KEY.verify_key, "--receipt", "nowhere"), ("bundle", "--key", KEY.verify_key, "--unknown"),
+    ],
+)  # fmt: skip
+def test_a_wrong_call_is_told(arguments: tuple[object, ...], capsys: Any) -> None:
+    code, out, err = run(*arguments, capsys=capsys)
+    assert (code, out) == (3, "")
+    assert err.startswith("usage: python -m audit.log.verify")
+
+
+@pytest.mark.parametrize("text", ["", "7", "[]", "{}", '{"log": "a", "seq": -1, "leaf_hash": ""}', '{"receipt": null}'])
+def test_what_is_no_receipt_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"receipt|JSON|Expecting"):
+        read_receipt(text)
+
+
+def test_it_needs_neither_django_nor_settings(honest: Made, tmp_path: Path) -> None:
+    folder = written(tmp_path / "bundle", honest)
+    program = (
+        "import sys; sys.modules['django'] = None; sys.argv[0] = 'verify'; "
+        "import runpy; runpy.run_module('audit.log.verify', run_name='__main__', alter_sys=True)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder), "--key", str(KEY.verify_key)],
+        cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "verified 200 entries" in done.stdout) == (0, True), done.stderr
+
+
+def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
+    import tracemalloc
+
+    def peak(size: int) -> int:
+        folder = written(tmp_path / "bundle", Made.honest(Random(3), size))
+        tracemalloc.start()
+        assert verify(folder, KEYS).verdict == "verified"
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    few = peak(100)
+    assert peak(2_000) < few + 2_000 * 50
