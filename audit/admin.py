@@ -13,7 +13,8 @@ from rest_framework.exceptions import ValidationError
 
 from audit.api import FILTERS, filtered
 from audit.models import AuditEntry, AuditHead
-from audit.services import payload_of, verify_org
+from audit.services import payload_of
+from audit.verification import verify_org
 
 PAGE = 50
 

@@ -1,9 +1,7 @@
-"""Recording and verifying. Only writer of the log."""
+"""Recording. Only writer of the log."""
 
 import json
-import logging
 import secrets
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -20,7 +18,6 @@ from audit import request_id
 from audit.actors import as_actor
 from audit.log import tree
 from audit.log.canonical import NotCanonical, canonical_bytes
-from audit.log.check import Checker
 from audit.log.entry import SALT_SIZE, BadEntry, Entry, payload_hash, time_text
 from audit.models import AuditEntry, AuditHead
 
@@ -28,7 +25,6 @@ MAX_PAYLOAD_BYTES = 256 * 1024
 #: Of a payload above that, so much is kept beside what is said of the members that are not; so many, and no longer names.
 _KEPT_BYTES = 192 * 1024
 _NAMED, _LONGEST_NAME = 50, 100
-logger = logging.getLogger(__name__)
 
 
 class AuditError(Exception):
@@ -119,7 +115,7 @@ def record(
     data = entry.to_bytes()
     leaf = tree.leaf_hash(data)
     edge = tree.append(head.size, tree.unpack(bytes(head.right_edge)), leaf)
-    AuditEntry(org_id=org_id, entry=data, leaf_hash=leaf, payload=kept, salt=salt, **_columns(entry)).save()
+    AuditEntry(org_id=org_id, entry=data, leaf_hash=leaf, payload=kept, salt=salt, **columns_of(entry)).save()
     AuditHead.objects.filter(pk=head.pk).update(
         size=head.size + 1, last_ts=entry.ts, last_leaf_hash=leaf, right_edge=tree.pack(edge)
     )
@@ -172,7 +168,7 @@ def _check(said: Entry) -> None:
     except BadEntry as error:
         kind = EntryTooLarge if error.rule == "too_large" else EntryRefused
         raise kind(f"The entry cannot be recorded: {error}") from error
-    for name, value in _columns(said).items():
+    for name, value in columns_of(said).items():
         limit = AuditEntry._meta.get_field(name).max_length
         # SQLite would keep what PostgreSQL refuses.
         if isinstance(value, str) and limit is not None and len(value) > limit:
@@ -208,19 +204,19 @@ def _locked_head(org_id: UUID | None) -> AuditHead:
     if not rows.update(size=F("size")):
         try:
             with transaction.atomic():
-                AuditHead.objects.create(org_id=org_id, log=settings.AUDIT_ORIGIN + _place(org_id))
+                AuditHead.objects.create(org_id=org_id, log=settings.AUDIT_ORIGIN + place_of(org_id))
         except IntegrityError:
             pass  # somebody else made it first; its lock is waited for below
         rows.update(size=F("size"))
     return rows.get()
 
 
-def _place(org_id: UUID | None) -> str:
+def place_of(org_id: UUID | None) -> str:
     """What follows the host in a log's origin."""
     return f"/audit/{org_id or 'installation'}"
 
 
-def _columns(entry: Entry) -> dict[str, Any]:
+def columns_of(entry: Entry) -> dict[str, Any]:
     """The columns for searching: the same values as in the bytes."""
     return {
         "log": entry.log,
@@ -236,108 +232,6 @@ def _columns(entry: Entry) -> dict[str, Any]:
         "version_before": entry.version_before,
         "version_after": entry.version_after,
     }
-
-
-# --- Verifying ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What verifying one log found. `bad_seq` and `rule` name the first entry that breaks a rule, and which."""
-
-    log: str
-    ok: bool
-    size: int
-    root: str
-    bad_seq: int | None = None
-    rule: str = ""
-    message: str = ""
-
-    def __str__(self) -> str:
-        if self.ok:
-            return f"{self.log}: verified {self.size:,} {'entry' if self.size == 1 else 'entries'}, root {self.root}"
-        return f"{self.log}: TAMPERED at entry {self.bad_seq} ({self.rule}): {self.message}"
-
-
-def verify_org(org_id: UUID | None) -> Verification:
-    """Verify an organisation's log, or the installation's for None."""
-    head = AuditHead.objects.filter(org_id=org_id).first()
-    if head is not None:
-        return verify(head.log)
-    log = AuditEntry.objects.filter(org_id=org_id).order_by("seq").values_list("log", flat=True).first()
-    if log is not None:
-        return verify(log)
-    return Verification(settings.AUDIT_ORIGIN + _place(org_id), True, 0, tree.EMPTY_ROOT.hex())
-
-
-def logs() -> Iterator[str]:
-    """Every log of the installation, also one whose head row somebody removed."""
-    heads = set(AuditHead.objects.values_list("log", flat=True))
-    entries = set(AuditEntry.objects.order_by().values_list("log", flat=True).distinct())
-    yield from sorted(heads | entries)
-
-
-def verify(log: str) -> Verification:
-    """Recompute a log from its stored bytes, in constant memory: bytes, order, links, payloads, columns and the head.
-
-    May run while others write: it checks the head as it was when it began, and every entry that it finds.
-    """
-    checker = Checker(log)
-
-    def bad(seq: int, rule: str, message: str) -> Verification:
-        return Verification(log, False, checker.size, checker.root.hex(), seq, rule, message)
-
-    try:
-        return _verify(log, checker, bad)
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:
-        # SQLite keeps any value in any column: text for a number, garbage for an id.
-        logger.warning("The log %s cannot be read.", log, exc_info=True)
-        return bad(checker.size, "unreadable", f"What is stored there cannot be read: {error}")
-
-
-def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verification]) -> Verification:
-    head = AuditHead.objects.filter(log=log).first()
-    if head is None:
-        return bad(0, "no_head", "The head of this log is gone.")
-    if not head.log.endswith(_place(head.org_id)):
-        return bad(0, "wrong_org", "The head is kept under another organisation than its log names.")
-    found = _state(checker)
-    # In the order of the columns: an entry moved to another place shows as a break at that place.
-    for row in AuditEntry.objects.filter(log=log).order_by("seq", "pk").iterator(chunk_size=1_000):
-        # Read whole before the checker moves on: what cannot be read is then a finding at this entry.
-        data, leaf = bytes(row.entry), bytes(row.leaf_hash)
-        payload = None if row.payload is None else bytes(row.payload)
-        salt = None if row.salt is None else bytes(row.salt)
-        try:
-            entry = checker.take(data, payload, salt)
-        except BadEntry as error:
-            return bad(row.seq, error.rule, str(error))
-        if leaf != checker.last_leaf:
-            return bad(row.seq, "wrong_leaf_hash", "The hash kept beside it is not that of its bytes.")
-        if row.org_id != head.org_id:
-            return bad(row.seq, "wrong_org", "It is kept under another organisation.")
-        for name, value in _columns(entry).items():
-            if getattr(row, name) != value:
-                return bad(row.seq, "wrong_column", f"The column {name} says something else than its bytes.")
-        if checker.size <= head.size:
-            found = _state(checker)
-    if checker.unexplained is not None:
-        message = "Its payload is gone, and no later entry tells that it was blanked."
-        return bad(checker.unexplained, "missing_payload", message)
-    # An entry and its head are committed together: entries beyond the head read above need one that has grown since.
-    grown = checker.size > head.size and AuditHead.objects.filter(log=log, size__gte=checker.size).exists()
-    if checker.size != head.size and not grown:
-        first = min(head.size, checker.size)
-        return bad(first, "wrong_size", f"The head counts {head.size:,} entries, there are {checker.size:,}.")
-    last = None if head.last_leaf_hash is None else bytes(head.last_leaf_hash)
-    if (last, bytes(head.right_edge), head.last_ts) != found:
-        return bad(max(head.size - 1, 0), "wrong_head", "The head is not that of these entries.")
-    return Verification(log, True, checker.size, checker.root.hex())
-
-
-def _state(checker: Checker) -> tuple[bytes | None, bytes, str]:
-    """What a head keeps beside its size."""
-    return checker.last_leaf, tree.pack(checker.edge), checker.last_ts
 
 
 def targets_of(org_id: UUID | None, *, action: str) -> set[str]:

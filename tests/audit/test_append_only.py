@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection, transaction
 
 from audit.database import drop_triggers, make_triggers
 from audit.models import AppendOnly, AuditEntry
-from audit.services import verify_org
+from audit.verification import verify_org
 from tests.audit.build import ORG, TABLE, some, sql
 from tests.databases import ON_POSTGRES
 

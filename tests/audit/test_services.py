@@ -17,7 +17,8 @@ from audit.log import tree
 from audit.log.canonical import canonical_bytes
 from audit.log.entry import Entry
 from audit.models import AuditEntry, AuditHead
-from audit.services import MAX_PAYLOAD_BYTES, EntryRefused, NoTransaction, payload_of, record, targets_of, verify_org
+from audit.services import MAX_PAYLOAD_BYTES, EntryRefused, NoTransaction, payload_of, record, targets_of
+from audit.verification import verify_org
 from tests.audit.build import ORG, OTHER, some
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from audit.log import tree
 from audit.log.entry import Entry
 from audit.models import AuditEntry, AuditEntryQuerySet, AuditHead
-from audit.services import logs, verify, verify_org
+from audit.verification import logs, verify, verify_org
 from tests.audit.build import ORG, OTHER, TABLE, database_id, some, sql, without_triggers
 from tests.databases import ON_POSTGRES
 

@@ -16,7 +16,8 @@ from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from audit.models import AuditEntry
-from audit.services import payload_of, verify_org
+from audit.services import payload_of
+from audit.verification import verify_org
 from routes.orgs.keys import create_key
 from routes.orgs.members import add_member
 from routes.orgs.models import Organization

@@ -13,7 +13,7 @@ from django.db import connection, connections
 from django.test import Client
 
 from audit.models import AuditEntry
-from audit.services import verify_org
+from audit.verification import verify_org
 from plans.runs import services as plans
 from plans.runs.states import InvalidState
 from routes.versions.models import RouteSetVersion

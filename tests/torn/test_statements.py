@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 from django.db import connection
 
-from audit.services import verify_org
+from audit.verification import verify_org
 from tests.forks import forked, was_killed
 from tests.torn import faults
 from tests.torn.acts import ACTS, World, a_world

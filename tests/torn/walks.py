@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from audit.services import verify_org
+from audit.verification import verify_org
 from plans.runs import services as plans
 from plans.runs.errors import RevertConflict, StalePlan
 from plans.runs.models import PlanRun

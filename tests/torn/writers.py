@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from audit.actors import system
 from audit.models import AuditEntry, AuditHead
-from audit.services import verify_org
+from audit.verification import verify_org
 from plans.errors import PlansError
 from plans.runs import services as plans
 from plans.runs.models import PlanRun

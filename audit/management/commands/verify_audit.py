@@ -9,7 +9,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.models import AuditEntry, AuditHead
-from audit.services import Verification, logs, verify, verify_org
+from audit.verification import Verification, logs, verify, verify_org
 
 
 class Command(BaseCommand):

@@ -9,7 +9,7 @@ import pytest
 from django.db import connections
 
 from audit.models import AuditEntry
-from audit.services import verify_org
+from audit.verification import verify_org
 from plans.runs import services as plans
 from plans.runs.errors import ApprovalVoid, OwnPlan, RevertConflict, StalePlan
 from plans.runs.models import PlanRun

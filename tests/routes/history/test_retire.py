@@ -15,7 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import AuditEntry
-from audit.services import MAX_PAYLOAD_BYTES, payload_of, verify_org
+from audit.services import MAX_PAYLOAD_BYTES, payload_of
+from audit.verification import verify_org
 from plans.runs import services as plans
 from plans.runs.models import PlanRun
 from routes import engine
