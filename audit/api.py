@@ -99,7 +99,7 @@ class AuditList(generics.GenericAPIView[AuditEntry]):
     gives = {"GET": ENTRY}
     #: By name their shapes; what is no filter is refused by those of all lists.
     filters = {name: _TIME if name in ("since", "until") else {**_TEXT, "minLength": 1} for name in FILTERS}
-    orderings = {"": ("-seq",), "seq": ("seq",)}
+    orderings = {"": ("-epoch", "-seq"), "seq": ("epoch", "seq")}
 
     def get(self, request: Request, **_: Any) -> Response:
         rows = self.filter_queryset(AuditEntry.objects.of(None if request.org is None else request.org.id))

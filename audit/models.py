@@ -19,7 +19,7 @@ class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
         return self.filter(org_id=org_id)
 
     def in_order(self) -> "AuditEntryQuerySet":
-        return self.order_by("log", "seq")
+        return self.order_by("org_id", "epoch", "seq")
 
     def update(self, **_: Any) -> NoReturn:
         raise AppendOnly("Audit entries cannot be changed.")
@@ -40,6 +40,8 @@ class AuditEntry(models.Model):
     log = models.CharField(max_length=300)
     #: No foreign key: the log stands alone. Null for the installation's log.
     org_id = models.UUIDField(null=True)
+    #: Which of the organisation's logs this is, from 1; another one begins where the last cannot go on.
+    epoch = models.PositiveIntegerField(default=1, db_default=1)
     seq = models.PositiveBigIntegerField()
     ts = models.DateTimeField()
     actor_type = models.CharField(max_length=10)
@@ -64,9 +66,11 @@ class AuditEntry(models.Model):
         ordering = ["log", "seq"]
         verbose_name_plural = "audit entries"
         indexes = [
-            models.Index(fields=["org_id", "-seq"], name="audit_newest_first"),
-            models.Index(fields=["org_id", "action", "-seq"], name="audit_by_action"),
-            models.Index(fields=["org_id", "target_type", "target_id", "-seq"], name="audit_by_target"),
+            models.Index(fields=["org_id", "-epoch", "-seq"], name="audit_newest_of_all"),
+            models.Index(fields=["org_id", "action", "-epoch", "-seq"], name="audit_newest_by_action"),
+            models.Index(
+                fields=["org_id", "target_type", "target_id", "-epoch", "-seq"], name="audit_newest_by_target"
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["log", "seq"], name="audit_seq_once_per_log"),
@@ -93,7 +97,10 @@ class AuditHead(models.Model):
 
     #: The log's origin, chosen at its first entry and never again.
     log = models.CharField(max_length=300, unique=True)
-    org_id = models.UUIDField(null=True, unique=True)
+    org_id = models.UUIDField(null=True)
+    epoch = models.PositiveIntegerField(default=1, db_default=1)
+    #: Whether entries go here: an organisation's earlier logs are closed for ever.
+    is_current = models.BooleanField(default=True, db_default=True)
     size = models.PositiveBigIntegerField(default=0)
     last_ts = models.CharField(max_length=27, blank=True)
     last_leaf_hash = models.BinaryField(max_length=32, null=True)
@@ -102,6 +109,48 @@ class AuditHead(models.Model):
 
     class Meta:
         ordering = ["log"]
+        constraints = [
+            models.UniqueConstraint(fields=["org_id"], condition=Q(is_current=True), name="audit_one_current_log"),
+            models.UniqueConstraint(
+                fields=["is_current"],
+                condition=Q(org_id=None, is_current=True),
+                name="audit_one_current_log_of_the_installation",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.log
+
+
+class Checkpoint(models.Model):
+    """What a log was, signed (C2SP tlog-checkpoint). Written by the signer alone."""
+
+    log = models.CharField(max_length=300)
+    size = models.PositiveBigIntegerField()
+    #: The signed note.
+    note = models.TextField()
+    #: When this was signed first, and when the signer last found the log to be so.
+    signed_at = models.DateTimeField()
+    checked_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["log", "-size"]
+        constraints = [models.UniqueConstraint(fields=["log", "size"], name="audit_checkpoint_once_per_size")]
+
+    def __str__(self) -> str:
+        return f"{self.log} {self.size}"
+
+
+class Refusal(models.Model):
+    """A log that the signer refuses to sign, since when, and why: the rule of verification that it breaks."""
+
+    log = models.CharField(max_length=300, unique=True)
+    since = models.DateTimeField()
+    rule = models.CharField(max_length=50)
+    message = models.TextField()
+
+    class Meta:
+        ordering = ["log"]
+
+    def __str__(self) -> str:
+        return f"{self.log}: {self.rule}"

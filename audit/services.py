@@ -115,7 +115,9 @@ def record(
     data = entry.to_bytes()
     leaf = tree.leaf_hash(data)
     edge = tree.append(head.size, tree.unpack(bytes(head.right_edge)), leaf)
-    AuditEntry(org_id=org_id, entry=data, leaf_hash=leaf, payload=kept, salt=salt, **columns_of(entry)).save()
+    AuditEntry(
+        org_id=org_id, epoch=head.epoch, entry=data, leaf_hash=leaf, payload=kept, salt=salt, **columns_of(entry)
+    ).save()
     AuditHead.objects.filter(pk=head.pk).update(
         size=head.size + 1, last_ts=entry.ts, last_leaf_hash=leaf, right_edge=tree.pack(edge)
     )
@@ -199,8 +201,9 @@ def plain(value: Any) -> Any:
 
 
 def _locked_head(org_id: UUID | None) -> AuditHead:
-    """The log's head row, locked by an UPDATE: a writer that waits for it sees what the one before wrote."""
-    rows = AuditHead.objects.filter(org_id=org_id)
+    """The head of the log that is written to, locked by an UPDATE: a writer that waits for it sees what the one before
+    wrote."""
+    rows = AuditHead.objects.filter(org_id=org_id, is_current=True)
     if not rows.update(size=F("size")):
         try:
             with transaction.atomic():
@@ -211,9 +214,9 @@ def _locked_head(org_id: UUID | None) -> AuditHead:
     return rows.get()
 
 
-def place_of(org_id: UUID | None) -> str:
+def place_of(org_id: UUID | None, epoch: int = 1) -> str:
     """What follows the host in a log's origin."""
-    return f"/audit/{org_id or 'installation'}"
+    return f"/audit/{org_id or 'installation'}{f'/e{epoch}' if epoch > 1 else ''}"
 
 
 def columns_of(entry: Entry) -> dict[str, Any]:

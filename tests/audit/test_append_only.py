@@ -1,5 +1,6 @@
 """What the database refuses, and how its triggers come back; on both databases."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -7,15 +8,38 @@ import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
-from audit.database import drop_triggers, make_triggers
+from audit.actors import system
+from audit.database import drop_triggers, make_triggers, missing_triggers
 from audit.models import AppendOnly, AuditEntry
+from audit.services import record
 from audit.verification import verify_org
 from tests.audit.build import ORG, TABLE, some, sql
 from tests.databases import ON_POSTGRES
 
 pytestmark = pytest.mark.django_db
+BY = system("test")
 KEPT = "id, log, org_id, seq, ts, actor_type, actor_id, target_type, target_id, entry, leaf_hash"
 UPSERT = f"INSERT INTO {TABLE} ({KEPT}, action) SELECT {KEPT}, 'forged' FROM {TABLE}"
+
+
+#: By itself, and with what is allowed.
+CHANGES = [
+    "payload = NULL",
+    "salt = NULL",
+    "payload = salt",
+    *(
+        f"payload = NULL, salt = NULL, {column} = {column} + 1"
+        for column in ("seq", "epoch", "id", "version_after", "version_before")
+    ),
+    *(f"payload = NULL, salt = NULL, {column} = 'x'" for column in ("log", "actor_type", "actor_id", "on_behalf_of")),
+    *(
+        f"payload = NULL, salt = NULL, {column} = 'x'"
+        for column in ("action", "target_type", "target_id", "request_id")
+    ),
+    *(f"payload = NULL, salt = NULL, {column} = salt" for column in ("entry", "leaf_hash")),
+    "payload = NULL, salt = NULL, ts = '2026-01-01 00:00:00Z'",
+    "payload = NULL, salt = NULL, org_id = NULL",
+]
 
 
 def of_sqlite(statement: str) -> Any:
@@ -27,7 +51,8 @@ def of_sqlite(statement: str) -> Any:
     "statement",
     [
         f"UPDATE {TABLE} SET action = 'forged'",
-        f"UPDATE {TABLE} SET payload = NULL, salt = NULL",
+        *(f"UPDATE {TABLE} SET {change}" for change in CHANGES),
+        f"UPDATE {TABLE} SET payload = NULL, salt = NULL WHERE action = 'audit.redacted'",
         f"DELETE FROM {TABLE}",
         f"{UPSERT} WHERE true ON CONFLICT (id) DO UPDATE SET action = 'forged'",
         f"{UPSERT} WHERE true ON CONFLICT (log, seq) DO UPDATE SET action = 'forged'",
@@ -39,11 +64,42 @@ def of_sqlite(statement: str) -> Any:
 )
 def test_the_database_refuses_to_change_or_remove_entries(statement: str) -> None:
     some(3)
+    with transaction.atomic():
+        record(ORG, by=BY, action="test.versioned", target=("entry", "9"), version_before=1, version_after=2)
+        if "audit." in statement:
+            record(ORG, by=BY, action="audit.redacted", target=("entry", "9"))
     before = list(AuditEntry.objects.order_by("seq").values_list("pk", "action", "target_id"))
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         sql(statement)
     assert list(AuditEntry.objects.order_by("seq").values_list("pk", "action", "target_id")) == before
     assert verify_org(ORG).ok
+
+
+def test_a_payload_may_be_blanked_with_its_salt_and_nothing_brings_it_back() -> None:
+    some(2)
+    sql(f"UPDATE {TABLE} SET payload = NULL, salt = NULL WHERE seq = 1")
+    assert list(AuditEntry.objects.order_by("seq").values_list("payload", flat=True))[1] is None
+    assert refused(f"UPDATE {TABLE} SET payload = entry, salt = leaf_hash WHERE seq = 1")
+    found = verify_org(ORG)
+    assert (found.rule, found.bad_seq) == ("missing_payload", 1)
+
+
+def test_every_column_is_compared() -> None:
+    compared = {column for change in CHANGES for column in re.findall(r"(\w+) =", change)}
+    assert compared == {field.column for field in AuditEntry._meta.concrete_fields}
+
+
+def test_triggers_that_are_not_there_are_named() -> None:
+    assert missing_triggers(connection) == []
+    drop_triggers(connection)
+    names = {"sqlite": ["audit_no_update", "audit_no_delete", "audit_no_replace"], "postgresql": ["audit_append_only"]}
+    assert missing_triggers(connection) == names[connection.vendor]
+    make_triggers(connection)
+    if connection.vendor == "postgresql":
+        sql(f"ALTER TABLE {TABLE} DISABLE TRIGGER audit_append_only")
+    else:
+        sql("DROP TRIGGER audit_no_replace")
+    assert missing_triggers(connection) == names[connection.vendor][-1:]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,131 @@
+"""Verifying what is stored: a log recomputed from its bytes, beside its columns and its head."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.conf import settings
+
+from audit.log import notes, tree
+from audit.log.check import Checker
+from audit.log.entry import BadEntry
+from audit.models import AuditEntry, AuditHead, Checkpoint
+from audit.services import columns_of, place_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What verifying one log found. `bad_seq` and `rule` name the first entry that breaks a rule, and which."""
+
+    log: str
+    ok: bool
+    size: int
+    root: str
+    bad_seq: int | None = None
+    rule: str = ""
+    message: str = ""
+
+    def __str__(self) -> str:
+        if self.ok:
+            return f"{self.log}: verified {self.size:,} {'entry' if self.size == 1 else 'entries'}, root {self.root}"
+        return f"{self.log}: TAMPERED at entry {self.bad_seq} ({self.rule}): {self.message}"
+
+
+def verify_org(org_id: UUID | None) -> Verification:
+    """Verify all logs of an organisation, or of the installation for None: what was found of the first that is not in
+    order, or else of the one that is written to."""
+    heads = AuditHead.objects.filter(org_id=org_id).order_by("epoch")
+    entries = AuditEntry.objects.filter(org_id=org_id).order_by("epoch").values_list("log", flat=True)
+    found = [verify(log) for log in dict.fromkeys([*heads.values_list("log", flat=True), *entries.distinct()])]
+    if not found:
+        return Verification(settings.AUDIT_ORIGIN + place_of(org_id), True, 0, tree.EMPTY_ROOT.hex())
+    return next((one for one in found if not one.ok), found[-1])
+
+
+def logs() -> Iterator[str]:
+    """Every log of the installation, also one whose head row, or all of which, somebody removed after it was signed."""
+    heads = set(AuditHead.objects.values_list("log", flat=True))
+    entries = set(AuditEntry.objects.order_by().values_list("log", flat=True).distinct())
+    signed = set(Checkpoint.objects.order_by().values_list("log", flat=True).distinct())
+    yield from sorted(heads | entries | signed)
+
+
+def verify(log: str) -> Verification:
+    """Recompute a log from its stored bytes, in constant memory: bytes, order, links, payloads, columns and the head.
+
+    May run while others write: it checks the head as it was when it began, and every entry that it finds.
+    """
+    checker = Checker(log)
+
+    def bad(seq: int, rule: str, message: str) -> Verification:
+        return Verification(log, False, checker.size, checker.root.hex(), seq, rule, message)
+
+    try:
+        return _verify(log, checker, bad)
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        # SQLite keeps any value in any column: text for a number, garbage for an id.
+        logger.warning("The log %s cannot be read.", log, exc_info=True)
+        return bad(checker.size, "unreadable", f"What is stored there cannot be read: {error}")
+
+
+def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verification]) -> Verification:
+    head = AuditHead.objects.filter(log=log).first()
+    if head is None:
+        return bad(0, "no_head", "The head of this log is gone.")
+    if not head.log.endswith(place_of(head.org_id, head.epoch)):
+        return bad(0, "wrong_org", "The head is kept under another organisation than its log names.")
+    found = _state(checker)
+    marks = _marks(log)
+    mark = next(marks, None)
+    # In the order of the columns: an entry moved to another place shows as a break at that place.
+    for row in AuditEntry.objects.filter(log=log).order_by("seq", "pk").iterator(chunk_size=1_000):
+        # Read whole before the checker moves on: what cannot be read is then a finding at this entry.
+        data, leaf = bytes(row.entry), bytes(row.leaf_hash)
+        payload = None if row.payload is None else bytes(row.payload)
+        salt = None if row.salt is None else bytes(row.salt)
+        try:
+            entry = checker.take(data, payload, salt)
+        except BadEntry as error:
+            return bad(row.seq, error.rule, str(error))
+        if leaf != checker.last_leaf:
+            return bad(row.seq, "wrong_leaf_hash", "The hash kept beside it is not that of its bytes.")
+        if (row.org_id, row.epoch) != (head.org_id, head.epoch):
+            return bad(row.seq, "wrong_org", "It is kept under another organisation, or another of its logs.")
+        for name, value in columns_of(entry).items():
+            if getattr(row, name) != value:
+                return bad(row.seq, "wrong_column", f"The column {name} says something else than its bytes.")
+        if checker.size <= head.size:
+            found = _state(checker)
+        while mark is not None and mark.size <= checker.size:
+            if (mark.size, mark.root) != (checker.size, checker.root):
+                return bad(row.seq, "wrong_root", "A signed checkpoint says that the log was another one up to here.")
+            mark = next(marks, None)
+    if mark is not None and head.is_current:
+        return bad(checker.size, "cut", f"Of {mark.size:,} entries that were signed {checker.size:,} are left.")
+    if checker.unexplained is not None:
+        message = "Its payload is gone, and no later entry tells that it was blanked."
+        return bad(checker.unexplained, "missing_payload", message)
+    # An entry and its head are committed together: entries beyond the head read above need one that has grown since.
+    grown = checker.size > head.size and AuditHead.objects.filter(log=log, size__gte=checker.size).exists()
+    if checker.size != head.size and not grown:
+        first = min(head.size, checker.size)
+        return bad(first, "wrong_size", f"The head counts {head.size:,} entries, there are {checker.size:,}.")
+    last = None if head.last_leaf_hash is None else bytes(head.last_leaf_hash)
+    if (last, bytes(head.right_edge), head.last_ts) != found:
+        return bad(max(head.size - 1, 0), "wrong_head", "The head is not that of these entries.")
+    return Verification(log, True, checker.size, checker.root.hex())
+
+
+def _marks(log: str) -> Iterator[notes.Checkpoint]:
+    """What is kept of what was signed, the smallest first. Whose signatures they are is for those to check who have the
+    key: the offline verifier, and the signer."""
+    for note in Checkpoint.objects.filter(log=log).order_by("size").values_list("note", flat=True).iterator():
+        yield notes.Checkpoint.parse(note.partition("\n\n")[0] + "\n")
+
+
+def _state(checker: Checker) -> tuple[bytes | None, bytes, str]:
+    """What a head keeps beside its size."""
+    return checker.last_leaf, tree.pack(checker.edge), checker.last_ts
