@@ -176,7 +176,8 @@ def calls_in(notes: Iterable[Path]) -> list[Call]:
     found = []
     for path in notes:
         calls: dict[int, Call] = {}
-        for line in path.read_text().splitlines():
+        # Who was killed while it noted an answer left a part of a line, the last: what came of that call is not known.
+        for line in path.read_text().split("\n")[:-1]:
             told = json.loads(line)
             if told["number"] not in calls:
                 calls[told["number"]] = Call(**told)
