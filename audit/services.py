@@ -103,7 +103,7 @@ def record(
     )
     _check(said)
 
-    head = _locked_head(org_id)
+    head = locked_head(org_id)
     entry = replace(
         said,
         log=head.log,
@@ -200,7 +200,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _locked_head(org_id: UUID | None) -> AuditHead:
+def locked_head(org_id: UUID | None) -> AuditHead:
     """The head of the log that is written to, locked by an UPDATE: a writer that waits for it sees what the one before
     wrote."""
     rows = AuditHead.objects.filter(org_id=org_id, is_current=True)
@@ -217,6 +217,12 @@ def _locked_head(org_id: UUID | None) -> AuditHead:
 def place_of(org_id: UUID | None, epoch: int = 1) -> str:
     """What follows the host in a log's origin."""
     return f"/audit/{org_id or 'installation'}{f'/e{epoch}' if epoch > 1 else ''}"
+
+
+def next_log(log: str) -> str:
+    """The origin of the log that goes on for this one, where it cannot."""
+    first, _, epoch = log.rpartition("/e")
+    return f"{first}/e{int(epoch) + 1}" if epoch.isdecimal() else f"{log}/e2"
 
 
 def columns_of(entry: Entry) -> dict[str, Any]:

@@ -33,11 +33,22 @@ if DEBUG:
     ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
     DATABASE = env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
     AUDIT_ORIGIN = env.str("AUDIT_ORIGIN", default="localhost")
+    AUDIT_SIGNER = env.str("AUDIT_SIGNER", default="worker")
+    AUDIT_SIGNER_DIR = env.str("AUDIT_SIGNER_DIR", default=str(DATA_DIR / "audit-signer"))
 else:
     ALLOWED_HOSTS = env.list("ALLOWED_HOSTS")
     DATABASE = env.db_url("DATABASE_URL")
     #: The host name that every audit log of this installation carries. Chosen once; kept in each log's head.
     AUDIT_ORIGIN = env.str("AUDIT_ORIGIN")
+    #: Who signs checkpoints of the audit logs: `apart`, `manage.py audit_sign` as a service of its own, or `worker`.
+    AUDIT_SIGNER = env.str("AUDIT_SIGNER", default="apart")
+    #: Where the signer keeps its keys and what it signed. No other process reads it.
+    AUDIT_SIGNER_DIR = env.str("AUDIT_SIGNER_DIR", default="")
+
+if AUDIT_SIGNER not in ("worker", "apart"):
+    raise ImproperlyConfigured(f"AUDIT_SIGNER is `worker` or `apart`, not {AUDIT_SIGNER!r}.")
+if AUDIT_SIGNER == "worker" and not AUDIT_SIGNER_DIR:
+    raise ImproperlyConfigured("AUDIT_SIGNER=worker needs AUDIT_SIGNER_DIR, a folder that only the worker reads.")
 
 ROOT_URLCONF = "routing_admin.urls"
 WSGI_APPLICATION = "routing_admin.wsgi.application"

@@ -26,6 +26,8 @@ os.environ |= {
     "SECRET_KEY": "only-for-tests-" + "x" * 40,
     "API_KEY_PEPPERS": "1=only-for-tests",
     "AUDIT_ORIGIN": "routing.example",
+    "AUDIT_SIGNER": "apart",
+    "AUDIT_SIGNER_DIR": str(_folder / "signer"),
     "ALLOWED_HOSTS": "localhost,127.0.0.1,testserver",
     "DATA_DIR": str(_folder),
     "STATIC_ROOT": str(_folder / "static"),

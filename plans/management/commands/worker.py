@@ -1,4 +1,5 @@
-"""Runs queued plans, and applies those whose time has come, until it is told to stop."""
+"""Runs queued plans, applies those whose time has come, and signs the audit logs where nobody else does, until it is told
+to stop."""
 
 import logging
 import signal
@@ -6,9 +7,11 @@ import threading
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, close_old_connections, connections
 
+from audit.signing.signer import keep_signing
 from plans.replay.memory import keep_freed_memory
 from plans.runs.applying import apply_due
 from plans.runs.failures import in_one_line
@@ -29,7 +32,7 @@ def seconds(text: str) -> float:
 class Command(BaseCommand):
     help = (
         "Run queued plans, and apply scheduled ones at their time, until SIGTERM or Ctrl-C. Any number of workers may run;"
-        " no plan runs twice at once, and none is applied twice."
+        " no plan runs twice at once, and none is applied twice. With AUDIT_SIGNER=worker one of them signs the audit logs."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -48,19 +51,23 @@ class Command(BaseCommand):
         # Also with --once: a plan that is left without a word waits for its lease to run out.
         before = {name: signal.signal(name, lambda *_: stop.set()) for name in (signal.SIGTERM, signal.SIGINT)}
         # A replay takes minutes, and a time is a time.
-        clock = threading.Thread(target=_keep_times, args=(stop, options["poll"]), name="clock", daemon=True)
+        beside = [threading.Thread(target=_keep_times, args=(stop, options["poll"]), name="clock", daemon=True)]
+        if settings.AUDIT_SIGNER == "worker":
+            beside.append(threading.Thread(target=keep_signing, args=(stop,), name="signer", daemon=True))
         try:
             if options["once"]:
                 _apply_due()
             else:
-                clock.start()
+                for thread in beside:
+                    thread.start()
             self._run(stop, options)
         except Error as error:
             raise CommandError(_away(error)) from error
         finally:
             stop.set()
-            if clock.ident is not None:
-                clock.join()
+            for thread in beside:
+                if thread.ident is not None:
+                    thread.join()
             for name, handler in before.items():
                 signal.signal(name, handler)
 

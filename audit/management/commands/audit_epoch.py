@@ -1,0 +1,34 @@
+"""Opens a new log for one that the signer refuses, after a restore from a backup."""
+
+from argparse import ArgumentParser
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError
+
+from audit.actors import system
+from audit.services import EntryRefused
+from audit.signing.epochs import NotRefused, open_epoch
+from audit.signing.keys import BadKeys
+
+
+class Command(BaseCommand):
+    help = (
+        "Close a log that the signer refuses, and open the next one, whose first entry says what was signed of the old one,"
+        " what is left, and why. To be run where the signer runs."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument("--org", type=UUID, metavar="ID", help="the log of one organisation")
+        which.add_argument("--installation", action="store_true", help="the log of the installation")
+        parser.add_argument("--reason", required=True, help="why; it stands in the log for ever")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not options["reason"].strip():
+            raise CommandError("--reason says why: the restored backup, its time, who decided.")
+        try:
+            receipt = open_epoch(options["org"], reason=options["reason"], by=system("audit_epoch"))
+        except (NotRefused, BadKeys, EntryRefused) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"Opened {receipt.log}.")

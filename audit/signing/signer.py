@@ -1,0 +1,188 @@
+"""A round of the signer, and going on with rounds.
+
+What is added to a log is read from the database as bytes and recomputed from the signer's own memory of what came before;
+only what continues that is signed. So whoever rewrites the database, head and all, is refused.
+"""
+
+import logging
+import threading
+import time
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from django.db import Error, close_old_connections, connections
+from django.db.models import Max
+from django.utils import timezone
+
+from audit.actors import system
+from audit.log import notes, tree
+from audit.log.check import Checker
+from audit.log.entry import BadEntry
+from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal
+from audit.services import next_log
+from audit.signing.keys import BadKeys, keys_to_sign_with, signer_folder
+from audit.signing.state import AnotherSigner, Signed, State, Turn
+
+BY: Final = system("audit_sign")
+#: So often a round is made; what is committed is signed within twice that.
+PAUSE_SECONDS: Final = 4.0
+#: A log to which nothing was added is looked at, and said to be so, this often.
+IDLE: Final = timedelta(minutes=10)
+log = logging.getLogger(__name__)
+
+
+class Refused(Exception):
+    """This log does not continue what was signed; `rule` is the stable name of what it breaks."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+@dataclass
+class Round:
+    """What a round did: the size that each log was signed at, and why others were not."""
+
+    signed: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, Refused] = field(default_factory=dict)
+
+
+class Signer:
+    """Signs with the keys and the memory of this machine, alone. Raises `AnotherSigner` and `BadKeys`."""
+
+    def __init__(self) -> None:
+        folder = signer_folder()
+        with ExitStack() as opened:
+            opened.enter_context(closing(Turn(folder)))
+            self._state = opened.enter_context(closing(State(folder)))
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> "Signer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def round(self) -> Round:
+        """Look at every log. Raises `BadKeys` and what the database raises; a log that is refused keeps no other from being
+        signed."""
+        keys = keys_to_sign_with(by=BY)
+        known = self._state.all()
+        heads = {head.log: head for head in AuditHead.objects.all()}
+        published = {
+            row["log"]: (row["size"], row["checked_at"])
+            for row in Checkpoint.objects.order_by()
+            .values("log")
+            .annotate(size=Max("size"), checked_at=Max("checked_at"))
+        }
+        found, now = Round(), timezone.now()
+        for name in sorted(heads.keys() | known.keys()):
+            before, following = known.get(name) or Signed(name), next_log(name)
+            if following in heads and self._state.is_allowed(following):
+                continue  # an operator closed it
+            try:
+                after = continued(self._state, before, heads.get(name))
+            except Refused as error:
+                found.refused[name] = error
+                continue
+            size, checked_at = published.get(name, (-1, now))
+            if after.size and (after.size != size or now - checked_at >= IDLE):
+                # First what was signed is remembered: who is killed here signs the very same again.
+                if after != before:
+                    self._state.put(after)
+                self._publish(after, keys)
+                found.signed[name] = after.size
+        _tell_refusals(found.refused)
+        return found
+
+    def _publish(self, signed: Signed, keys: list[notes.SigningKey]) -> None:
+        text = notes.Checkpoint(signed.log, signed.size, signed.root).text()
+        now = timezone.now()
+        said = {"note": notes.sign(text, keys), "checked_at": now}
+        Checkpoint.objects.update_or_create(
+            log=signed.log, size=signed.size, defaults=said, create_defaults={**said, "signed_at": now}
+        )
+
+
+def continued(state: State, before: Signed, head: AuditHead | None) -> Signed:
+    """What the log is now. Raises `Refused` unless it goes on from what was signed."""
+    if head is None:
+        raise Refused("no_head", f"The log is gone. It had {before.size:,} entries when it was signed.")
+    if head.epoch > 1 and before.size == 0 and not state.is_allowed(before.log):
+        raise Refused("not_linked", "A new log for an old one is opened here, by an operator: manage.py audit_epoch.")
+    if head.size < before.size:
+        raise Refused("cut", f"Of {before.size:,} entries that were signed {head.size:,} are left.")
+    checker = Checker(before.log, before.size, before.last_leaf, before.last_ts, list(before.edge))
+    rows = AuditEntry.objects.filter(log=before.log, seq__gte=before.size, seq__lt=head.size).order_by("seq", "pk")
+    for data, payload, salt, leaf in rows.values_list("entry", "payload", "salt", "leaf_hash").iterator(1_000):
+        kept = (None if payload is None else bytes(payload), None if salt is None else bytes(salt))
+        try:
+            checker.take(bytes(data), *kept)
+        except BadEntry as error:
+            raise Refused(error.rule, f"Entry {checker.size:,}: {error}") from error
+        if bytes(leaf) != checker.last_leaf:
+            raise Refused(
+                "wrong_leaf_hash", f"Entry {checker.size - 1:,}: the hash beside it is not that of its bytes."
+            )
+    if checker.unexplained is not None:
+        raise Refused("missing_payload", f"Entry {checker.unexplained:,}: its payload is gone, and no entry tells so.")
+    if checker.size != head.size:
+        raise Refused("wrong_size", f"The head counts {head.size:,} entries, there are {checker.size:,}.")
+    last = None if head.last_leaf_hash is None else bytes(head.last_leaf_hash)
+    if (last, bytes(head.right_edge), head.last_ts) != (
+        checker.last_leaf,
+        tree.pack(checker.edge),
+        checker.last_ts,
+    ):
+        raise Refused("wrong_head", "The head is not that of the entries that were signed and those after them.")
+    return Signed(before.log, checker.size, checker.last_leaf, checker.last_ts, tuple(checker.edge))
+
+
+def _tell_refusals(refused: dict[str, Refused]) -> None:
+    """What is refused, and since when, for pages and metrics."""
+    Refusal.objects.exclude(log__in=refused).delete()
+    for name, error in refused.items():
+        said = {"rule": error.rule, "message": str(error)}
+        _, is_new = Refusal.objects.update_or_create(
+            log=name, defaults=said, create_defaults={**said, "since": timezone.now()}
+        )
+        if is_new:
+            log.error("the log %s is not signed (%s): %s", name, error.rule, error)
+
+
+def keep_signing(stop: threading.Event, *, pause: float = PAUSE_SECONDS) -> None:
+    """Make rounds until it is told to stop. Where another process of this machine signs, it waits for its turn."""
+    said = ""
+    while not stop.is_set():
+        try:
+            with Signer() as signer:
+                while not stop.is_set():
+                    began = time.monotonic()
+                    said = _tried(signer, said)
+                    close_old_connections()
+                    stop.wait(max(0.0, pause - (time.monotonic() - began)))
+        except AnotherSigner:
+            log.debug("another process signs")
+        except Exception as error:  # whatever it is, the next round may be better
+            now = f"{type(error).__name__}: {error}"
+            if now != said:
+                log.exception("checkpoints cannot be signed")
+            said = now
+        stop.wait(pause)
+    connections.close_all()
+
+
+def _tried(signer: Signer, said: str) -> str:
+    """A round; what is wrong is said once."""
+    try:
+        signer.round()
+    except (BadKeys, Error) as error:
+        now = f"{type(error).__name__}: {error}"
+        if now != said:
+            log.error("checkpoints cannot be signed: %s", now)
+        return now
+    if said:
+        log.info("checkpoints are signed again")
+    return ""
