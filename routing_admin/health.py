@@ -15,7 +15,9 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import F, Max, OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from audit.database import missing_triggers
 from audit.models import AuditEntry, AuditHead
+from audit.signing.tail import unsigned_tail
 
 #: Of so many logs, those written last, the head is compared with the entries.
 HEADS: Final = 100
@@ -24,11 +26,17 @@ KEPT_SECONDS: Final = 1.0
 #: So long a thread waits for another that asks the database, a little longer than this waits for a connection; then it
 #: asks for itself.
 PATIENCE_SECONDS: Final = 6.0
+#: So long an entry may wait for the signer before this says so.
+UNSIGNED_SECONDS: Final = 60.0
 log = logging.getLogger(__name__)
 
 
 class Unready(Exception):
     """A check that failed, and why."""
+
+
+class Old(Unready):
+    """Something that should have happened did not yet. The process does its work nevertheless."""
 
 
 class _Found:
@@ -70,9 +78,10 @@ def _answer(request: HttpRequest, checked: Callable[[], dict[str, str]]) -> Http
     if request.method not in ("GET", "HEAD"):
         return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
     found = checked()
-    is_well = all(said == "ok" for said in found.values())
-    body = {"status": "ok" if is_well else "unavailable", **({"checks": found} if found else {})}
-    return JsonResponse(body, status=200 if is_well else 503, headers={"Cache-Control": "no-store"})
+    can_work = "failed" not in found.values()
+    status = "unavailable" if not can_work else "degraded" if "old" in found.values() else "ok"
+    body = {"status": status, **({"checks": found} if found else {})}
+    return JsonResponse(body, status=200 if can_work else 503, headers={"Cache-Control": "no-store"})
 
 
 def _all_checked() -> dict[str, str]:
@@ -86,6 +95,9 @@ def _all_checked() -> dict[str, str]:
 def _checked(name: str, check: Callable[[], None]) -> str:
     try:
         check()
+    except Old as error:
+        log.warning("%s is old: %s", name, error)
+        return "old"
     except Exception as error:  # whatever it is, the answer is that it is not well
         log.warning("not ready, %s: %s", name, error)
         return "failed"
@@ -114,8 +126,26 @@ def _audit_log() -> None:
         raise Unready(f"the head of {bad.log} is at {bad.size}, its entries end otherwise; run manage.py verify_audit")
 
 
+def _append_only() -> None:
+    if missing := missing_triggers(connection):
+        raise Unready(f"entries are not append-only, {', '.join(missing)} is not there; run manage.py migrate")
+
+
+def _audit_signer() -> None:
+    """What is committed is signed within ten seconds, where somebody signs."""
+    tail = unsigned_tail()
+    if tail.refused:
+        raise Old(f"the signer refuses {tail.refused} audit logs; it says why, and manage.py verify_audit too")
+    if tail.seconds > UNSIGNED_SECONDS:
+        raise Old(
+            f"{tail.entries} audit entries are not signed, the oldest for {tail.seconds:.0f} s; does the signer run?"
+        )
+
+
 CHECKS: Final[dict[str, Callable[[], None]]] = {
     "database": _database,
     "migrations": _migrations,
     "audit_log": _audit_log,
+    "append_only": _append_only,
+    "audit_signer": _audit_signer,
 }

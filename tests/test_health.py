@@ -1,17 +1,20 @@
 """What probes are answered."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
+from audit.database import drop_triggers, make_triggers
 from audit.models import AuditHead
+from audit.signing.signer import Signer
 from routes.orgs.models import Organization
-from routing_admin.health import health
+from routing_admin.health import CHECKS, health
 from tests.build import a_route
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +30,7 @@ def test_a_process_that_lives_says_so_whatever_else_is_wrong(client: Client, mon
     assert answer.status_code == 503
     assert answer.json() == {
         "status": "unavailable",
-        "checks": {"database": "failed", "migrations": "failed", "audit_log": "failed"},
+        "checks": dict.fromkeys(CHECKS, "failed"),
     }
     assert b"away" not in answer.content
 
@@ -53,7 +56,9 @@ def test_probes_name_no_host_and_speak_no_tls(client: Client, settings: Any, org
         assert (answer.status_code, answer.json()["status"]) == (200, "ok")
         assert client.head(path).status_code == 200
         assert client.post(path).status_code == 405
-    assert answer.json()["checks"] == {"database": "ok", "migrations": "ok", "audit_log": "ok"}
+    assert answer.json()["checks"] == {
+        "database": "ok", "migrations": "ok", "audit_log": "ok", "append_only": "ok", "audit_signer": "ok",
+    }  # fmt: skip
 
 
 def test_a_head_that_does_not_fit_its_entries_is_not_ready(client: Client, org: Organization) -> None:
@@ -61,6 +66,39 @@ def test_a_head_that_does_not_fit_its_entries_is_not_ready(client: Client, org: 
     AuditHead.objects.filter(org_id=org.pk).update(size=99)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["checks"]["audit_log"]) == (503, "failed")
+
+
+def test_a_log_that_can_be_changed_is_not_ready(client: Client) -> None:
+    drop_triggers(connection)
+    answer = client.get("/readyz")
+    make_triggers(connection)
+    assert (answer.status_code, answer.json()["checks"]["append_only"]) == (503, "failed")
+
+
+def test_entries_that_nobody_signs_are_told_and_the_process_serves(
+    client: Client, org: Organization, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.AUDIT_SIGNER_DIR = str(tmp_path / "signer")
+
+    monkeypatch.setattr("routing_admin.health.KEPT_SECONDS", 0.0)
+
+    def said() -> tuple[int, str, str]:
+        answer = client.get("/readyz")
+        return answer.status_code, answer.json()["status"], answer.json()["checks"]["audit_signer"]
+
+    def signed() -> None:
+        with Signer() as signer:
+            signer.round()
+
+    a_route(org)
+    assert said() == (200, "ok", "ok"), "the signer has a moment"
+    monkeypatch.setattr("routing_admin.health.UNSIGNED_SECONDS", 0.0)
+    assert said() == (200, "degraded", "old")
+    signed()
+    assert said() == (200, "ok", "ok")
+    AuditHead.objects.filter(org_id=org.pk).update(last_ts="2026-01-01T00:00:00.000000Z")
+    signed()
+    assert said() == (200, "degraded", "old"), "it refuses one"
 
 
 def test_a_migration_that_is_missing_is_not_ready(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,10 +103,10 @@ def test_a_scrape_names_no_host_speaks_no_tls_and_has_no_session(client: Client,
 # --- What it costs ----------------------------------------------------------------------------------------------------
 
 
-def test_a_scrape_asks_five_queries_whatever_there_is_and_none_for_a_while(
+def test_a_scrape_asks_eight_queries_whatever_there_is_and_none_for_a_while(
     org: Organization, django_assert_num_queries: Any
 ) -> None:
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(8):
         scrape()
     for slug in ("beta", "gamma"):
         other = an_org(slug)
@@ -116,7 +116,7 @@ def test_a_scrape_asks_five_queries_whatever_there_is_and_none_for_a_while(
     with django_assert_num_queries(0):
         assert scrape()[("organizations",)] == 1
     anew()
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(8):
         assert scrape()[("organizations",)] == 3
 
 
@@ -184,7 +184,10 @@ def test_figures_of_the_database_are_those_of_its_rows(org: Organization) -> Non
     found = scrape()
     assert found[("database_up",)] == 1
     assert (found[("organizations",)], found[("versions_published_total",)]) == (2, 3)
-    assert found[("audit_entries_total",)] == sum(AuditHead.objects.values_list("size", flat=True))
+    entries = sum(AuditHead.objects.values_list("size", flat=True))
+    assert (found[("audit_entries_total",)], found[("audit_unsigned_entries",)]) == (entries, entries)
+    assert 0 < found[("audit_unsigned_seconds",)] < 600
+    assert found[("audit_refused_logs",)] == 0
     assert (found[("gateways", "behind")], found[("gateways", "current")]) == (1, 1)
     assert (found[("plans", "queued")], found[("plan_oldest_waiting_seconds",)]) == (0, 0)
 

@@ -137,9 +137,9 @@ class _Verification:
             if not one.checkpoints and one is self.logs[-1]:
                 raise _CannotVerify(f"No known key signed a checkpoint of {one.log}.")
             if one.signed < one.entries:
-                raise _CannotVerify(
-                    f"The last {one.entries - one.signed:,} entries of {one.log} are in no signed checkpoint."
-                )
+                beyond = one.entries - one.signed
+                last = "entry" if beyond == 1 else f"{beyond:,} entries"
+                raise _CannotVerify(f"Nobody signed the last {last} of {one.log} yet.")
         if self.since is not None and self.since.size > (one := self._of(self.since.origin)).entries:
             raise _CannotVerify(
                 f"The older checkpoint counts {self.since.size:,} entries of {one.log}. Those from {one.entries:,} on were"

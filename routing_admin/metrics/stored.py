@@ -1,4 +1,4 @@
-"""What the database knows, alike for whichever process is asked: five queries, and none for a few seconds after."""
+"""What the database knows, alike for whichever process is asked: eight queries, and none for a few seconds after."""
 
 import logging
 import threading
@@ -14,6 +14,7 @@ from django.utils import timezone
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from audit.models import AuditHead
+from audit.signing.tail import unsigned_tail
 from plans.runs.models import PlanRun, State
 from routes.fleet.models import GatewayInstance
 from routes.orgs.models import Organization
@@ -47,7 +48,7 @@ class Stored:
 def _asked() -> list[Metric]:
     up = GaugeMetricFamily("routing_admin_database_up", "1 where the database answered, 0 where it did not.")
     try:
-        figures = [*_organizations(), *_plans(), _plan_times(), _audit(), _gateways()]
+        figures = [*_organizations(), *_plans(), _plan_times(), *_audit(), _gateways()]
     except Error as error:
         log.warning("the database gave no figures: %s", error)
         up.add_metric([], 0)
@@ -126,9 +127,19 @@ def _plan_times() -> Metric:
     return times
 
 
-def _audit() -> Metric:
+def _audit() -> Iterable[Metric]:
     entries = AuditHead.objects.aggregate(number=Sum("size", default=0))["number"]
-    return CounterMetricFamily("routing_admin_audit_entries", "Entries of all audit logs.", entries)
+    yield CounterMetricFamily("routing_admin_audit_entries", "Entries of all audit logs.", entries)
+    tail = unsigned_tail()
+    yield GaugeMetricFamily(
+        "routing_admin_audit_unsigned_entries", "Entries of audit logs that no checkpoint covers yet.", tail.entries
+    )
+    yield GaugeMetricFamily(
+        "routing_admin_audit_unsigned_seconds", "How long the oldest of them waits; 0 where none does.", tail.seconds
+    )
+    yield GaugeMetricFamily(
+        "routing_admin_audit_refused_logs", "Audit logs that the signer refuses to sign.", tail.refused
+    )
 
 
 def _gateways() -> Metric:

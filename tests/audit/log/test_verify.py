@@ -249,7 +249,7 @@ def test_entries_that_nobody_signed_yet_are_said(honest: Made, tmp_path: Path) -
     found = verify(written(tmp_path / "bundle", made), KEYS)
     assert (found.verdict, found.message) == (
         "cannot_verify",
-        f"The last 80 entries of {LOG} are in no signed checkpoint.",
+        f"Nobody signed the last 80 entries of {LOG} yet.",
     )
 
 

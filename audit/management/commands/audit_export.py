@@ -1,0 +1,44 @@
+"""Writes what an auditor checks."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError
+
+from audit.evidence import NothingToExport, bundle_of, files_of
+
+
+class Command(BaseCommand):
+    help = (
+        "Write the audit logs of an organisation, or of the installation, with payloads and checkpoints, to a ZIP file or,"
+        " where the name does not end with .zip, to a folder. `python -m audit.log.verify` checks either."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("path", type=Path, help="the file or folder, which must not be there yet")
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument("--org", type=UUID, metavar="ID", help="the logs of one organisation")
+        which.add_argument("--installation", action="store_true", help="the logs of the installation")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        path: Path = options["path"]
+        try:
+            if path.suffix == ".zip":
+                pieces = bundle_of(options["org"])
+                with path.open("xb") as file:
+                    file.writelines(pieces)
+            else:
+                files = files_of(options["org"])
+                first = next(files)
+                path.mkdir(parents=True)
+                for name, lines in (first, *files):
+                    (path / name).parent.mkdir(exist_ok=True)
+                    with (path / name).open("xb") as file:
+                        file.writelines(lines)
+        except NothingToExport as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{path} cannot be written: {error.strerror}") from error
+        self.stdout.write(f"Wrote {path}. Check it with: python -m audit.log.verify {path} --key …")
