@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.paths import ROOT
@@ -21,8 +21,9 @@ def ask(
     counts: Mapping[str, object],
     of_database: Mapping[str, Mapping[str, object]] | None = None,
     at_once: bool = False,
+    databases: Sequence[str] = DATABASES,
 ) -> bool:
-    """Run a file of tests on both databases, one after the other or at once, with these counts in its environment, where
+    """Run a file of tests on these databases, one after the other or at once, with these counts in its environment, where
     nobody asks for others (`make campaign PART=… KILLS=100`). Says the lines with `told` and, where it failed, its last
     ones."""
 
@@ -48,5 +49,5 @@ def ask(
                 say(f"{database}: {line}")
         return process.returncode == 0
 
-    with ThreadPoolExecutor(len(DATABASES) if at_once else 1) as pool:
-        return all(list(pool.map(on, DATABASES)))
+    with ThreadPoolExecutor(len(databases) if at_once else 1) as pool:
+        return all(list(pool.map(on, databases)))
