@@ -1,5 +1,5 @@
-"""Writers that edit, apply and revert, killed at 10,000 random moments on PostgreSQL, which is stopped under them 200 times:
-nothing is torn, nothing lost that was answered. It is about borders of transactions, not about power loss."""
+"""Writers that edit, apply and revert, killed at 10,000 random moments on PostgreSQL, and the server stopped under them 200
+times: nothing is torn, nothing lost that was answered. It is about borders of transactions, not about power loss."""
 
 from collections.abc import Callable
 
