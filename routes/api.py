@@ -17,13 +17,13 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
+from audit.parameters import check_parameters
 from audit.services import Receipt
 from routes.engine.reading import shown
 from routes.errors import StaleVersion
 from routes.examples import accepted
 from routes.idempotency.services import Answer, once
 from routes.orgs.models import ApiKey
-from routes.parameters import check_parameters
 from routes.publish import Change, DirectWrite
 from routes.shapes import described, text
 from routes.texts import one_line, several_lines

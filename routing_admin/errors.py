@@ -13,6 +13,8 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
+from audit.evidence.bundles import NothingToExport
+from audit.evidence.proofs import NoSuchEntry, NotSigned
 from audit.services import AuditError
 from plans.errors import PlansError
 from plans.logs.api import TooManyRows
@@ -67,6 +69,9 @@ from routing_admin.signin.errors import ProviderAway, SignInError
 #: HTTP status of every refusal of the domain. The engine's errors carry their own, because a gateway has no such table.
 STATUS: dict[type[Exception], int] = {
     NotFound: 404,
+    NoSuchEntry: 404,
+    NothingToExport: 404,
+    NotSigned: 409,
     StaleVersion: 412,
     StaleRoute: 412,
     NameTaken: 422,

@@ -5,6 +5,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from audit.api import AuditList, InstallationAuditList
+from audit.evidence import api as evidence
 from plans.logs import api as logs
 from plans.runs import api as plans
 from routes.catalog import api as catalog
@@ -28,6 +29,7 @@ of_organization = [
     *plans.urlpatterns,
     *logs.urlpatterns,
     path("audit/", AuditList.as_view(), name="audit"),
+    *evidence.urls("audit", "viewer"),
 ]
 
 api = [
@@ -35,6 +37,7 @@ api = [
     *catalog.outside,
     *fleet.outside,
     path("audit/", InstallationAuditList.as_view(), name="installation_audit"),
+    *evidence.urls("installation_audit", "installation"),
     path("orgs/<str:org>/", include(of_organization)),
 ]
 

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.test import override_settings
 
 from audit.actors import system
 from plans.logs.models import RequestLog
@@ -138,6 +140,21 @@ def projected(plan: PlanRun) -> PlanRun:
     plan.refresh_from_db()
     assert plan.state == "projected", plan.failure
     return plan
+
+
+def sign_logs() -> None:
+    """Signs all logs as they are now, with a new key and no memory."""
+    from audit.models import Checkpoint
+    from audit.signing.keys import known_keys, retire_key
+    from audit.signing.signer import Signer
+
+    with TemporaryDirectory() as folder, override_settings(AUDIT_SIGNER_DIR=folder):
+        for key in known_keys():
+            retire_key(key.key_id.hex(), by=BY, reason="a new folder")
+        with Signer() as signer:
+            signer.round()
+            signer.round()  # the entry about the key
+    assert Checkpoint.objects.exists()
 
 
 def state_of(org: Organization) -> dict[str, Any]:

@@ -42,7 +42,7 @@ LAZY: dict[str, set[str]] = {
 }
 #: From other applications only their public modules.
 PUBLIC = {
-    "audit": {"audit.actors", "audit.services", "audit.signing.signer", "audit.times"},
+    "audit": {"audit.actors", "audit.parameters", "audit.services", "audit.signing.signer", "audit.times"},
     "audit, composed": {
         "audit.actors",
         "audit.services",

@@ -8,7 +8,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.filters import SearchFilter
 from rest_framework.request import Request
 
-from routes.parameters import check_parameters
+from audit.parameters import check_parameters
 
 #: Of a search: each word is a condition of its own on every field.
 MAX_SEARCH: Final = 200

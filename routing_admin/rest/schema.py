@@ -310,6 +310,7 @@ class Operations(AutoSchema):
 
     def _curl(self, media_type: str | None = None, example: Any = None) -> str:
         url = self.path.replace("{org}", "acme").replace("{instance}", "edge-1").replace("{id}", "$ID")
+        url = url.replace("{seq}", "0") + getattr(self.view, "example_query", "")
         parts = [f'curl "$URL{url}"' if self.method == "GET" else f'curl -X {self.method} "$URL{url}"']
         if {"key": []} in self._security():
             parts.append('-H "Authorization: Bearer $KEY"')
@@ -320,6 +321,8 @@ class Operations(AutoSchema):
             parts.append('-b "sessionid=$SESSION"')
         if self._needs_match():
             parts.append('-H "If-Match: $ETAG"')
+        if "application/zip" in self._media_types():
+            parts.append("--output audit.zip")
         if media_type is not None:
             body = example.strip() if isinstance(example, str) else _written(example, media_type)
             parts += [f'-H "Content-Type: {media_type}"', f"--data-binary {shlex.quote(body)}"]

@@ -35,6 +35,9 @@ def operation_at(method: str, path: str) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
+#: How a body is read that is not JSON.
+READ: dict[str, Callable[[bytes], Any]] = {"application/yaml": read_yaml, "text/plain": bytes.decode}
+
 #: Headers that no answer has without a promise.
 TOLD = {"ETag", "Idempotency-Replayed", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate"}
 
@@ -94,7 +97,7 @@ def check(method: str, path: str, response: Any) -> None:
         return
     media_type = response["Content-Type"].partition(";")[0]
     try:
-        read = read_yaml if media_type == "application/yaml" else json.loads
+        read = READ.get(media_type, json.loads)
         _check(template, name, status, media_type)(read(response.content))
     except KeyError:
         raise AssertionError(f"{method} {template} answered {status} as {media_type}, which is not promised.") from None

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from routes.orgs.services import update_organization
 from routing_admin.docs.document import document
 from routing_admin.docs.views import EXAMPLE
 from tests.api.test_who_may_what import with_ids
-from tests.build import a_person, a_plan, a_route, an_example, an_org, projected, traffic, usual_prices
+from tests.build import a_person, a_plan, a_route, an_example, an_org, projected, sign_logs, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -74,12 +76,13 @@ class World:
         return str(plan.pk if path.endswith(("{id}/", "project/", "cancel/")) else projected(plan).pk)
 
 
-def test_every_curl_line_does_what_it_says(live_server: Any) -> None:
+def test_every_curl_line_does_what_it_says(live_server: Any, tmp_path: Path) -> None:
     curl = shutil.which("curl")
     if curl is None:
         assert os.environ.get("CI") != "true", "curl is not installed; on Debian: apt-get install curl"
         pytest.skip("curl is not installed; on Debian: apt-get install curl")
     world = World()
+    sign_logs()
     keys = {kind: world.key(kind, world.org) for kind in ("management", "gateway")}
     run = 0
     for path, methods in document()["paths"].items():
@@ -98,10 +101,17 @@ def test_every_curl_line_does_what_it_says(live_server: Any) -> None:
                 source = with_ids(sample["source"], world.org)
                 line = f"{source} \\\n  --silent --show-error --write-out '\\n%{{http_code}}'"
                 environment = {"PATH": os.environ["PATH"], **variables}
-                done = subprocess.run(["/bin/sh", "-c", line], env=environment, capture_output=True, text=True)
+                done = subprocess.run(
+                    ["/bin/sh", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True
+                )
                 body, _, status = done.stdout.rpartition("\n")
                 assert status in ("200", "201"), (path, method, line, body, done.stderr)
-                json.loads(body)
+                if "--output" in line:
+                    assert zipfile.is_zipfile(tmp_path / "audit.zip")
+                elif "text/plain" in str(operation["responses"].get("200")):
+                    assert "routing.example/audit" in body
+                else:
+                    json.loads(body)
                 run += 1
                 Organization.objects.filter(pk=world.org.pk).update(approval="none")
     operations = [operation for methods in document()["paths"].values() for operation in methods.values()]

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from audit.evidence import NothingToExport, bundle_of, files_of
+from audit.evidence.bundles import NothingToExport, bundle_of, files_of
 
 
 class Command(BaseCommand):

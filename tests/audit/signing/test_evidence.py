@@ -9,8 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from audit import evidence
 from audit.actors import system
+from audit.evidence import bundles
 from audit.log.notes import open_checkpoint
 from audit.log.verify import Found
 from audit.log.verify import verify as verify_bundle
@@ -107,8 +107,8 @@ def test_after_a_restore_both_logs_are_exported(tmp_path: Path) -> None:
 def test_a_zip_file_comes_in_pieces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     some(40)
     signed()
-    monkeypatch.setattr(evidence, "PIECE_BYTES", 500)
-    pieces = list(evidence.bundle_of(ORG))
+    monkeypatch.setattr(bundles, "PIECE_BYTES", 500)
+    pieces = list(bundles.bundle_of(ORG))
     assert len(pieces) > 2
     path = tmp_path / "bundle.zip"
     path.write_bytes(b"".join(pieces))

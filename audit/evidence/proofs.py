@@ -1,0 +1,69 @@
+"""Checkpoints, and proofs about the log that an organisation, or the installation, writes to."""
+
+from base64 import b64encode
+from collections.abc import Iterator
+from uuid import UUID
+
+from audit.log.proofs import consistency_proof, inclusion_proof
+from audit.models import AuditEntry, AuditHead, Checkpoint
+from audit.services import AuditError
+
+
+class NoSuchEntry(AuditError):
+    """The log has no entry, or was never so large."""
+
+    code = "not_found"
+
+
+class NotSigned(AuditError):
+    """No checkpoint covers it yet."""
+
+    code = "not_signed"
+
+
+def current_log(org_id: UUID | None) -> AuditHead:
+    """The head of the log that is written to. Raises `NoSuchEntry` where nothing was ever written."""
+    head = AuditHead.objects.filter(org_id=org_id, is_current=True).first()
+    if head is None:
+        raise NoSuchEntry("There is no audit log yet.")
+    return head
+
+
+def newest_checkpoint(log: str) -> Checkpoint:
+    """What was signed last. Raises `NotSigned`."""
+    found = Checkpoint.objects.filter(log=log).order_by("-size").first()
+    if found is None:
+        raise NotSigned("Nothing of this log is signed yet. The signer does so within ten seconds, where it runs.")
+    return found
+
+
+def proof_of(org_id: UUID | None, seq: int) -> str:
+    """That an entry is in the log, as C2SP writes it (c2sp.org/tlog-proof): its place, the hashes from it to the root, and
+    the newest checkpoint. Raises `NoSuchEntry` and `NotSigned`."""
+    head = current_log(org_id)
+    if seq >= head.size:
+        raise NoSuchEntry(f"The log has {head.size:,} entries, from 0 on.")
+    newest = newest_checkpoint(head.log)
+    if seq >= newest.size:
+        raise NotSigned(f"Entry {seq:,} is not signed yet: the newest checkpoint covers {newest.size:,} entries.")
+    hashes = inclusion_proof(seq, newest.size, _leaves(head.log, newest.size))
+    lines = ["c2sp.org/tlog-proof@v1", f"index {seq}", *map(_base64, hashes)]
+    return "\n".join(lines) + "\n\n" + newest.note
+
+
+def consistency_of(org_id: UUID | None, old: int, new: int) -> list[str]:
+    """The hashes, in base64, that show the first `old` entries of the log to be the beginning of the first `new`. Raises
+    `NoSuchEntry` and `ValueError`."""
+    head = current_log(org_id)
+    if new > head.size:
+        raise NoSuchEntry(f"The log has {head.size:,} entries.")
+    return [_base64(one) for one in consistency_proof(old, new, _leaves(head.log, new))]
+
+
+def _leaves(log: str, size: int) -> Iterator[bytes]:
+    rows = AuditEntry.objects.filter(log=log, seq__lt=size).order_by("seq").values_list("leaf_hash", flat=True)
+    return (bytes(leaf) for leaf in rows.iterator(2_000))
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode()
