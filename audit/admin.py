@@ -1,10 +1,12 @@
 """The admin's pages about a log, an organisation's or the installation's: looking, verifying now. Nothing here edits."""
 
 import json
+import re
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path
@@ -12,11 +14,13 @@ from django.views.decorators.http import require_POST
 from rest_framework.exceptions import ValidationError
 
 from audit.api import FILTERS, filtered
-from audit.models import AuditEntry, AuditHead
+from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal
 from audit.services import payload_of
 from audit.verification import verify_org
 
 PAGE = 50
+#: Where a page ends: the number of the log, and of the entry.
+_PLACE = re.compile(r"([1-9]\d{0,8})\.(\d{1,18})", re.ASCII)
 
 
 def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
@@ -30,13 +34,13 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
         rows = filtered(rows, given)
     except ValidationError as error:
         problem = "; ".join(f"{name}: {' '.join(map(str, said))}" for name, said in error.detail.items())
-    before = request.GET.get("before", "")
-    if before.isdecimal() and len(before) < 19:
-        rows = rows.filter(seq__lt=int(before))
-    page = list(rows.order_by("-seq")[: PAGE + 1])
-    older = (
-        urlencode({**{k: v for k, v in given.items() if v}, "before": page[PAGE - 1].seq}) if len(page) > PAGE else ""
-    )
+    if place := _PLACE.fullmatch(request.GET.get("before", "")):
+        epoch, seq = int(place[1]), int(place[2])
+        rows = rows.filter(Q(epoch__lt=epoch) | Q(epoch=epoch, seq__lt=seq))
+    page = list(rows.order_by("-epoch", "-seq")[: PAGE + 1])
+    last = page[PAGE - 1] if len(page) > PAGE else None
+    older = last and urlencode({**{k: v for k, v in given.items() if v}, "before": f"{last.epoch}.{last.seq}"})
+    head = AuditHead.objects.filter(org_id=org_id, is_current=True).first()
     known = AuditEntry.objects.of(org_id).order_by("action").values_list("action", flat=True).distinct()
     return render(
         request,
@@ -51,7 +55,10 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
             "problem": problem,
             "older": older,
             "actions": known,
-            "head": AuditHead.objects.filter(org_id=org_id).first(),
+            "head": head,
+            "signed": head and Checkpoint.objects.filter(log=head.log).order_by("-size").first(),
+            "refusals": Refusal.objects.filter(log__in=AuditHead.objects.filter(org_id=org_id).values("log")),
+            "evidence": f"/api/v1/{f'orgs/{org.slug}/' if org else ''}audit/",
             **found,
         },
     )

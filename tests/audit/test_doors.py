@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 
 from audit.actors import Actor, system
 from audit.log.entry import time_text
-from audit.models import AuditEntry, AuditHead
+from audit.models import AuditEntry, AuditHead, Refusal
 from audit.services import record
 from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from tests.audit.build import TABLE, sql, without_triggers
-from tests.build import a_person, an_org
+from tests.build import a_person, an_org, sign_logs
 
 pytestmark = pytest.mark.django_db
 
@@ -196,7 +197,7 @@ def test_the_page_shows_fifty_and_leads_to_older_ones(signed_in: Client, org: Or
     url = f"/admin/o/{org.slug}/audit/"
     first = signed_in.get(url).text
     assert numbers(first) == list(range(size - 1, size - 51, -1))
-    older = re.search(r'href="(\?[^"]*before=\d+)"', first)
+    older = re.search(r'href="(\?[^"]*before=1\.\d+)"', first)
     assert older is not None
     second = signed_in.get(url + older[1]).text
     assert numbers(second) == list(range(size - 51, -1, -1))
@@ -230,6 +231,48 @@ def test_a_filter_that_cannot_be_read_is_said_on_the_page(signed_in: Client, org
 @pytest.mark.parametrize("before", ["x", "-1", "²", "9" * 30, ""])
 def test_a_place_that_is_none_is_ignored(signed_in: Client, org: Organization, before: str) -> None:
     assert numbers(signed_in.get(f"/admin/o/{org.slug}/audit/", {"before": before}).text)
+
+
+def test_the_page_says_what_is_signed_and_leads_to_what_shows_it(signed_in: Client, org: Organization) -> None:
+    url = f"/admin/o/{org.slug}/audit/"
+    assert "Nothing is signed yet" in signed_in.get(url).text
+    happened(org, 2)
+    sign_logs()
+    size = AuditHead.objects.get(org_id=org.pk).size
+    happened(org)
+    page = signed_in.get(url).text
+    assert f"Signed up to entry {size - 1}, last looked at" in page
+    links = set(re.findall(rf'href="(/api/v1/orgs/{org.slug}/audit/[^"]+)"', page))
+    proofs = {f"/api/v1/orgs/{org.slug}/audit/{seq}/proof/" for seq in range(size)}
+    assert links == proofs | {f"/api/v1/orgs/{org.slug}/audit/{name}/" for name in ("export", "checkpoint")}
+    assert {signed_in.get(link).status_code for link in links} == {200}
+
+
+def test_the_page_says_that_the_signer_refuses_the_log(signed_in: Client, org: Organization) -> None:
+    log = AuditHead.objects.get(org_id=org.pk).log
+    Refusal.objects.create(log=log, since=timezone.now(), rule="cut", message="Of 5 entries 3 are left.")
+    Refusal.objects.create(log="other.example/audit/x", since=timezone.now(), rule="cut", message="Of 9 entries none.")
+    page = signed_in.get(f"/admin/o/{org.slug}/audit/").text
+    assert "Of 5 entries 3 are left." in page
+    assert "manage.py audit_epoch" in page
+    assert "Of 9 entries" not in page
+
+
+def test_entries_of_all_logs_of_an_organisation_are_listed(signed_in: Client, org: Organization) -> None:
+    old = AuditHead.objects.get(org_id=org.pk)
+    happened(org, 30)
+    AuditHead.objects.filter(pk=old.pk).update(is_current=False)
+    AuditHead.objects.create(org_id=org.pk, log=f"{old.log}/e2", epoch=2)
+    happened(org, 40)
+    url = f"/admin/o/{org.slug}/audit/"
+    first = signed_in.get(url).text
+    assert first.count('title="The log with this number"') == 40
+    older = re.search(r'href="(\?[^"]*before=1\.\d+)"', first)
+    assert older is not None
+    rows = AuditEntry.objects.filter(org_id=org.pk)
+    assert (
+        first.count('<td class="num">') + signed_in.get(url + older[1]).text.count('<td class="num">') == rows.count()
+    )
 
 
 def test_verify_now_says_what_it_found(signed_in: Client, org: Organization) -> None:
