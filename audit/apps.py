@@ -2,13 +2,14 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.db import connections
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class AuditConfig(AppConfig):
     name = "audit"
 
     def ready(self) -> None:
+        pre_migrate.connect(_drop_triggers, sender=self)
         post_migrate.connect(_make_triggers, sender=self)
 
 
@@ -16,3 +17,12 @@ def _make_triggers(*, using: str, **_: Any) -> None:
     from audit.database import make_triggers
 
     make_triggers(connections[using])
+
+
+def _drop_triggers(*, using: str, plan: Any = (), **_: Any) -> None:
+    """SQLite removes no column that a trigger names. Only where a migration of ours runs: else there would be a moment
+    without them at each release."""
+    from audit.database import drop_triggers
+
+    if connections[using].vendor == "sqlite" and any(migration.app_label == "audit" for migration, _ in plan):
+        drop_triggers(connections[using])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
+from django.db.models import signals
 
 from audit.actors import system
 from audit.database import drop_triggers, make_triggers, missing_triggers
@@ -164,6 +165,32 @@ def test_migrate_makes_them_again_after_a_table_was_rebuilt() -> None:
     assert verify_org(ORG).ok
     some(1)
     assert verify_org(ORG).size == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_migrations_go_back_and_forth_with_the_entries_that_there_are() -> None:
+    some(2)
+    call_command("migrate", "audit", "0001", verbosity=0)
+    call_command("migrate", "audit", verbosity=0)
+    assert missing_triggers(connection) == []
+    assert verify_org(ORG).size == 2
+    some(1)
+    assert verify_org(ORG).ok
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_release_without_a_migration_of_the_log_leaves_the_triggers_alone() -> None:
+    def named(sender: Any, **_: Any) -> None:
+        if sender.name == "audit":
+            found.append(missing_triggers(connection))
+
+    found: list[list[str]] = []
+    signals.pre_migrate.connect(named)
+    try:
+        call_command("migrate", "audit", verbosity=0)
+    finally:
+        signals.pre_migrate.disconnect(named)
+    assert found == [[]]
 
 
 def test_making_and_dropping_triggers_twice_does_no_harm() -> None:
