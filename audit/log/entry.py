@@ -3,18 +3,15 @@
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from hashlib import sha256
-from json.encoder import encode_basestring as _text
-from typing import Any
+from typing import Final
 
 from audit.log.canonical import MAX_INTEGER, NotCanonical, canonical_bytes, parse
 
 MAX_BYTES = 16 * 1024
 SALT_SIZE = 16
-ACTOR_TYPES = frozenset({"user", "api_key", "system", "anonymous"})
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
-_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class BadEntry(ValueError):
@@ -73,78 +70,80 @@ class Entry:
         """The entry of its canonical bytes. Raises `BadEntry`."""
         if len(data) > MAX_BYTES:
             raise BadEntry("too_large", f"An entry has at most {MAX_BYTES:,} bytes; this one has {len(data):,}.")
-        raw = _read(data)
-        numbers = (raw["seq"], raw["version_before"] or 0, raw["version_after"] or 0)
-        if raw["v"] != 1 or min(numbers) < 0 or raw["actor"]["type"] not in ACTOR_TYPES:
-            raise BadEntry("wrong_shape", "An entry has an unknown format, actor or number.")
-        if b"\\u0000" in data and _holds_nul(raw):
-            raise BadEntry("wrong_shape", "Text with U+0000, which not every database can keep.")
-        prev = raw["prev"]
-        if not _is_time(raw["ts"]) or not _HASH.fullmatch(raw["payload_sha256"]):
-            raise BadEntry("wrong_shape", "The time or the payload's hash of an entry is not in its form.")
-        if (prev is None) != (raw["seq"] == 0) or not (prev is None or _HASH.fullmatch(prev)):
-            raise BadEntry("wrong_shape", "`prev` is the hash of the entry before, and null for the first only.")
-        return cls(
-            log=raw["log"],
-            seq=raw["seq"],
-            ts=raw["ts"],
-            actor_type=raw["actor"]["type"],
-            actor_id=raw["actor"]["id"],
-            on_behalf_of=raw["actor"]["on_behalf_of"],
-            action=raw["action"],
-            target_type=raw["target"]["type"],
-            target_id=raw["target"]["id"],
-            request_id=raw["request_id"],
-            version_before=raw["version_before"],
-            version_after=raw["version_after"],
-            payload_sha256=raw["payload_sha256"],
+        try:
+            found = _FORM.fullmatch(data.decode())
+        except UnicodeDecodeError as error:
+            raise BadEntry("bad_canonical", f"Not canonical JSON: {error}") from error
+        if found is None:
+            raise _told_apart(data)
+        (
+            action, actor_id, on_behalf_of, actor_type, log, payload_sha256, prev, request_id, seq, target_id, target_type,
+            ts, version_after, version_before,
+        ) = found.groups()  # fmt: skip
+        entry = cls(
+            log=_said(log),
+            seq=int(seq),
+            ts=ts,
+            actor_type=actor_type,
+            actor_id=_said(actor_id),
+            on_behalf_of=None if on_behalf_of is None else _said(on_behalf_of),
+            action=_said(action),
+            target_type=_said(target_type),
+            target_id=_said(target_id),
+            request_id=None if request_id is None else _said(request_id),
+            version_before=None if version_before is None else int(version_before),
+            version_after=None if version_after is None else int(version_after),
+            payload_sha256=payload_sha256,
             prev=prev,
         )
+        if max(entry.seq, entry.version_before or 0, entry.version_after or 0) > MAX_INTEGER:
+            raise BadEntry("bad_canonical", "An integer is beyond what a double holds exactly.")
+        if not _is_day(ts[:10]):
+            raise BadEntry("wrong_shape", "The time of an entry names a day that does not exist.")
+        if (prev is None) != (entry.seq == 0):
+            raise BadEntry("wrong_shape", "`prev` is the hash of the entry before, and null for the first only.")
+        return entry
 
 
-def _read(data: bytes) -> dict[str, Any]:
-    """What stands in canonical bytes of the shape of an entry. Raises `BadEntry`."""
+# The canonical bytes of an entry have one form, the keys in their order: to match it is to check them, in a quarter of the
+# time that it takes to read JSON and write it again. U+0000, which not every database keeps, is in no text.
+_TEXT_FORM: Final = r'[^"\\\x00-\x1f]*+(?:\\(?:["\\bfnrt]|u00(?:0[1-7bef]|1[0-9a-f]))[^"\\\x00-\x1f]*+)*+'
+_NUMBER_FORM: Final = r"0|[1-9]\d{0,15}"
+_HASH_FORM: Final = r"[0-9a-f]{64}"
+_FORM: Final = re.compile(
+    rf'{{"action":"({_TEXT_FORM})","actor":{{"id":"({_TEXT_FORM})","on_behalf_of":(?:null|"({_TEXT_FORM})"),'
+    rf'"type":"(user|api_key|system|anonymous)"}},"log":"({_TEXT_FORM})","payload_sha256":"({_HASH_FORM})",'
+    rf'"prev":(?:null|"({_HASH_FORM})"),"request_id":(?:null|"({_TEXT_FORM})"),"seq":({_NUMBER_FORM}),'
+    rf'"target":{{"id":"({_TEXT_FORM})","type":"({_TEXT_FORM})"}},'
+    r'"ts":"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z)","v":1,'
+    rf'"version_after":(?:null|({_NUMBER_FORM})),"version_before":(?:null|({_NUMBER_FORM}))}}',
+    re.ASCII,
+)
+
+
+def _said(text: str) -> str:
+    """What stands in JSON between quotation marks."""
+    return str(json.loads(f'"{text}"')) if "\\" in text else text
+
+
+@lru_cache(maxsize=64)
+def _is_day(text: str) -> bool:
     try:
-        raw = json.loads(data)
-        if _has_shape(raw) and _written(raw) == data:
-            return dict(raw)
-    except (ValueError, RecursionError):
-        pass
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _told_apart(data: bytes) -> BadEntry:
+    """Why these bytes are no entry."""
     try:
-        parse(data)
+        raw = parse(data)
     except NotCanonical as error:
-        raise BadEntry("bad_canonical", str(error)) from error
-    raise BadEntry("wrong_shape", "An entry has other keys, or a value of another type.")
-
-
-def _has_shape(raw: Any) -> bool:
-    return _fits(raw, _SHAPE) and _fits(raw["actor"], _ACTOR) and _fits(raw["target"], _TARGET)
-
-
-def _written(raw: dict[str, Any]) -> bytes:
-    """The canonical bytes of what has the shape: those of `canonical_bytes`, in a quarter of the time.
-
-    Raises `ValueError` for text with a lone surrogate and for an integer that no double holds.
-    """
-    if max(raw["seq"], raw["v"], raw["version_after"] or 0, raw["version_before"] or 0) > MAX_INTEGER:
-        raise ValueError("An integer is beyond what a double holds exactly.")
-    actor, target = raw["actor"], raw["target"]
-    return (
-        f'{{"action":{_text(raw["action"])},"actor":{{"id":{_text(actor["id"])},'
-        f'"on_behalf_of":{_or_null(actor["on_behalf_of"])},"type":{_text(actor["type"])}}},"log":{_text(raw["log"])},'
-        f'"payload_sha256":{_text(raw["payload_sha256"])},"prev":{_or_null(raw["prev"])},'
-        f'"request_id":{_or_null(raw["request_id"])},"seq":{raw["seq"]},'
-        f'"target":{{"id":{_text(target["id"])},"type":{_text(target["type"])}}},"ts":{_text(raw["ts"])},"v":{raw["v"]},'
-        f'"version_after":{_number(raw["version_after"])},"version_before":{_number(raw["version_before"])}}}'
-    ).encode()
-
-
-def _or_null(text: str | None) -> str:
-    return "null" if text is None else _text(text)
-
-
-def _number(number: int | None) -> str:
-    return "null" if number is None else str(number)
+        return BadEntry("bad_canonical", str(error))
+    if not isinstance(raw, dict) or raw.keys() != _KEYS:
+        return BadEntry("wrong_shape", "An entry has other keys.")
+    return BadEntry("wrong_shape", "A value of an entry is of another type or form, or holds U+0000.")
 
 
 def payload_hash(salt: bytes, payload: bytes) -> str:
@@ -162,39 +161,7 @@ def time_text(at: datetime) -> str:
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-def _is_time(text: str) -> bool:
-    """Whether the text has the form of a time and names a day and an hour that exist."""
-    try:
-        return _TIME.fullmatch(text) is not None and time_text(datetime.fromisoformat(text)) == text
-    except ValueError:
-        return False
-
-
-def _holds_nul(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_holds_nul, value.values()))
-    return isinstance(value, str) and "\0" in value
-
-
-_TEXT, _WHOLE, _NONE = (str,), (int,), (type(None),)
-_SHAPE: dict[str, tuple[type, ...]] = {
-    "v": _WHOLE,
-    "log": _TEXT,
-    "seq": _WHOLE,
-    "ts": _TEXT,
-    "actor": (dict,),
-    "action": _TEXT,
-    "target": (dict,),
-    "request_id": _TEXT + _NONE,
-    "version_before": _WHOLE + _NONE,
-    "version_after": _WHOLE + _NONE,
-    "payload_sha256": _TEXT,
-    "prev": _TEXT + _NONE,
-}
-_ACTOR: dict[str, tuple[type, ...]] = {"type": _TEXT, "id": _TEXT, "on_behalf_of": _TEXT + _NONE}
-_TARGET: dict[str, tuple[type, ...]] = {"type": _TEXT, "id": _TEXT}
-
-
-def _fits(raw: Any, shape: dict[str, tuple[type, ...]]) -> bool:
-    # `type(…) in`, not isinstance: True is no number here.
-    return isinstance(raw, dict) and raw.keys() == shape.keys() and all(type(raw[key]) in shape[key] for key in shape)
+_KEYS: Final = {
+    "v", "log", "seq", "ts", "actor", "action", "target", "request_id", "version_before", "version_after", "payload_sha256",
+    "prev",
+}  # fmt: skip

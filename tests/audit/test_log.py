@@ -207,6 +207,48 @@ def test_an_entry_that_is_none_is_refused_by_rule(changes: dict[str, Any], rule:
     assert caught.value.rule == rule
 
 
+@given(st.data())
+@settings(max_examples=300)
+def test_what_is_taken_for_an_entry_is_canonical_and_whatever_text_it_holds_is_read_back(data: st.DataObject) -> None:
+    texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
+    names = ("actor_id", "on_behalf_of", "action", "target_type", "target_id", "request_id")
+    entry = an_entry(**{name: data.draw(texts) for name in names})
+    written = entry.to_bytes()
+    assert Entry.from_bytes(written) == entry
+    assert canonical_bytes(json.loads(written)) == written
+    place, other = data.draw(st.integers(0, len(written) - 1)), data.draw(st.binary(max_size=3))
+    for changed in (written[:place] + other + written[place + 1 :], written[:place] + other + written[place:]):
+        try:
+            found = Entry.from_bytes(changed)
+        except BadEntry:
+            continue
+        assert canonical_bytes(json.loads(changed)) == changed == found.to_bytes()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\u0008",
+        "\\u0009",
+        "\\u000a",
+        "\\u000c",
+        "\\u000d",
+        "\\u000B",
+        "\\u001F",
+        "\\u0020",
+        "\\u0041",
+        "\\/",
+        "\\u00e9",
+    ],
+)
+def test_a_character_is_written_in_one_way(text: str) -> None:
+    data = an_entry(action="ACTION").to_bytes().replace(b"ACTION", text.encode())
+    json.loads(data)
+    with pytest.raises(BadEntry) as caught:
+        Entry.from_bytes(data)
+    assert caught.value.rule == "bad_canonical"
+
+
 @pytest.mark.parametrize("key", json.loads(an_entry().to_bytes()))
 def test_a_missing_or_an_extra_key_is_refused(key: str) -> None:
     raw = json.loads(an_entry().to_bytes())
