@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from audit.actors import system
 from audit.log import notes, tree
-from audit.log.check import Checker
+from audit.log.check import REDACTED, Checker
 from audit.log.entry import BadEntry
 from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal
 from audit.services import next_log
@@ -83,15 +83,17 @@ class Signer:
             if following in heads and self._state.is_allowed(following):
                 continue  # an operator closed it
             try:
+                if name not in known:
+                    _look_at_own(name, keys)
                 after = continued(self._state, before, heads.get(name))
             except Refused as error:
                 found.refused[name] = error
                 continue
             size, checked_at = published.get(name, (-1, now))
+            if after != before:
+                # First what is signed is remembered: who is killed here signs the very same again.
+                self._state.put(after)
             if after.size and (after.size != size or now - checked_at >= IDLE):
-                # First what was signed is remembered: who is killed here signs the very same again.
-                if after != before:
-                    self._state.put(after)
                 self._publish(after, keys)
                 found.signed[name] = after.size
         _tell_refusals(found.refused)
@@ -126,8 +128,12 @@ def continued(state: State, before: Signed, head: AuditHead | None) -> Signed:
             raise Refused(
                 "wrong_leaf_hash", f"Entry {checker.size - 1:,}: the hash beside it is not that of its bytes."
             )
-    if checker.unexplained is not None:
-        raise Refused("missing_payload", f"Entry {checker.unexplained:,}: its payload is gone, and no entry tells so.")
+    if (seq := checker.unexplained) is not None:
+        # Blanked since the head was read: the entry that tells of it stands beyond.
+        beyond = AuditEntry.objects.filter(log=before.log, seq__gte=head.size, action=REDACTED)
+        if beyond.filter(target_type="entry", target_id=str(seq)).exists():
+            return before
+        raise Refused("missing_payload", f"Entry {seq:,}: its payload is gone, and no entry tells so.")
     if checker.size != head.size:
         raise Refused("wrong_size", f"The head counts {head.size:,} entries, there are {checker.size:,}.")
     last = None if head.last_leaf_hash is None else bytes(head.last_leaf_hash)
@@ -138,6 +144,24 @@ def continued(state: State, before: Signed, head: AuditHead | None) -> Signed:
     ):
         raise Refused("wrong_head", "The head is not that of the entries that were signed and those after them.")
     return Signed(before.log, checker.size, checker.last_leaf, checker.last_ts, tuple(checker.edge))
+
+
+def _look_at_own(name: str, keys: list[notes.SigningKey]) -> None:
+    """Of a log that the signer does not remember: its own newest checkpoint, where the database still has it, must be of
+    this history. Raises `Refused`. Who lost the memory, and has another database than before, learns of it here."""
+    row = Checkpoint.objects.filter(log=name).order_by("-size").first()
+    if row is None:
+        return
+    try:
+        own = notes.open_checkpoint(row.note, [key.verify_key for key in keys])
+    except notes.BadNote:
+        return  # of a key that is retired, or of nobody: it says nothing
+    leaves = AuditEntry.objects.filter(log=name, seq__lt=own.size).order_by("seq").values_list("leaf_hash", flat=True)
+    found = [bytes(leaf) for leaf in leaves]
+    if len(found) < own.size:
+        raise Refused("cut", f"Of {own.size:,} entries that were signed {len(found):,} are left.")
+    if tree.root(tree.extend(0, [], found)) != own.root:
+        raise Refused("rewritten", f"The first {own.size:,} entries are not those that were signed.")
 
 
 def _tell_refusals(refused: dict[str, Refused]) -> None:

@@ -18,7 +18,7 @@ from audit.log.notes import Checkpoint as Said
 from audit.log.notes import SigningKey, open_checkpoint, open_note
 from audit.log.proofs import consistency_proof, verify_consistency
 from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal
-from audit.services import payload_of
+from audit.services import payload_of, record
 from audit.signing import signer
 from audit.signing.epochs import NotRefused, open_epoch
 from audit.signing.keys import BadKeys, add_key, key_file, known_keys, own_keys, retire_key
@@ -166,6 +166,29 @@ def test_a_log_of_which_nothing_is_left_but_checkpoints_is_found_by_who_verifies
     gone()
     assert LOG in logs()
     assert verify(LOG).rule == "no_head"
+
+
+def test_a_signer_that_lost_its_memory_looks_at_its_own_checkpoints(folder: Path) -> None:
+    some(5)
+    signed()
+    (folder / "state.sqlite3").unlink()
+    some(1)
+    assert signed().signed == {LOG: 6}
+    for attack, rule in ((lambda: rewrite(ORG, 3, action="test.forged"), "rewritten"), (lambda: cut(ORG, 4), "cut")):
+        (folder / "state.sqlite3").unlink()
+        attack()
+        assert rules() == {LOG: rule}
+
+
+def test_a_payload_that_is_blanked_between_its_two_reads_is_looked_at_in_the_next_round() -> None:
+    some(3)
+    head = AuditHead.objects.get(org_id=ORG)
+    with transaction.atomic():
+        record(ORG, by=BY, action="audit.redacted", target=("entry", "1"), payload={"reason": "a name"})
+        sql(f"UPDATE {TABLE} SET payload = NULL, salt = NULL WHERE seq = 1 AND org_id IS NOT NULL")
+    nothing = signer.Signed(LOG)
+    assert signer.continued(None, nothing, head) == nothing  # type: ignore[arg-type]
+    assert signed().signed == {LOG: 4, INSTALLATION: 1}
 
 
 # --- Kills ------------------------------------------------------------------------------------------------------------
