@@ -11,15 +11,16 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Func, IntegerField, Value
+from django.db.models import Func, IntegerField, Value
 from django.utils import timezone
 
-from audit import request_id
+from audit import request_id, statements
 from audit.actors import as_actor
 from audit.log import tree
 from audit.log.canonical import NotCanonical, canonical_bytes
 from audit.log.entry import SALT_SIZE, BadEntry, Entry, payload_hash, time_text
 from audit.models import AuditEntry, AuditHead
+from audit.statements import Head
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 #: Of a payload above that, so much is kept beside what is said of the members that are not; so many, and no longer names.
@@ -110,17 +111,15 @@ def record(
         seq=head.size,
         # Never decreasing: a clock steps back, two machines disagree, a writer waits here for another.
         ts=max(said.ts, head.last_ts),
-        prev=None if head.last_leaf_hash is None else bytes(head.last_leaf_hash).hex(),
+        prev=None if head.last_leaf_hash is None else head.last_leaf_hash.hex(),
     )
     data = entry.to_bytes()
     leaf = tree.leaf_hash(data)
-    edge = tree.append(head.size, tree.unpack(bytes(head.right_edge)), leaf)
-    AuditEntry(
+    edge = tree.append(head.size, tree.unpack(head.right_edge), leaf)
+    statements.insert(
         org_id=org_id, epoch=head.epoch, entry=data, leaf_hash=leaf, payload=kept, salt=salt, **columns_of(entry)
-    ).save()
-    AuditHead.objects.filter(pk=head.pk).update(
-        size=head.size + 1, last_ts=entry.ts, last_leaf_hash=leaf, right_edge=tree.pack(edge)
     )
+    statements.move(head, ts=entry.ts, leaf=leaf, edge=tree.pack(edge))
     return Receipt(head.log, entry.seq, leaf.hex())
 
 
@@ -200,18 +199,19 @@ def plain(value: Any) -> Any:
     return value
 
 
-def locked_head(org_id: UUID | None) -> AuditHead:
-    """The head of the log that is written to, locked by an UPDATE: a writer that waits for it sees what the one before
-    wrote."""
-    rows = AuditHead.objects.filter(org_id=org_id, is_current=True)
-    if not rows.update(size=F("size")):
-        try:
-            with transaction.atomic():
-                AuditHead.objects.create(org_id=org_id, log=settings.AUDIT_ORIGIN + place_of(org_id))
-        except IntegrityError:
-            pass  # somebody else made it first; its lock is waited for below
-        rows.update(size=F("size"))
-    return rows.get()
+def locked_head(org_id: UUID | None) -> Head:
+    """The head of the log that is written to, which is opened where there is none; locked until the transaction ends."""
+    if head := statements.locked(org_id):
+        return head
+    try:
+        with transaction.atomic():
+            AuditHead.objects.create(org_id=org_id, log=settings.AUDIT_ORIGIN + place_of(org_id))
+    except IntegrityError:
+        pass  # somebody else made it first; its lock is waited for below
+    head = statements.locked(org_id)
+    if head is None:
+        raise AuditHead.DoesNotExist
+    return head
 
 
 def place_of(org_id: UUID | None, epoch: int = 1) -> str:

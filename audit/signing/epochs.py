@@ -29,7 +29,7 @@ def open_epoch(org_id: UUID | None, *, reason: str, by: Any) -> Receipt:
     state = State(signer_folder())
     try:
         with transaction.atomic():
-            old = locked_head(org_id)
+            old = AuditHead.objects.get(pk=locked_head(org_id).pk)
             new, signed = next_log(old.log), state.all().get(old.log) or Signed(old.log)
             try:
                 continued(state, signed, old)

@@ -1,0 +1,75 @@
+"""The statements by which an entry is written, made once: the ORM would make them anew for each, which takes longer than
+all else that writing an entry takes."""
+
+from functools import cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+
+from audit.models import AuditEntry, AuditHead
+
+_HEAD, _ENTRY = AuditHead._meta.db_table, AuditEntry._meta.db_table
+_COLUMNS = [field for field in AuditEntry._meta.concrete_fields if not field.primary_key]
+
+
+class Head(NamedTuple):
+    """Where the log ends that is written to."""
+
+    pk: int
+    log: str
+    epoch: int
+    size: int
+    last_ts: str
+    last_leaf_hash: bytes | None
+    right_edge: bytes
+
+
+def locked(org_id: UUID | None) -> Head | None:
+    """The head of the current log, locked by an UPDATE until the transaction ends: a writer that waits for it sees what the
+    one before wrote. None where there is no log."""
+    org, given = ("IS NULL", []) if org_id is None else ("= %s", [_prepared(AuditHead, "org_id", org_id)])
+    row = _row(
+        f'UPDATE "{_HEAD}" SET "size" = "size" WHERE "is_current" AND "org_id" {org}'  # noqa: S608  constants
+        ' RETURNING "id", "log", "epoch", "size", "last_ts", "last_leaf_hash", "right_edge"',
+        given,
+    )
+    if row is None:
+        return None
+    *start, last, edge = row
+    return Head(*start, None if last is None else bytes(last), bytes(edge))
+
+
+def insert(**values: Any) -> None:
+    """One entry, with a value for each column."""
+    _sent(_insertion(), [field.get_db_prep_save(values[field.attname], connection) for field in _COLUMNS])
+
+
+def move(head: Head, *, ts: str, leaf: bytes, edge: bytes) -> None:
+    """The head after one more entry."""
+    said = {"last_leaf_hash": leaf, "right_edge": edge}
+    _sent(
+        f'UPDATE "{_HEAD}" SET "size" = %s, "last_ts" = %s, "last_leaf_hash" = %s, "right_edge" = %s WHERE "id" = %s',  # noqa: S608
+        [head.size + 1, ts, *(_prepared(AuditHead, name, value) for name, value in said.items()), head.pk],
+    )
+
+
+@cache
+def _insertion() -> str:
+    columns = ", ".join(f'"{field.column}"' for field in _COLUMNS)
+    return f'INSERT INTO "{_ENTRY}" ({columns}) VALUES ({", ".join(["%s"] * len(_COLUMNS))})'  # noqa: S608  constants
+
+
+def _prepared(model: Any, name: str, value: Any) -> Any:
+    return model._meta.get_field(name).get_db_prep_save(value, connection)
+
+
+def _row(statement: str, given: list[Any]) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, given)
+        return cursor.fetchone()
+
+
+def _sent(statement: str, given: list[Any]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, given)
