@@ -28,6 +28,8 @@ def test_what_production_must_set_is_missed_by_name(name: str) -> None:
         ("LOG_LEVEL", "LOUD", "LOG_LEVEL is one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not 'LOUD'"),
         ("SESSION_IDLE_SECONDS", "59", "SESSION_IDLE_SECONDS is 60 or more, and no more than SESSION_ABSOLUTE_SECONDS"),
         ("SESSION_ABSOLUTE_SECONDS", "3599", "SESSION_IDLE_SECONDS is 60 or more, and no more than SESSION_ABSOLUTE"),
+        ("AUDIT_SIGNER", "nobody", "AUDIT_SIGNER is `worker` or `apart`, not 'nobody'"),
+        ("AUDIT_SIGNER", "worker", "AUDIT_SIGNER=worker needs AUDIT_SIGNER_DIR"),
         ("METRICS_TOKEN", "short", "METRICS_TOKEN can be guessed: give it 32 characters or more"),
     ],
 )
