@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Served:
             **os.environ, "DOTENV": "", "DEBUG": "true", "SECRET_KEY": "s" * 50, "API_KEY_PEPPERS": "1=p",
             "DATA_DIR": str(self.folder), "STATIC_ROOT": str(self.folder / "static"),
             "DATABASE_URL": f"sqlite:///{self.folder / 'db.sqlite3'}", "PYTHONUNBUFFERED": "1",
+            "AUDIT_SIGNER": "worker", "AUDIT_SIGNER_DIR": str(self.folder / "signer"),
         }  # fmt: skip
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "serve", "--port", str(self.port)],
@@ -55,6 +57,12 @@ class Served:
             text: str = answer.read().decode()
             return text
 
+    def has(self, path: str, key: str) -> bool:
+        try:
+            return bool(self.get(path, Authorization=f"Bearer {key}"))
+        except urllib.error.HTTPError:
+            return False
+
     def __exit__(self, *_: object) -> None:
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -74,6 +82,9 @@ def test_the_first_run_makes_a_demo_later_ones_keep_it_and_a_port_in_use_is_said
         assert key is not None
         routes = first.get("/api/v1/orgs/demo/routes/", Authorization=f"Bearer {key[0]}")
         assert "summaries to a small model" in routes
+        assert eventually(lambda: first.has("/api/v1/orgs/demo/audit/checkpoint/", key[0]), seconds=60), (
+            "the worker signs"
+        )
         assert "color-scheme" in first.get("/admin/login/")
         assert "--ra-accent" in first.get("/static/routing_admin/tokens.css")
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
