@@ -6,7 +6,9 @@
     1/checkpoints.jsonl   a line for each: {"note": the signed note, "signed_at": when}, smallest log first
     2/...                 the next log, where one was opened after a restore
 
-Canonical JSON has no line ends, so that a line is an entry: `sed -n 1p entries.jsonl | head -c -1 | sha256sum`.
+Canonical JSON has no line ends, so that a line is an entry. The leaf hash of the first one:
+
+    (printf '\\0'; sed -n 1p entries.jsonl | head -c -1) | sha256sum
 """
 
 import io
@@ -54,7 +56,7 @@ class Bundle(AbstractContextManager["Bundle"]):
         self._open.close()
 
     def _manifest(self) -> list[str]:
-        raw = _json(b"".join(self._lines(MANIFEST)), MANIFEST)
+        raw = _json(next(self._lines(MANIFEST), b""), MANIFEST)
         logs = raw.get("logs")
         if raw.get("format") != FORMAT:
             raise BadBundle(f"Its format is not {FORMAT}: use the verifier that came with it.")

@@ -13,6 +13,7 @@ another history), `other_receipt` (the entry of a receipt is another one, or gon
 import argparse
 import json
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -230,7 +231,7 @@ def _cut(one: LogFound, mark: Checkpoint) -> _Tampered:
     return _Tampered(one.log, one.entries, "cut", message)
 
 
-class _Walk:
+class _Walk(ABC):
     """Goes through the entries of a log, and says what it was after each."""
 
     size = 0
@@ -242,13 +243,14 @@ class _Walk:
         self.entries = bundle.entries(number)
         self.receipt = receipt if receipt is not None and receipt.log == log else None
 
+    @abstractmethod
     def go_to(self, size: int | None) -> None:
         """As far as this size, or to the end of the log. Raises `_Tampered`."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def root(self) -> bytes:
-        raise NotImplementedError
+        """Of the entries so far."""
 
     def other_root(self, one: LogFound, mark: Checkpoint) -> _Tampered:
         """Of a checkpoint that says something else than the entries that were gone through."""

@@ -221,7 +221,7 @@ def swap(random: Random, honest: Made) -> Forged:
         return drop(random, honest)
     at = random.randrange(len(made.entries) - 1)
     for rows in (made.entries, made.payloads):
-        rows[at], rows[at + 1] = rows[at + 1], rows[at]  # type: ignore[index]
+        rows[at], rows[at + 1] = rows[at + 1], rows[at]
     return Forged(made, first=at)
 
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -12,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from audit.log import bundle
 from audit.log.bundle import CHECKPOINTS, ENTRIES, MANIFEST, MAX_LINE_BYTES, PAYLOADS
 from audit.log.canonical import canonical_bytes
 from audit.log.check import Checker
 from audit.log.entry import BadEntry
 from audit.log.notes import SigningKey, sign
+from audit.log.tree import leaf_hash
 from audit.log.verify import main, read_receipt, verify
 from tests.audit.log.build import LOG
 from tests.audit.log.forging import (
@@ -399,6 +402,21 @@ def test_it_needs_neither_django_nor_settings(honest: Made, tmp_path: Path) -> N
         cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, "verified 200 entries" in done.stdout) == (0, True), done.stderr
+
+
+def test_a_shell_makes_the_leaf_hash_of_an_entry(honest: Made, tmp_path: Path) -> None:
+    """By the line of the documentation of bundles."""
+    folder = written(tmp_path / "bundle", honest)
+    (line,) = re.findall(r"^    (\(printf .*sha256sum)$", bundle.__doc__ or "", re.MULTILINE)
+    done = subprocess.run(["/bin/sh", "-c", line], cwd=folder / "1", capture_output=True, text=True, check=True)
+    assert done.stdout.split()[0] == leaf_hash(honest.entries[0]).hex()
+
+
+def test_a_manifest_is_one_line_however_many_there_are(honest: Made, tmp_path: Path) -> None:
+    folder = written(tmp_path / "bundle", honest)
+    with (folder / MANIFEST).open("ab") as file:
+        file.write(b"x" * 100 + b"\n")
+    assert verify(folder, KEYS).verdict == "verified"
 
 
 def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_a_payload_that_is_blanked_between_its_two_reads_is_looked_at_in_the_nex
         record(ORG, by=BY, action="audit.redacted", target=("entry", "1"), payload={"reason": "a name"})
         sql(f"UPDATE {TABLE} SET payload = NULL, salt = NULL WHERE seq = 1 AND org_id IS NOT NULL")
     nothing = signer.Signed(LOG)
-    assert signer.continued(None, nothing, head) == nothing  # type: ignore[arg-type]
+    assert signer.continued(None, nothing, head) == nothing
     assert signed().signed == {LOG: 4, INSTALLATION: 1}
 
 
@@ -241,7 +241,7 @@ def test_a_key_is_replaced_while_both_sign() -> None:
     assert open_note(Checkpoint.objects.filter(log=LOG)[0].note, [old.verify_key, new.verify_key])[1] == [
         new.verify_key
     ]
-    assert [payload_of(entry)["reason"] for entry in AuditEntry.objects.of(None).in_order()][1:] == [  # type: ignore[index]
+    assert [payload_of(entry)["reason"] for entry in AuditEntry.objects.of(None).in_order()][1:] == [
         "it is a year old", "replaced",
     ]  # fmt: skip
 

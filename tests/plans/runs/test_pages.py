@@ -391,6 +391,19 @@ def test_a_step_is_taken_on_what_the_page_showed(client: Client, org: Organizati
     assert PlanRun.objects.get(pk=plan.pk).state != plan.state
 
 
+def test_a_reason_that_came_too_late_is_still_shown(client: Client, org: Organization) -> None:
+    usual_prices()
+    traffic(org)
+    plan = projected(a_plan(org))
+    form = sent_back(client.get(url(org, f"{plan.pk}/")).content.decode())
+    cancel(plan, by=BY)
+    answer = client.post(url(org, f"{plan.pk}/reject/"), {**form, "reject-reason": "too <dear>"})
+    assert answer.status_code == 422
+    page = answer.content.decode()
+    assert "The plan was changed after you looked. Look again. You wrote: “too &lt;dear&gt;”" in page
+    assert "/reject/" not in page
+
+
 def test_a_plan_that_is_not_what_was_approved_is_offered_for_approval_and_not_to_be_applied(
     client: Client, org: Organization
 ) -> None:
