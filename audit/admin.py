@@ -33,7 +33,7 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
     try:
         rows = filtered(rows, given)
     except ValidationError as error:
-        problem = "; ".join(f"{name}: {' '.join(map(str, said))}" for name, said in error.detail.items())
+        problem = "; ".join(f"{name}: {said}" for name, said in error.detail.items())
     if place := _PLACE.fullmatch(request.GET.get("before", "")):
         epoch, seq = int(place[1]), int(place[2])
         rows = rows.filter(Q(epoch__lt=epoch) | Q(epoch=epoch, seq__lt=seq))

@@ -221,14 +221,23 @@ def test_a_payload_is_shown_as_text(signed_in: Client, org: Organization) -> Non
     assert not re.search(r"<[^>]+\s(style|on\w+)=", page), "the strict policy blocks inline styles and handlers"
 
 
-@pytest.mark.parametrize("query", ["?since=yesterday", "?action=%00", "?until=9999-12-31T23:59:59-14:00"])
-def test_a_filter_that_cannot_be_read_is_said_on_the_page(signed_in: Client, org: Organization, query: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("?since=yesterday", "since: Write a time with its zone, like 2026-11-21T08:00:00Z."),
+        ("?action=%00", "action: Text with U+0000."),
+        ("?until=9999-12-31T23:59:59-14:00", "until: A time is between the years 1 and 9999 in UTC."),
+    ],
+)
+def test_a_filter_that_cannot_be_read_is_said_on_the_page(
+    signed_in: Client, org: Organization, query: str, said: str
+) -> None:
     answer = signed_in.get(f"/admin/o/{org.slug}/audit/{query}")
     assert answer.status_code == 200
-    assert 'class="notice notice-bad" role="alert"' in answer.text
+    assert f'<div class="notice notice-bad" role="alert">{said}</div>' in answer.text
 
 
-@pytest.mark.parametrize("before", ["x", "-1", "²", "9" * 30, ""])
+@pytest.mark.parametrize("before", ["x", "-1", "1.²", "1." + "9" * 30, "0.5", ""])
 def test_a_place_that_is_none_is_ignored(signed_in: Client, org: Organization, before: str) -> None:
     assert numbers(signed_in.get(f"/admin/o/{org.slug}/audit/", {"before": before}).text)
 
