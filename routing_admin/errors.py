@@ -13,7 +13,6 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
-from audit.evidence.bundles import NothingToExport
 from audit.evidence.proofs import NoSuchEntry, NotSigned
 from audit.services import AuditError
 from plans.errors import PlansError
@@ -70,7 +69,6 @@ from routing_admin.signin.errors import ProviderAway, SignInError
 STATUS: dict[type[Exception], int] = {
     NotFound: 404,
     NoSuchEntry: 404,
-    NothingToExport: 404,
     NotSigned: 409,
     StaleVersion: 412,
     StaleRoute: 412,

@@ -9,29 +9,24 @@ from uuid import UUID
 
 from django.db.models import Max
 
+from audit.evidence.proofs import NoSuchEntry
 from audit.log.bundle import CHECKPOINTS, ENTRIES, MANIFEST, PAYLOADS, checkpoint_line, manifest, payload_line
+from audit.log.check import REDACTED
 from audit.log.entry import time_text
 from audit.models import AuditEntry, AuditHead, Checkpoint
-from audit.services import AuditError
 
 #: A ZIP file is sent in pieces of about this size.
 PIECE_BYTES = 256 * 1024
 
 
-class NothingToExport(AuditError):
-    """There is no log."""
-
-    code = "nothing_to_export"
-
-
 def files_of(org_id: UUID | None) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Name and lines of each file of the bundle, read as they are asked for; what comes meanwhile is not in it.
 
-    Of the log that is written to, what is signed; all of it where nothing is. Raises `NothingToExport`.
+    Of the log that is written to, what is signed; all of it where nothing is. Raises `NoSuchEntry` where there is no log.
     """
     heads = list(AuditHead.objects.filter(org_id=org_id).order_by("epoch"))
     if not heads:
-        raise NothingToExport("There is no audit log yet.")
+        raise NoSuchEntry("There is no audit log yet.")
     sizes = [_exported(head) for head in heads]
     yield MANIFEST, iter([manifest([head.log for head in heads])])
     for number, (head, size) in enumerate(zip(heads, sizes, strict=True), 1):
@@ -45,7 +40,7 @@ def files_of(org_id: UUID | None) -> Iterator[tuple[str, Iterator[bytes]]]:
 
 
 def bundle_of(org_id: UUID | None) -> Iterator[bytes]:
-    """The bundle as a ZIP file, in pieces. Raises `NothingToExport` before the first one."""
+    """The bundle as a ZIP file, in pieces. Raises `NoSuchEntry` before the first one."""
     files = files_of(org_id)
     first = next(files)
 
@@ -69,14 +64,14 @@ def _written(file: zipfile.ZipFile, sink: "_Sink", name: str, lines: Iterator[by
 
 
 def _exported(head: AuditHead) -> int:
-    """How many entries of a log are in a bundle: of one that is written to what is signed, and an entry that tells of a
-    blanked payload, so that no bundle shows one without the other."""
+    """How many entries of a log are in a bundle: of one that is written to what is signed, and every entry that tells of a
+    payload that is blanked already."""
     if not head.is_current:
         return head.size
     signed = Checkpoint.objects.filter(log=head.log).aggregate(size=Max("size"))["size"]
     if signed is None:
         return head.size
-    told = AuditEntry.objects.filter(log=head.log, action="audit.redacted").aggregate(seq=Max("seq"))["seq"]
+    told = AuditEntry.objects.filter(log=head.log, action=REDACTED).aggregate(seq=Max("seq"))["seq"]
     return int(signed if told is None else max(signed, told + 1))
 
 

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from audit.evidence.bundles import NothingToExport, bundle_of, files_of
+from audit.evidence.bundles import bundle_of, files_of
+from audit.evidence.proofs import NoSuchEntry
 
 
 class Command(BaseCommand):
@@ -37,7 +38,7 @@ class Command(BaseCommand):
                     (path / name).parent.mkdir(exist_ok=True)
                     with (path / name).open("xb") as file:
                         file.writelines(lines)
-        except NothingToExport as error:
+        except NoSuchEntry as error:
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{path} cannot be written: {error.strerror}") from error
