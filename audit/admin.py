@@ -1,6 +1,5 @@
 """The admin's pages about a log, an organisation's or the installation's: looking, verifying now. Nothing here edits."""
 
-import json
 import re
 from typing import Any
 from urllib.parse import urlencode
@@ -15,7 +14,8 @@ from rest_framework.exceptions import ValidationError
 
 from audit.api import FILTERS, filtered
 from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal
-from audit.services import payload_of
+from audit.redaction import is_never_blanked, told_by
+from audit.services import payload_of, payload_text
 from audit.verification import verify_org
 
 PAGE = 50
@@ -38,6 +38,7 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
         epoch, seq = int(place[1]), int(place[2])
         rows = rows.filter(Q(epoch__lt=epoch) | Q(epoch=epoch, seq__lt=seq))
     page = list(rows.order_by("-epoch", "-seq")[: PAGE + 1])
+    told = told_by(page[:PAGE])
     last = page[PAGE - 1] if len(page) > PAGE else None
     older = last and urlencode({**{k: v for k, v in given.items() if v}, "before": f"{last.epoch}.{last.seq}"})
     head = AuditHead.objects.filter(org_id=org_id, is_current=True).first()
@@ -50,7 +51,18 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
             **(admin.site.each_context(request) if org is None else {}),
             "shell": "admin/base_site.html" if org is None else "page.html",
             "title": "Audit log of the installation" if org is None else "Audit",
-            "entries": [{"row": row, "payload": _pretty(row)} for row in page[:PAGE]],
+            "entries": [
+                {
+                    "row": row,
+                    "who": said.get("actor_name"),
+                    "what": said.get("name"),
+                    "payload": payload_text(row),
+                    "told_by": told.get(row.pk),
+                    "may_be_blanked": row.payload is not None and not is_never_blanked(row),
+                }
+                for row, said in [(row, payload_of(row) or {}) for row in page[:PAGE]]
+            ],
+            "may_blank": request.grant.may("installation" if org is None else "admin"),
             "given": given,
             "problem": problem,
             "older": older,
@@ -62,11 +74,6 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
             **found,
         },
     )
-
-
-def _pretty(row: AuditEntry) -> str:
-    payload = payload_of(row)
-    return "" if payload is None else json.dumps(payload, indent=2, ensure_ascii=False)
 
 
 @require_POST

@@ -23,6 +23,7 @@ ENTRY: dict[str, Any] = {
     "title": "AuditEntry",
     "type": "object",
     "properties": {
+        "log": {"type": "string", "description": "The origin of the log that it is an entry of."},
         "seq": {"type": "integer", "minimum": 0},
         "ts": {"type": "string", "format": "date-time"},
         "actor": {
@@ -42,10 +43,11 @@ ENTRY: dict[str, Any] = {
         "version_before": _VERSION,
         "version_after": _VERSION,
         "leaf_hash": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-        "payload": {"type": "object"},
+        "payload": {"type": ["object", "null"], "description": "Null once it was blanked."},
     },
     "required": [
-        "seq", "ts", "actor", "action", "target", "request_id", "version_before", "version_after", "leaf_hash", "payload",
+        "log", "seq", "ts", "actor", "action", "target", "request_id", "version_before", "version_after",
+        "leaf_hash", "payload",
     ],
     "additionalProperties": False,
 }  # fmt: skip
@@ -53,6 +55,7 @@ ENTRY: dict[str, Any] = {
 
 def entry_json(row: AuditEntry) -> dict[str, Any]:
     return {
+        "log": row.log,
         "seq": row.seq,
         "ts": time_text(row.ts),
         "actor": {"type": row.actor_type, "id": row.actor_id, "on_behalf_of": row.on_behalf_of},

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from audit import request_id, statements
 from audit.actors import as_actor
+from audit.errors import EntryRefused, EntryTooLarge, LogDamaged, NoTransaction
 from audit.log import tree
 from audit.log.canonical import NotCanonical, canonical_bytes
 from audit.log.entry import SALT_SIZE, BadEntry, Entry, payload_hash, time_text
@@ -26,30 +27,6 @@ MAX_PAYLOAD_BYTES = 256 * 1024
 #: Of a payload above that, so much is kept beside what is said of the members that are not; so many, and no longer names.
 _KEPT_BYTES = 192 * 1024
 _NAMED, _LONGEST_NAME = 50, 100
-
-
-class AuditError(Exception):
-    """The log refused."""
-
-    code = "audit_refused"
-
-
-class NoTransaction(AuditError):
-    """An entry stands in the same transaction as what it describes."""
-
-    code = "no_transaction"
-
-
-class EntryRefused(AuditError):
-    """The entry or its payload holds what cannot be recorded."""
-
-    code = "entry_refused"
-
-
-class EntryTooLarge(EntryRefused):
-    """A text of the entry is longer than an entry may hold."""
-
-    code = "entry_too_large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +55,8 @@ def record(
 
     Decimals, times and ids in the payload become text; of a payload above 256 KiB the largest members are replaced by
     `replaced`: the digest and size of the whole, and of each of these members, with the count of what it held.
-    Locks the log's head row until the transaction ends. Raises `NoTransaction`, `EntryRefused` and its `EntryTooLarge`;
-    then nothing was written, also where the caller catches them and commits.
+    Locks the log's head row until the transaction ends. Raises `NoTransaction`, `EntryRefused` and its `EntryTooLarge`, and
+    `LogDamaged`; then nothing was written, also where the caller catches them and commits.
     """
     if not connection.in_atomic_block:
         raise NoTransaction("record() must be called inside the transaction that makes the change.")
@@ -113,12 +90,18 @@ def record(
         ts=max(said.ts, head.last_ts),
         prev=None if head.last_leaf_hash is None else head.last_leaf_hash.hex(),
     )
-    data = entry.to_bytes()
-    leaf = tree.leaf_hash(data)
-    edge = tree.append(head.size, tree.unpack(head.right_edge), leaf)
-    statements.insert(
-        org_id=org_id, epoch=head.epoch, entry=data, leaf_hash=leaf, payload=kept, salt=salt, **columns_of(entry)
-    )
+    try:
+        data = entry.to_bytes()
+        leaf = tree.leaf_hash(data)
+        edge = tree.append(head.size, tree.unpack(head.right_edge), leaf)
+    except ValueError as error:
+        raise LogDamaged(head.log) from error
+    try:
+        statements.insert(
+            org_id=org_id, epoch=head.epoch, entry=data, leaf_hash=leaf, payload=kept, salt=salt, **columns_of(entry)
+        )
+    except IntegrityError as error:  # there is one with this number already
+        raise LogDamaged(head.log) from error
     statements.move(head, ts=entry.ts, leaf=leaf, edge=tree.pack(edge))
     return Receipt(head.log, entry.seq, leaf.hex())
 
@@ -276,3 +259,9 @@ def payload_of(row: AuditEntry) -> dict[str, Any] | None:
         return None
     value: dict[str, Any] = json.loads(bytes(row.payload))
     return value
+
+
+def payload_text(row: AuditEntry) -> str:
+    """The payload for people to read; "" once blanked."""
+    payload = payload_of(row)
+    return "" if payload is None else json.dumps(payload, indent=2, ensure_ascii=False)

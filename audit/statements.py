@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from audit.errors import LogDamaged
 from audit.models import AuditEntry, AuditHead
 
 _HEAD, _ENTRY = AuditHead._meta.db_table, AuditEntry._meta.db_table
@@ -37,12 +38,25 @@ def locked(org_id: UUID | None) -> Head | None:
     if row is None:
         return None
     *start, last, edge = row
-    return Head(*start, None if last is None else bytes(last), bytes(edge))
+    try:
+        return Head(*start, None if last is None else bytes(last), bytes(edge))
+    except TypeError as error:  # SQLite keeps text there too
+        raise LogDamaged(start[1]) from error
 
 
 def insert(**values: Any) -> None:
     """One entry, with a value for each column."""
     _sent(_insertion(), [field.get_db_prep_save(values[field.attname], connection) for field in _COLUMNS])
+
+
+def blank(pk: int) -> bool:
+    """An entry without its payload; False where that was gone already."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f'UPDATE "{_ENTRY}" SET "payload" = NULL, "salt" = NULL WHERE "id" = %s AND "payload" IS NOT NULL',  # noqa: S608
+            [pk],
+        )
+        return bool(cursor.rowcount)
 
 
 def move(head: Head, *, ts: str, leaf: bytes, edge: bytes) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.conf import settings
 
 from audit.log import notes, tree
-from audit.log.check import Checker
+from audit.log.check import REDACTED, Checker
 from audit.log.entry import BadEntry
 from audit.models import AuditEntry, AuditHead, Checkpoint
 from audit.services import columns_of, place_of
@@ -105,6 +105,7 @@ def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verificat
             mark = next(marks, None)
     if mark is not None and head.is_current:
         return bad(checker.size, "cut", f"Of {mark.size:,} entries that were signed {checker.size:,} are left.")
+    checker.explain(head.epoch, _told_later(head))
     if checker.unexplained is not None:
         message = "Its payload is gone, and no later entry tells that it was blanked."
         return bad(checker.unexplained, "missing_payload", message)
@@ -119,11 +120,17 @@ def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verificat
     return Verification(log, True, checker.size, checker.root.hex())
 
 
+def _told_later(head: AuditHead) -> set[str]:
+    """The entries of older logs of which the logs after this one tell that they were blanked."""
+    rows = AuditEntry.objects.of(head.org_id).filter(epoch__gt=head.epoch, action=REDACTED, target_type="entry")
+    return set(rows.values_list("target_id", flat=True))
+
+
 def _marks(log: str) -> Iterator[notes.Checkpoint]:
     """What is kept of what was signed, the smallest first. Whose signatures they are is for those to check who have the
     key: the offline verifier, and the signer."""
     for note in Checkpoint.objects.filter(log=log).order_by("size").values_list("note", flat=True).iterator():
-        yield notes.Checkpoint.parse(note.partition("\n\n")[0] + "\n")
+        yield notes.unverified(note)
 
 
 def _state(checker: Checker) -> tuple[bytes | None, bytes, str]:

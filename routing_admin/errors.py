@@ -13,8 +13,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
-from audit.evidence.proofs import NoSuchEntry, NotSigned
-from audit.services import AuditError
+from audit.errors import AlreadyBlanked, AuditError, LogDamaged, NeverBlanked, NoSuchEntry, NotSigned
 from plans.errors import PlansError
 from plans.logs.api import TooManyRows
 from plans.runs.api import plan_json
@@ -70,6 +69,9 @@ STATUS: dict[type[Exception], int] = {
     NotFound: 404,
     NoSuchEntry: 404,
     NotSigned: 409,
+    AlreadyBlanked: 409,
+    NeverBlanked: 409,
+    LogDamaged: 503,
     StaleVersion: 412,
     StaleRoute: 412,
     NameTaken: 422,
@@ -209,6 +211,8 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             errors = [{"pointer": f"/{error.field}", "code": error.code, "detail": str(error)}]
         if isinstance(error, TooManyNames):
             headers["Retry-After"] = str(error.wait_seconds)
+        if isinstance(error, LogDamaged):
+            headers["Retry-After"] = "60"  # nothing but a person helps
         if isinstance(error, InvalidState):
             extra["state"] = error.state
         if isinstance(error, StalePlan):

@@ -40,6 +40,8 @@ class Site(AdminSite):
         from routes.history.admin import PAGES as HISTORY
         from routes.orgs.admin import INSTALLATION_PAGES
         from routes.orgs.admin import PAGES as ACCESS
+        from routes.redaction.admin import INSTALLATION_PAGES as INSTALLATION_REDACTION
+        from routes.redaction.admin import PAGES as REDACTION
         from routes.rules.acting import PAGES as ACTING
         from routes.rules.admin import PAGES as RULES
         from routes.rules.kept import PAGES as KEPT
@@ -48,10 +50,27 @@ class Site(AdminSite):
         from routing_admin.signin.security import PAGES as SECURITY
         from routing_admin.signin.views import OPEN_PAGES
 
-        pages = [*HOME, *RULES, *ACTING, *TRANSFER, *HISTORY, *EXAMPLES, *KEPT, *RUNS, *AUDIT, *LOGS, *CATALOG, *ACCESS]
+        pages = [
+            *HOME,
+            *RULES,
+            *ACTING,
+            *TRANSFER,
+            *HISTORY,
+            *EXAMPLES,
+            *KEPT,
+            *RUNS,
+            *AUDIT,
+            *REDACTION,
+            *LOGS,
+            *CATALOG,
+            *ACCESS,
+        ]
         return [
             path("o/<slug:org>/", include([self._guarded(pattern) for pattern in pages])),
-            *(self._guarded(pattern) for pattern in (*INSTALLATION_PAGES, *INSTALLATION_AUDIT, *SECURITY)),
+            *(
+                self._guarded(pattern)
+                for pattern in (*INSTALLATION_PAGES, *INSTALLATION_AUDIT, *INSTALLATION_REDACTION, *SECURITY)
+            ),
             *OPEN_PAGES,
             *super().get_urls(),
         ]
@@ -74,6 +93,7 @@ class Site(AdminSite):
                 raise PermissionDenied(f"You are {grant} here; this needs {required}.")
             request.org = grant.org
             request.actor = request.user
+            request.grant = grant
             request.role = grant.role
             request.current_app = self.name
             return page(request, **kwargs)

@@ -13,6 +13,7 @@ from routes.examples import api as examples
 from routes.fleet import api as fleet
 from routes.history import api as history
 from routes.orgs import api as orgs
+from routes.redaction import api as redaction
 from routes.rules import api as rules
 from routes.transfer import api as transfer
 from routing_admin.docs import views as docs
@@ -30,6 +31,7 @@ of_organization = [
     *logs.urlpatterns,
     path("audit/", AuditList.as_view(), name="audit"),
     *evidence.urls("audit", "viewer"),
+    *redaction.urlpatterns,
 ]
 
 api = [
@@ -38,6 +40,7 @@ api = [
     *fleet.outside,
     path("audit/", InstallationAuditList.as_view(), name="installation_audit"),
     *evidence.urls("installation_audit", "installation"),
+    *redaction.outside,
     path("orgs/<str:org>/", include(of_organization)),
 ]
 

@@ -42,7 +42,15 @@ LAZY: dict[str, set[str]] = {
 }
 #: From other applications only their public modules.
 PUBLIC = {
-    "audit": {"audit.actors", "audit.parameters", "audit.services", "audit.signing.signer", "audit.times"},
+    "audit": {
+        "audit.actors",
+        "audit.errors",
+        "audit.parameters",
+        "audit.redaction",
+        "audit.services",
+        "audit.signing.signer",
+        "audit.times",
+    },
     "audit, composed": {
         "audit.actors",
         "audit.services",
@@ -53,7 +61,7 @@ PUBLIC = {
     },
 }
 #: Inside `routes`, each subject may import the ones before it.
-ORDER = ["orgs", "idempotency", "catalog", "versions", "examples", "rules", "history", "transfer", "fleet"]
+ORDER = ["orgs", "redaction", "idempotency", "catalog", "versions", "examples", "rules", "history", "transfer", "fleet"]
 
 
 def room_of(path: Path) -> str | None:

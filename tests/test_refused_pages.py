@@ -12,7 +12,7 @@ from django.db import OperationalError, transaction
 from django.test import Client
 from django.utils import timezone
 
-from audit.models import AuditEntry
+from audit.models import AuditEntry, AuditHead
 from plans.runs import services as plans
 from plans.runs.models import PlanRun
 from routes.orgs.keys import create_key
@@ -48,7 +48,7 @@ def ready(org: Organization) -> dict[str, Any]:
     found["projected"] = projected(a_plan(org, routes=[])).pk
     approved = projected(a_plan(org, routes=[]))
     plans.approve(approved, by=a_person("bea", org, "approver"))
-    return found | {"approved": approved.pk}
+    return found | {"approved": approved.pk, "log": AuditHead.objects.get(org_id=org.pk).log}
 
 
 def plans_applied(org: Organization) -> Any:
@@ -100,6 +100,7 @@ def forms(ids: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
         "plan_schedule": (f"plans/{ids['approved']}/schedule/", {"schedule-apply_at": soon}),
         "plan_apply": (f"plans/{ids['projected']}/apply/", {}),
         "plan_revert": (f"plans/{ids['applied']}/revert/", {}),
+        "audit_redact": (f"audit/0/redact/?log={ids['log']}", {"reason": "A name."}),
         "member_add": ("access/members/", {"member-username": "dora", "member-role": "viewer"}),
         "member_change": (f"access/members/{ids['member']}/", {"role": "editor"}),
         "key_create": ("access/keys/", {"key-name": "k", "key-kind": "gateway"}),

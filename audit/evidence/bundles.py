@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import Max
 
-from audit.evidence.proofs import NoSuchEntry
+from audit.errors import NoSuchEntry
 from audit.log.bundle import CHECKPOINTS, ENTRIES, MANIFEST, PAYLOADS, checkpoint_line, manifest, payload_line
 from audit.log.check import REDACTED
 from audit.log.entry import time_text
@@ -20,22 +20,25 @@ PIECE_BYTES = 256 * 1024
 
 
 def files_of(org_id: UUID | None) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Name and lines of each file of the bundle, read as they are asked for; what comes meanwhile is not in it.
+    """Name and lines of each file of the bundle, read as they are asked for, one after the other.
 
-    Of the log that is written to, what is signed; all of it where nothing is. Raises `NoSuchEntry` where there is no log.
+    Of the log that is written to, what is signed; all of it where nothing is. What comes meanwhile is not in it, but for
+    entries that tell of a payload that was blanked. Raises `NoSuchEntry` where there is no log.
     """
     heads = list(AuditHead.objects.filter(org_id=org_id).order_by("epoch"))
     if not heads:
         raise NoSuchEntry("There is no audit log yet.")
-    sizes = [_exported(head) for head in heads]
     yield MANIFEST, iter([manifest([head.log for head in heads])])
-    for number, (head, size) in enumerate(zip(heads, sizes, strict=True), 1):
-        entries = AuditEntry.objects.filter(log=head.log, seq__lt=size).order_by("seq", "pk")
+    kept = [_Payloads(head) for head in heads]
+    # First the payloads, of the newest log last: any of them may be blanked while this goes on, and the entry that tells of
+    # it has to come along.
+    for number, payloads in enumerate(kept, 1):
+        yield f"{number}/{PAYLOADS}", payloads.lines()
+    for number, (head, payloads) in enumerate(zip(heads, kept, strict=True), 1):
         signed = Checkpoint.objects.filter(log=head.log).order_by("size")
         if head.is_current:
-            signed = signed.filter(size__lte=size)
-        yield f"{number}/{ENTRIES}", _entries(entries)
-        yield f"{number}/{PAYLOADS}", _payloads(entries)
+            signed = signed.filter(size__lte=payloads.size)
+        yield f"{number}/{ENTRIES}", _entries(head.log, payloads.size)
         yield f"{number}/{CHECKPOINTS}", _notes(signed)
 
 
@@ -63,26 +66,38 @@ def _written(file: zipfile.ZipFile, sink: "_Sink", name: str, lines: Iterator[by
                 yield sink.taken()
 
 
-def _exported(head: AuditHead) -> int:
-    """How many entries of a log are in a bundle: of one that is written to what is signed, and every entry that tells of a
-    payload that is blanked already."""
-    if not head.is_current:
-        return head.size
-    signed = Checkpoint.objects.filter(log=head.log).aggregate(size=Max("size"))["size"]
-    if signed is None:
-        return head.size
-    told = AuditEntry.objects.filter(log=head.log, action=REDACTED).aggregate(seq=Max("seq"))["seq"]
-    return int(signed if told is None else max(signed, told + 1))
+class _Payloads:
+    """The payloads of a log's entries, as many as are in a bundle: of a log that is written to those that are signed, and
+    on to the last entry that tells of a payload that is blanked."""
+
+    def __init__(self, head: AuditHead) -> None:
+        self._head = head
+        self.size = head.size
+        if head.is_current:
+            signed = Checkpoint.objects.filter(log=head.log).aggregate(size=Max("size"))["size"]
+            self.size = head.size if signed is None else signed
+
+    def lines(self) -> Iterator[bytes]:
+        done = 0
+        while done < self.size:
+            rows = AuditEntry.objects.filter(log=self._head.log, seq__gte=done, seq__lt=self.size).order_by("seq", "pk")
+            for payload, salt in rows.values_list("payload", "salt").iterator(1_000):
+                yield payload_line(None if payload is None else bytes(payload), None if salt is None else bytes(salt))
+            done = self.size
+            if self._head.is_current:
+                self.size = max(self.size, self._told())
+
+    def _told(self) -> int:
+        """How many entries there are up to the last one that tells of a blanked payload."""
+        rows = AuditEntry.objects.filter(log=self._head.log, action=REDACTED)
+        last = rows.aggregate(seq=Max("seq"))["seq"]
+        return 0 if last is None else last + 1
 
 
-def _entries(rows: Any) -> Iterator[bytes]:
+def _entries(log: str, size: int) -> Iterator[bytes]:
+    rows = AuditEntry.objects.filter(log=log, seq__lt=size).order_by("seq", "pk")
     for (entry,) in rows.values_list("entry").iterator(1_000):
         yield bytes(entry) + b"\n"
-
-
-def _payloads(rows: Any) -> Iterator[bytes]:
-    for payload, salt in rows.values_list("payload", "salt").iterator(1_000):
-        yield payload_line(None if payload is None else bytes(payload), None if salt is None else bytes(salt))
 
 
 def _notes(rows: Any) -> Iterator[bytes]:

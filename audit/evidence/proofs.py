@@ -4,21 +4,10 @@ from base64 import b64encode
 from collections.abc import Iterator
 from uuid import UUID
 
-from audit.log.proofs import consistency_proof, inclusion_proof
+from audit.errors import LogDamaged, NoSuchEntry, NotSigned
+from audit.log.notes import unverified
+from audit.log.proofs import consistency_proof, inclusion_proof, verify_inclusion
 from audit.models import AuditEntry, AuditHead, Checkpoint
-from audit.services import AuditError
-
-
-class NoSuchEntry(AuditError):
-    """The log has no entry, or was never so large."""
-
-    code = "not_found"
-
-
-class NotSigned(AuditError):
-    """No checkpoint covers it yet."""
-
-    code = "not_signed"
 
 
 def current_log(org_id: UUID | None) -> AuditHead:
@@ -39,25 +28,36 @@ def newest_checkpoint(log: str) -> Checkpoint:
 
 def proof_of(org_id: UUID | None, seq: int) -> str:
     """That an entry is in the log, as C2SP writes it (c2sp.org/tlog-proof): its place, the hashes from it to the root, and
-    the newest checkpoint. Raises `NoSuchEntry` and `NotSigned`."""
+    the newest checkpoint. Raises `NoSuchEntry`, `NotSigned` and `LogDamaged`."""
     head = current_log(org_id)
+    leaf = AuditEntry.objects.filter(log=head.log, seq=seq).values_list("leaf_hash", flat=True).first()
     if seq >= head.size:
         raise NoSuchEntry(f"The log has {head.size:,} entries, from 0 on.")
     newest = newest_checkpoint(head.log)
     if seq >= newest.size:
         raise NotSigned(f"Entry {seq:,} is not signed yet: the newest checkpoint covers {newest.size:,} entries.")
-    hashes = inclusion_proof(seq, newest.size, _leaves(head.log, newest.size))
+    try:
+        hashes = inclusion_proof(seq, newest.size, _leaves(head.log, newest.size))
+        # Nobody is sent a proof that proves nothing.
+        verify_inclusion(seq, newest.size, bytes(leaf or b""), hashes, unverified(newest.note).root)
+    except ValueError as error:
+        raise LogDamaged(head.log) from error
     lines = ["c2sp.org/tlog-proof@v1", f"index {seq}", *map(_base64, hashes)]
     return "\n".join(lines) + "\n\n" + newest.note
 
 
 def consistency_of(org_id: UUID | None, old: int, new: int) -> list[str]:
     """The hashes, in base64, that show the first `old` entries of the log to be the beginning of the first `new`. Raises
-    `NoSuchEntry` and `ValueError`."""
+    `NoSuchEntry` and `LogDamaged`, and `ValueError` unless 0 < old <= new."""
     head = current_log(org_id)
     if new > head.size:
         raise NoSuchEntry(f"The log has {head.size:,} entries.")
-    return [_base64(one) for one in consistency_proof(old, new, _leaves(head.log, new))]
+    if not 0 < old <= new:
+        raise ValueError("The old tree is empty, or the larger one.")
+    try:
+        return [_base64(one) for one in consistency_proof(old, new, _leaves(head.log, new))]
+    except ValueError as error:
+        raise LogDamaged(head.log) from error
 
 
 def _leaves(log: str, size: int) -> Iterator[bytes]:

@@ -1,11 +1,13 @@
 """The rules of a stored log, checked one entry at a time in constant memory."""
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 from audit.log.entry import SALT_SIZE, BadEntry, Entry, payload_hash
 from audit.log.tree import append, leaf_hash, root
 
-#: An entry that tells of another one of its log (`target`: `entry`, its number) that its payload was blanked.
+#: An entry that tells of another one that its payload was blanked. `target`: `entry`, and its number, where it is of the
+#: same log; of an older one, which is written to no more, the number of that log stands before it: `1.42`.
 REDACTED = "audit.redacted"
 #: The first entry of a log that was opened after another one could not go on.
 EPOCH_OPENED = "audit.epoch_opened"
@@ -27,6 +29,8 @@ class Checker:
     edge: list[bytes] = field(default_factory=list)
     #: How many payloads are gone, and an entry tells so.
     redacted: int = 0
+    #: The entries of older logs, `1.42`, of which this one tells that they were blanked.
+    told_of_older: set[str] = field(default_factory=set)
     _gone: set[str] = field(default_factory=set)
 
     def take(self, data: bytes, payload: bytes | None, salt: bytes | None) -> Entry:
@@ -48,9 +52,12 @@ class Checker:
             raise BadEntry("wrong_payload", "The payload or its salt is not kept whole beside it.")
         elif payload_hash(salt, payload) != entry.payload_sha256:
             raise BadEntry("wrong_payload", "The payload kept beside it is not the one it names.")
-        if entry.action == REDACTED and entry.target_type == "entry" and entry.target_id in self._gone:
-            self._gone.remove(entry.target_id)
-            self.redacted += 1
+        if entry.action == REDACTED and entry.target_type == "entry":
+            if entry.target_id in self._gone:
+                self._gone.remove(entry.target_id)
+                self.redacted += 1
+            elif "." in entry.target_id:
+                self.told_of_older.add(entry.target_id)
         self.last_leaf = leaf_hash(data)
         self.edge = append(self.size, self.edge, self.last_leaf)
         self.size += 1
@@ -61,6 +68,12 @@ class Checker:
     def unexplained(self) -> int | None:
         """The first entry whose payload is gone and of which no entry tells so."""
         return min(map(int, self._gone), default=None)
+
+    def explain(self, number: int, told: Set[str]) -> None:
+        """Count the entries of this log, the `number`th, as blanked of which later logs tell so."""
+        found = {seq for seq in self._gone if f"{number}.{seq}" in told}
+        self._gone -= found
+        self.redacted += len(found)
 
     @property
     def root(self) -> bytes:

@@ -207,6 +207,11 @@ class Checkpoint:
         return cls(origin, int(lines[0]), root)
 
 
+def unverified(note: str) -> Checkpoint:
+    """The checkpoint that a note says, whoever signed it. Raises `BadNote`."""
+    return Checkpoint.parse(note.partition("\n\n")[0] + "\n")
+
+
 def open_checkpoint(note: str, keys: Sequence[VerifyKey]) -> Checkpoint:
     """The checkpoint of a note that one of these keys signed. Raises `BadNote`."""
     return Checkpoint.parse(open_note(note, keys)[0])

@@ -118,6 +118,7 @@ class _Verification:
     ) -> None:
         self.bundle, self.keys, self.since, self.receipt = bundle, keys, since, receipt
         self.hashes_only, self.logs = hashes_only, found.logs
+        self.walks: list[_Walk] = []
         #: Of the log before: the largest checkpoint that counts more entries than are left.
         self.beyond: Checkpoint | None = None
 
@@ -131,6 +132,7 @@ class _Verification:
             raise _CannotVerify("These are not the logs of one organisation, the oldest first.")
         for number, log in enumerate(logs, 1):
             self._log(number, log)
+        self._blanked()
         if self.beyond is not None:
             raise _cut(self.logs[-1], self.beyond)
         for one in self.logs:
@@ -156,6 +158,7 @@ class _Verification:
         if number > 1:
             self._linked(number, self.logs[-2])
         walk = (_Hashed if self.hashes_only else _Checked)(self.bundle, number, log, self.receipt)
+        self.walks.append(walk)
         beyond: Checkpoint | None = None
         for mark, rule in self._marks(number, one):
             walk.go_to(mark.size)
@@ -168,14 +171,23 @@ class _Verification:
             else:
                 raise walk.other_root(one, mark)
         walk.go_to(None)
-        one.entries, one.root, one.redacted = walk.size, walk.root.hex(), walk.redacted
-        if walk.unexplained is not None:
-            message = "Its payload is gone, and no later entry tells that it was blanked."
-            raise _Tampered(log, walk.unexplained, "missing_payload", message)
+        one.entries, one.root = walk.size, walk.root.hex()
         if self.receipt is not None and self.receipt.log == log and self.receipt.seq >= walk.size:
             message = f"The log ends before entry {self.receipt.seq:,}, of which there is a receipt."
             raise _Tampered(log, walk.size, "other_receipt", message)
         self.beyond = beyond
+
+    def _blanked(self) -> None:
+        """Of every payload that is gone an entry tells, of the same log or of a later one."""
+        told: set[str] = set()
+        for number, walk in reversed(list(enumerate(self.walks, 1))):
+            walk.checker.explain(number, told)
+            told |= walk.checker.told_of_older
+        for one, walk in zip(self.logs, self.walks, strict=True):
+            one.redacted = walk.checker.redacted
+            if (seq := walk.checker.unexplained) is not None:
+                message = "Its payload is gone, and no later entry tells that it was blanked."
+                raise _Tampered(one.log, seq, "missing_payload", message)
 
     def _marks(self, number: int, one: LogFound) -> Iterator[tuple[Checkpoint, str]]:
         """By size what was signed of a log, and the older checkpoint, each with the rule that is broken where it is not
@@ -235,11 +247,11 @@ class _Walk(ABC):
     """Goes through the entries of a log, and says what it was after each."""
 
     size = 0
-    redacted = 0
-    unexplained: int | None = None
 
     def __init__(self, bundle: Bundle, number: int, log: str, receipt: Receipt | None) -> None:
         self.bundle, self.number, self.log = bundle, number, log
+        #: Where nothing but hashes is looked at, it takes nothing.
+        self.checker = Checker(log)
         self.entries = bundle.entries(number)
         self.receipt = receipt if receipt is not None and receipt.log == log else None
 
@@ -296,7 +308,6 @@ class _Checked(_Walk):
     def __init__(self, bundle: Bundle, number: int, log: str, receipt: Receipt | None) -> None:
         super().__init__(bundle, number, log, receipt)
         self.payloads = bundle.payloads(number)
-        self.checker = Checker(log)
 
     def go_to(self, size: int | None) -> None:
         take, payloads = self.checker.take, self.payloads
@@ -314,8 +325,7 @@ class _Checked(_Walk):
                 raise self._broken(data, error) from error
             if self.receipt is not None:
                 self._look(self.checker.size - 1, self.checker.last_leaf)
-        self.size, self.redacted = self.checker.size, self.checker.redacted
-        self.unexplained = self.checker.unexplained
+        self.size = self.checker.size
 
     def other_root(self, one: LogFound, mark: Checkpoint) -> _Tampered:
         try:

@@ -7,9 +7,11 @@ only what continues that is signed. So whoever rewrites the database, head and a
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import wraps
 from typing import Final
 
 from django.db import Error, close_old_connections, connections
@@ -108,6 +110,20 @@ class Signer:
         )
 
 
+def readable[**P, T](look: Callable[P, T]) -> Callable[P, T]:
+    """Raises `Refused` for what is no entry or head at all: SQLite keeps any value in any column."""
+
+    @wraps(look)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return look(*args, **kwargs)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise Refused("unreadable", f"What is stored there cannot be read: {error}") from error
+
+    return run
+
+
+@readable
 def continued(state: State, before: Signed, head: AuditHead | None) -> Signed:
     """What the log is now. Raises `Refused` unless it goes on from what was signed."""
     if head is None:
@@ -146,6 +162,7 @@ def continued(state: State, before: Signed, head: AuditHead | None) -> Signed:
     return Signed(before.log, checker.size, checker.last_leaf, checker.last_ts, tuple(checker.edge))
 
 
+@readable
 def _look_at_own(name: str, keys: list[notes.SigningKey]) -> None:
     """Of a log that the signer does not remember: its own newest checkpoint, where the database still has it, must be of
     this history. Raises `Refused`. Who lost the memory, and has another database than before, learns of it here."""

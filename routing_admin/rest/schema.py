@@ -310,7 +310,7 @@ class Operations(AutoSchema):
 
     def _curl(self, media_type: str | None = None, example: Any = None) -> str:
         url = self.path.replace("{org}", "acme").replace("{instance}", "edge-1").replace("{id}", "$ID")
-        url = url.replace("{seq}", "0") + getattr(self.view, "example_query", "")
+        url = url.replace("{seq}", "$SEQ") + getattr(self.view, "example_query", "")
         parts = [f'curl "$URL{url}"' if self.method == "GET" else f'curl -X {self.method} "$URL{url}"']
         if {"key": []} in self._security():
             parts.append('-H "Authorization: Bearer $KEY"')

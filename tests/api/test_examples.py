@@ -20,6 +20,7 @@ from routes.orgs.models import Organization
 from routes.orgs.services import update_organization
 from routing_admin.docs.document import document
 from routing_admin.docs.views import EXAMPLE
+from tests.api.test_vectors import an_entry
 from tests.api.test_who_may_what import with_ids
 from tests.build import a_person, a_plan, a_route, an_example, an_org, projected, sign_logs, traffic, usual_prices
 
@@ -82,6 +83,7 @@ def test_every_curl_line_does_what_it_says(live_server: Any, tmp_path: Path) -> 
         assert os.environ.get("CI") != "true", "curl is not installed; on Debian: apt-get install curl"
         pytest.skip("curl is not installed; on Debian: apt-get install curl")
     world = World()
+    world.key("gateway", None)
     sign_logs()
     keys = {kind: world.key(kind, world.org) for kind in ("management", "gateway")}
     run = 0
@@ -94,6 +96,10 @@ def test_every_curl_line_does_what_it_says(live_server: Any, tmp_path: Path) -> 
                     variables["KEY"] = keys["gateway" if needs == "gateway." else "management"]
                 else:
                     variables |= {"SESSION": world.session, "CSRF": "c" * 32}
+                if "{seq}" in path:
+                    # Of what is signed, and of what can be blanked.
+                    org = world.org if "{org}" in path else None
+                    variables["SEQ"] = "0" if method == "get" else str(an_entry(org))
                 if "/approval/" in path:
                     propose_no_approval(world.org)
                 if "$ETAG" in sample["source"]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from audit.models import AuditEntry
+from routes.orgs.models import Organization
 from tests.api.promised import document
 from tests.api.test_schemathesis import LISTS, World
 from tests.databases import ON_POSTGRES
@@ -47,6 +49,8 @@ FREE: dict[tuple[str, str], Any] = {
     ("patch", "/api/v1/orgs/{org}/"): {"name": "{text}", "environment": "{text}"},
     ("post", "/api/v1/api-keys/"): _KEY,
     ("post", "/api/v1/orgs/{org}/api-keys/"): _KEY,
+    ("post", "/api/v1/audit/{seq}/redact/"): {"reason": "{text}"},
+    ("post", "/api/v1/orgs/{org}/audit/{seq}/redact/"): {"reason": "{text}"},
     ("post", "/api/v1/prices/import/"): _PRICE,
     ("post", "/api/v1/orgs/{org}/prices/import/"): _PRICE,
     ("put", "/api/v1/orgs/{org}/gateways/{instance}/"): {
@@ -139,11 +143,19 @@ def pairs(vectors: list[Any]) -> Iterator[tuple[int, Any, Any]]:
             yield number // len(found), vector, write
 
 
+def an_entry(org: Organization | None) -> int:
+    """One that can be blanked, where there is any."""
+    rows = AuditEntry.objects.of(None if org is None else org.pk).exclude(action__startswith="audit.")
+    found = rows.exclude(payload=None).values_list("seq", flat=True).last()
+    return found or 0
+
+
 def send(world: World, write: Any, body: bytes) -> Any:
     path, method, operation, _ = write
     url = path.replace("{org}", world.org.slug).replace("{instance}", "edge-1")
     # Of the plans the second one is applied, the last one projected.
     which = 1 if path.endswith("/revert/") else -1
+    url = url.replace("{seq}", str(an_entry(world.org if "{org}" in path else None)))
     url = url.replace("{id}", str(([*world.ids(path)] or [""])[which]))
     if path.endswith(("/reject/", "/revert/")):
         url += "?dry_run=1"  # a plan is rejected or reverted once

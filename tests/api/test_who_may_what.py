@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
+from audit.models import AuditEntry
 from plans.runs.models import PlanRun
 from plans.runs.services import apply, approve
 from routes import engine
@@ -127,6 +128,7 @@ def callers(org: Organization, other: Organization) -> dict[str, Asking]:
 
 def ids_in(org: Organization) -> dict[str, Any]:
     """By collection the id of one thing that is there; the keys of the installation are a collection of their own."""
+    in_all = ApiKey.objects.filter(org=None)[0]
     return {
         "orgs": org.slug,
         "routes": Route.objects.of(org)[0].uid,
@@ -137,8 +139,8 @@ def ids_in(org: Organization) -> dict[str, Any]:
         "gateways": org.gateways.all()[0].instance,
         "versions": org.versions.order_by("version")[0].version,
         "audit": 0,
-        "installation's api-keys": ApiKey.objects.filter(org=None)[0].pk,
-        "installation's audit": 0,
+        "installation's api-keys": in_all.pk,
+        "installation's audit": AuditEntry.objects.of(None).get(action="api_key.created", target_id=in_all.pk).seq,
     }
 
 

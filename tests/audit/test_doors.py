@@ -73,6 +73,7 @@ def test_an_item_says_what_its_entry_says(program: Client, org: Organization) ->
     )
     row = AuditEntry.objects.of(org.pk).latest("seq")
     assert listed(program, org)[0] == {
+        "log": row.log,
         "seq": row.seq,
         "ts": time_text(row.ts),
         "actor": {"type": "api_key", "id": "k1", "on_behalf_of": "7"},

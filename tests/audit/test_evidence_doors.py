@@ -15,6 +15,7 @@ from audit.models import AuditEntry, AuditHead, Checkpoint
 from audit.signing.keys import known_keys
 from routes.orgs.models import Organization
 from tests.api.conftest import Caller, promised  # noqa: F401  every answer is as promised
+from tests.audit.build import TABLE, sql, without_triggers
 from tests.build import a_person, a_route, an_org, sign_logs
 
 pytestmark = pytest.mark.django_db
@@ -112,3 +113,19 @@ def test_the_installation_has_a_log_of_its_own(client: Any, tmp_path: Path) -> N
     path = tmp_path / "audit.zip"
     path.write_bytes(BytesIO(b"".join(client.get("/api/v1/audit/export/"))).getvalue())
     assert verify(path, known_keys()).verdict == "verified"
+
+
+def test_nobody_is_sent_a_proof_that_proves_nothing(viewer: Caller, org: Organization) -> None:
+    a_route(org)
+    sign_logs()
+    with without_triggers():
+        sql(f"UPDATE {TABLE} SET leaf_hash = salt WHERE seq = 0 AND org_id IS NOT NULL")
+    for seq in (0, 1):
+        answer = viewer("get", f"audit/{seq}/proof/")
+        assert (answer.status_code, answer.json()["code"]) == (503, "log_damaged"), answer.content
+    with without_triggers():
+        sql(f"DELETE FROM {TABLE} WHERE seq = 1 AND org_id IS NOT NULL")
+    size = AuditHead.objects.get(org_id=org.pk).size
+    for path in ("1/proof/", f"consistency/?from=1&to={size}"):
+        answer = viewer("get", f"audit/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (503, "log_damaged"), answer.content

@@ -13,13 +13,14 @@ from django.db import connections, transaction
 
 from audit import request_id
 from audit.actors import Actor, as_actor, system
+from audit.errors import EntryRefused, LogDamaged, NoTransaction
 from audit.log import tree
 from audit.log.canonical import canonical_bytes
 from audit.log.entry import Entry
 from audit.models import AuditEntry, AuditHead
-from audit.services import MAX_PAYLOAD_BYTES, EntryRefused, NoTransaction, payload_of, record, targets_of
+from audit.services import MAX_PAYLOAD_BYTES, payload_of, record, targets_of
 from audit.verification import verify_org
-from tests.audit.build import ORG, OTHER, some
+from tests.audit.build import ORG, OTHER, some, sql
 
 pytestmark = pytest.mark.django_db
 
@@ -285,3 +286,22 @@ def test_writers_at_once_leave_no_gap(begun: bool) -> None:
     found = verify_org(ORG)
     assert found.ok, found.message
     assert found.size == 30 + begun
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "right_edge = substr(right_edge, 1, 31)",
+        "right_edge = last_leaf_hash, size = 3",
+        "last_leaf_hash = NULL",
+        "last_leaf_hash = substr(right_edge, 1, 31)",
+        "last_ts = 'x'",
+        "size = 1, right_edge = last_leaf_hash",
+    ],
+)
+def test_to_a_log_that_does_not_fit_together_nothing_is_added(change: str) -> None:
+    some(2)
+    sql(f"UPDATE audit_audithead SET {change}")
+    with pytest.raises(LogDamaged, match="verify_audit says where"), transaction.atomic():
+        some(1)
+    assert AuditEntry.objects.count() == 2

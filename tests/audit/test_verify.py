@@ -10,10 +10,13 @@ from unittest.mock import patch
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import transaction
 
+from audit.actors import system
 from audit.log import tree
 from audit.log.entry import Entry
 from audit.models import AuditEntry, AuditEntryQuerySet, AuditHead
+from audit.services import record
 from audit.verification import logs, verify, verify_org
 from tests.audit.build import ORG, OTHER, TABLE, database_id, some, sql, without_triggers
 from tests.databases import ON_POSTGRES
@@ -279,3 +282,13 @@ def test_a_log_without_entries_is_verified_and_one_without_head_is_still_listed(
     sql("DELETE FROM audit_audithead WHERE org_id IS NULL")
     assert len(list(logs())) == 2
     assert [verify(log).rule for log in logs()] == ["", "no_head"]
+
+
+@pytest.mark.parametrize("target", [("entry", "1"), ("entry", "1.2"), ("route", "2")])
+def test_an_entry_about_another_one_explains_no_blanked_payload(target: tuple[str, str]) -> None:
+    some(3)
+    with transaction.atomic():
+        record(ORG, by=system("test"), action="audit.redacted", target=target)
+    sql(f"UPDATE {TABLE} SET payload = NULL, salt = NULL WHERE seq = 2")
+    found = verify_org(ORG)
+    assert (found.rule, found.bad_seq) == ("missing_payload", 2)

@@ -9,6 +9,7 @@ from plans.runs.models import PlanRun
 from routes import engine
 from routes.history.services import restore_version
 from routes.orgs.models import Organization
+from routes.redaction.services import redact_entry
 from routes.rules.models import Route
 from routes.rules.services import create_route, update_route
 from routes.transfer.services import import_routes
@@ -77,5 +78,6 @@ ACTS: dict[str, Callable[[World], Any]] = {
     "import": lambda world: import_routes(
         world.org, {"routes": [NEW], "default": {"target_model": "m"}}, mode="merge", by=BY
     ),
+    "redact": lambda world: redact_entry(world.org, 0, reason="A name.", by=BY),
     "apply, asked of the API": lambda world: _asked(world, f"plans/{world.projected.pk}/apply/"),
 }

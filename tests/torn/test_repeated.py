@@ -32,6 +32,7 @@ from routes.orgs import keys, members, policy
 from routes.orgs.models import ApiKey, Membership, Organization
 from routes.orgs.services import update_organization
 from routes.publish import DirectWrite
+from routes.redaction.services import redact_entry
 from routes.rules import services as rules
 from routes.rules.bulk import change_routes, reorder_routes
 from routes.rules.models import Route
@@ -172,6 +173,9 @@ CALLS: dict[str, Callable[[Places], Call]] = {
     ),
     "routes.orgs.services.update_organization": lambda at: _call(
         update_organization, at.of(at.org), name="Other", approval="plans", by=at.ada
+    ),
+    "routes.redaction.services.redact_entry": lambda at: _call(
+        redact_entry, at.of(at.org), 0, reason="A name.", by=at.ada
     ),
     "routes.rules.services.create_route": lambda at: _call(
         rules.create_route, at.of(at.org), engine.NewRoute.from_dict(NEW), by=at.ada

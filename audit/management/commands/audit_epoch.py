@@ -7,7 +7,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.actors import system
-from audit.services import EntryRefused
+from audit.errors import EntryRefused
 from audit.signing.epochs import NotRefused, open_epoch
 from audit.signing.keys import BadKeys
 

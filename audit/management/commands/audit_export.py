@@ -7,8 +7,8 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
+from audit.errors import NoSuchEntry
 from audit.evidence.bundles import bundle_of, files_of
-from audit.evidence.proofs import NoSuchEntry
 
 
 class Command(BaseCommand):

@@ -171,7 +171,9 @@ def test_a_payload_that_was_blanked_with_an_entry_is_counted(honest: Made, tmp_p
     assert (found.verdict, found.logs[0].redacted, found.logs[0].entries) == ("verified", 2, SIZE + 2)
 
 
-@pytest.mark.parametrize("target", [("entry", "4"), ("entry", "03"), ("entry", "٣"), ("entry", "3 "), ("route", "3")])
+@pytest.mark.parametrize(
+    "target", [("entry", "4"), ("entry", "03"), ("entry", "٣"), ("entry", "3 "), ("entry", "1.3"), ("route", "3")]
+)
 def test_an_entry_about_another_one_explains_nothing(honest: Made, tmp_path: Path, target: tuple[str, str]) -> None:
     made = honest.copy()
     made.payloads[3] = (None, None)

@@ -17,6 +17,7 @@ from audit.actors import system
 from audit.log.notes import Checkpoint as Said
 from audit.log.notes import SigningKey, open_checkpoint, open_note
 from audit.log.proofs import consistency_proof, verify_consistency
+from audit.log.verify import verify as verify_bundle
 from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal
 from audit.services import payload_of, record
 from audit.signing import signer
@@ -27,6 +28,7 @@ from audit.signing.state import AnotherSigner, State, Turn
 from audit.verification import logs, verify, verify_org
 from tests.audit.build import ORG, OTHER, TABLE, some, sql, without_triggers
 from tests.audit.signing.build import LOG, cut, rewrite, rules, signed
+from tests.databases import ON_POSTGRES
 
 pytestmark = pytest.mark.django_db
 BY = system("test")
@@ -373,6 +375,45 @@ def test_a_third_log_follows_the_second() -> None:
         assert open_epoch(ORG, reason="again", by=BY).log == f"{LOG}/e{number}"
         assert signed().refused == {}
     assert AuditHead.objects.filter(org_id=ORG, is_current=True).count() == 1
+
+
+@pytest.mark.parametrize("change", ["right_edge = ''", "size = 1", "last_leaf_hash = NULL", "last_ts = 'x'"])
+def test_of_a_head_that_fits_nothing_the_closed_log_keeps_one_that_does(change: str, tmp_path: Path) -> None:
+    some(5)
+    signed()
+    sql(f"UPDATE audit_audithead SET {change} WHERE org_id IS NOT NULL")
+    assert set(rules()) == {LOG}
+    open_epoch(ORG, reason="somebody wrote to the head", by=BY)
+    some(1)
+    assert signed().refused == {}
+    assert verify_org(ORG).ok
+    path = tmp_path / "bundle"
+    call_command("audit_export", path, org=ORG)
+    found = verify_bundle(path, known_keys())
+    assert (found.verdict, [one.entries for one in found.logs]) == ("verified", [5, 2])
+
+
+@pytest.mark.skipif(ON_POSTGRES, reason="a column of PostgreSQL holds what it is for")
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"UPDATE {TABLE} SET entry = 'x' WHERE seq = 4",
+        f"UPDATE {TABLE} SET leaf_hash = 'x' WHERE seq = 4",
+        f"UPDATE {TABLE} SET salt = 'x' WHERE seq = 4",
+        "UPDATE audit_audithead SET right_edge = 'x' WHERE size > 1",
+    ],
+)
+def test_a_log_that_cannot_be_read_keeps_no_other_from_being_signed(change: str) -> None:
+    some(3)
+    signed()
+    some(2)
+    some(1, OTHER)
+    with without_triggers():
+        sql(change)
+    found = signed()
+    assert ({log: error.rule for log, error in found.refused.items()}, found.signed) == (
+        {LOG: "unreadable"}, {LOG.replace(str(ORG), str(OTHER)): 1},
+    )  # fmt: skip
 
 
 def test_a_log_that_goes_on_is_not_closed() -> None:

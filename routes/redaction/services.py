@@ -1,0 +1,30 @@
+"""Blanking what an entry of the audit log holds beside its bare facts."""
+
+from typing import Any
+
+from django.db import transaction
+
+from audit.redaction import redact
+from audit.services import Receipt
+from routes.orgs.locks import locked
+from routes.orgs.models import Organization
+from routes.orgs.policy import ReasonRequired
+from routes.transactions import repeated
+
+LONGEST_REASON = 1_000
+
+
+@repeated
+def redact_entry(org: Organization | None, seq: int, *, reason: str, by: Any, log: str = "") -> Receipt:
+    """Blank the payload of an entry of the organisation's log, or of the installation's for None; see
+    `audit.redaction.redact`, and what that raises.
+
+    In a frozen organisation nothing is blanked: whoever froze it may be about to read. Raises `OrganizationFrozen` and
+    `ReasonRequired`.
+    """
+    if not reason.strip():
+        raise ReasonRequired("Say why: whoever verifies the log will read it.")
+    with transaction.atomic():
+        if org is not None:
+            locked(org.pk)
+        return redact(None if org is None else org.pk, seq, reason=reason, by=by, log=log)
