@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Func, IntegerField, Value
+from django.db.models import CharField, Func, IntegerField, Value
 from django.utils import timezone
 
 from audit import request_id, statements
@@ -27,6 +27,12 @@ MAX_PAYLOAD_BYTES = 256 * 1024
 #: Of a payload above that, so much is kept beside what is said of the members that are not; so many, and no longer names.
 _KEPT_BYTES = 192 * 1024
 _NAMED, _LONGEST_NAME = 50, 100
+#: By column of text so many characters.
+_LIMITS = {
+    field.attname: field.max_length
+    for field in AuditEntry._meta.concrete_fields
+    if isinstance(field, CharField) and field.max_length is not None
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +158,9 @@ def _check(said: Entry) -> None:
     except BadEntry as error:
         kind = EntryTooLarge if error.rule == "too_large" else EntryRefused
         raise kind(f"The entry cannot be recorded: {error}") from error
-    for name, value in columns_of(said).items():
-        limit = AuditEntry._meta.get_field(name).max_length
+    for name, limit in _LIMITS.items():
         # SQLite would keep what PostgreSQL refuses.
-        if isinstance(value, str) and limit is not None and len(value) > limit:
+        if len(getattr(said, name) or "") > limit:
             raise EntryTooLarge(f"The entry cannot be recorded: {name} has at most {limit} characters.")
 
 

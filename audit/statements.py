@@ -5,13 +5,19 @@ from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import BinaryField, DateTimeField, UUIDField
 
 from audit.errors import LogDamaged
 from audit.models import AuditEntry, AuditHead
 
 _HEAD, _ENTRY = AuditHead._meta.db_table, AuditEntry._meta.db_table
 _COLUMNS = [field for field in AuditEntry._meta.concrete_fields if not field.primary_key]
+#: What the databases do not take as it is.
+_ADAPTED = {field.attname: field for field in _COLUMNS if isinstance(field, BinaryField | DateTimeField | UUIDField)}
+
+
+_ORG_ID, _BYTES = AuditHead._meta.get_field("org_id"), AuditHead._meta.get_field("right_edge")
 
 
 class Head(NamedTuple):
@@ -29,12 +35,15 @@ class Head(NamedTuple):
 def locked(org_id: UUID | None) -> Head | None:
     """The head of the current log, locked by an UPDATE until the transaction ends: a writer that waits for it sees what the
     one before wrote. None where there is no log."""
-    org, given = ("IS NULL", []) if org_id is None else ("= %s", [_prepared(AuditHead, "org_id", org_id)])
-    row = _row(
-        f'UPDATE "{_HEAD}" SET "size" = "size" WHERE "is_current" AND "org_id" {org}'  # noqa: S608  constants
-        ' RETURNING "id", "log", "epoch", "size", "last_ts", "last_leaf_hash", "right_edge"',
-        given,
-    )
+    database = connections[DEFAULT_DB_ALIAS]
+    org, given = ("IS NULL", []) if org_id is None else ("= %s", [_ORG_ID.get_db_prep_save(org_id, database)])
+    with database.cursor() as cursor:
+        cursor.execute(
+            f'UPDATE "{_HEAD}" SET "size" = "size" WHERE "is_current" AND "org_id" {org}'  # noqa: S608  constants
+            ' RETURNING "id", "log", "epoch", "size", "last_ts", "last_leaf_hash", "right_edge"',
+            given,
+        )
+        row = cursor.fetchone()
     if row is None:
         return None
     *start, last, edge = row
@@ -46,12 +55,16 @@ def locked(org_id: UUID | None) -> Head | None:
 
 def insert(**values: Any) -> None:
     """One entry, with a value for each column."""
-    _sent(_insertion(), [field.get_db_prep_save(values[field.attname], connection) for field in _COLUMNS])
+    database = connections[DEFAULT_DB_ALIAS]
+    for name, field in _ADAPTED.items():
+        values[name] = field.get_db_prep_save(values[name], database)
+    with database.cursor() as cursor:
+        cursor.execute(_insertion(), [values[field.attname] for field in _COLUMNS])
 
 
 def blank(pk: int) -> bool:
     """An entry without its payload; False where that was gone already."""
-    with connection.cursor() as cursor:
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
         cursor.execute(
             f'UPDATE "{_ENTRY}" SET "payload" = NULL, "salt" = NULL WHERE "id" = %s AND "payload" IS NOT NULL',  # noqa: S608
             [pk],
@@ -61,29 +74,15 @@ def blank(pk: int) -> bool:
 
 def move(head: Head, *, ts: str, leaf: bytes, edge: bytes) -> None:
     """The head after one more entry."""
-    said = {"last_leaf_hash": leaf, "right_edge": edge}
-    _sent(
-        f'UPDATE "{_HEAD}" SET "size" = %s, "last_ts" = %s, "last_leaf_hash" = %s, "right_edge" = %s WHERE "id" = %s',  # noqa: S608
-        [head.size + 1, ts, *(_prepared(AuditHead, name, value) for name, value in said.items()), head.pk],
-    )
+    database = connections[DEFAULT_DB_ALIAS]
+    with database.cursor() as cursor:
+        cursor.execute(
+            f'UPDATE "{_HEAD}" SET "size" = %s, "last_ts" = %s, "last_leaf_hash" = %s, "right_edge" = %s WHERE "id" = %s',  # noqa: S608
+            [head.size + 1, ts, *(_BYTES.get_db_prep_save(value, database) for value in (leaf, edge)), head.pk],
+        )
 
 
 @cache
 def _insertion() -> str:
     columns = ", ".join(f'"{field.column}"' for field in _COLUMNS)
     return f'INSERT INTO "{_ENTRY}" ({columns}) VALUES ({", ".join(["%s"] * len(_COLUMNS))})'  # noqa: S608  constants
-
-
-def _prepared(model: Any, name: str, value: Any) -> Any:
-    return model._meta.get_field(name).get_db_prep_save(value, connection)
-
-
-def _row(statement: str, given: list[Any]) -> Any:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, given)
-        return cursor.fetchone()
-
-
-def _sent(statement: str, given: list[Any]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, given)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from hashlib import sha256
+from json.encoder import encode_basestring
 from typing import Final
 
-from audit.log.canonical import MAX_INTEGER, NotCanonical, canonical_bytes, parse
+from audit.log.canonical import MAX_INTEGER, NotCanonical, parse
 
 MAX_BYTES = 16 * 1024
 SALT_SIZE = 16
@@ -44,24 +45,19 @@ class Entry:
     def to_bytes(self) -> bytes:
         """The canonical bytes. Raises `BadEntry` for what `from_bytes` would refuse."""
         try:
-            data = canonical_bytes(
-                {
-                    "v": 1,
-                    "log": self.log,
-                    "seq": self.seq,
-                    "ts": self.ts,
-                    "actor": {"type": self.actor_type, "id": self.actor_id, "on_behalf_of": self.on_behalf_of},
-                    "action": self.action,
-                    "target": {"type": self.target_type, "id": self.target_id},
-                    "request_id": self.request_id,
-                    "version_before": self.version_before,
-                    "version_after": self.version_after,
-                    "payload_sha256": self.payload_sha256,
-                    "prev": self.prev,
-                }
-            )
-        except NotCanonical as error:
-            raise BadEntry("bad_canonical", str(error)) from error
+            data = (
+                f'{{"action":{_quoted(self.action)},"actor":{{"id":{_quoted(self.actor_id)},'
+                f'"on_behalf_of":{_quoted_or_null(self.on_behalf_of)},"type":{_quoted(self.actor_type)}}},'
+                f'"log":{_quoted(self.log)},"payload_sha256":{_quoted(self.payload_sha256)},'
+                f'"prev":{_quoted_or_null(self.prev)},"request_id":{_quoted_or_null(self.request_id)},"seq":{_whole(self.seq)},'
+                f'"target":{{"id":{_quoted(self.target_id)},"type":{_quoted(self.target_type)}}},"ts":{_quoted(self.ts)},'
+                f'"v":1,"version_after":{_whole(self.version_after)},'
+                f'"version_before":{_whole(self.version_before)}}}'
+            ).encode()
+        except UnicodeEncodeError as error:
+            raise BadEntry("bad_canonical", "Text with a lone surrogate has no canonical form.") from error
+        except TypeError as error:
+            raise BadEntry("wrong_shape", f"A value of an entry is of another type: {error}") from error
         Entry.from_bytes(data)
         return data
 
@@ -103,6 +99,18 @@ class Entry:
         if (prev is None) != (entry.seq == 0):
             raise BadEntry("wrong_shape", "`prev` is the hash of the entry before, and null for the first only.")
         return entry
+
+
+#: It escapes exactly what RFC 8785 wants escaped, in its form. Raises `TypeError` for what is no text.
+_quoted: Final = encode_basestring
+
+
+def _whole(number: int | None) -> str:
+    return str(number) if type(number) is int else json.dumps(number)  # what is no number is refused by its form
+
+
+def _quoted_or_null(text: str | None) -> str:
+    return "null" if text is None else _quoted(text)
 
 
 # The canonical bytes of an entry have one form, the keys in their order: to match it is to check them, in a quarter of the
