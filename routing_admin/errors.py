@@ -62,6 +62,7 @@ from routes.rules import api as rules
 from routes.rules.bulk import InvalidIds
 from routes.rules.services import StaleDefault, StaleRoute, changed_since
 from routes.transfer.services import InvalidImport
+from routing_admin.logs.redaction import redact
 from routing_admin.signin.errors import ProviderAway, SignInError
 
 #: HTTP status of every refusal of the domain. The engine's errors carry their own, because a gateway has no such table.
@@ -254,7 +255,8 @@ def problem_body(request: Any, http_status: int, code: str, detail: str) -> dict
         "status": http_status,
         "code": code,
         "detail": detail,
-        "instance": request.get_full_path(),
+        # Without the query, and keys in it: what people put there by mistake goes no further.
+        "instance": redact(request.path),
         "request_id": getattr(request, "id", None),
     }
 

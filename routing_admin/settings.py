@@ -171,6 +171,7 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 1  # hour
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_ENABLED = env.bool("AXES_ENABLED", default=True)
+AXES_USERNAME_CALLABLE = "routing_admin.signin.guesses.counted_name"
 #: Behind a proxy everybody would have its address, and whoever guesses at a name would lock its owner out.
 AXES_CLIENT_IP_CALLABLE = "routing_admin.addresses.client_address"
 #: Else each attempt during the lock, also with the right password, would begin it anew.

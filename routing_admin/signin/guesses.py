@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import Sum
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from audit.services import record
 from routing_admin.addresses import client_address
@@ -21,6 +22,15 @@ from routing_admin.signin.errors import WrongCode
 from routing_admin.signin.factors import use_code
 
 log = logging.getLogger(__name__)
+
+
+def counted_name(request: HttpRequest, credentials: dict[str, Any] | None) -> str | None:
+    """Under which name axes counts an attempt. A name that nobody has may be a password in the wrong field: only its digest
+    is kept."""
+    name = (credentials or request.POST).get("username")
+    if not name or get_user_model().objects.filter(username=name).exists():
+        return name
+    return f"? {salted_hmac('signin.counted_name', name, algorithm='sha256').hexdigest()}"
 
 
 def use_counted_code(request: HttpRequest, person: Any, code: str) -> str:

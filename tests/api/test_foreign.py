@@ -37,8 +37,8 @@ def test_a_foreign_organisation_is_told_in_the_very_words_of_one_that_is_not_the
             url = filled(rule.path, {**ids, "orgs": slug})
             answer = who.client.generic(rule.method, url, **example(rule))
             assert answer.status_code == 404, (rule, name, answer.content)
-            assert b"canary" not in answer.content.replace(url.encode(), b""), (rule, name)
-            told.append(words(answer, url))
+            assert b"canary" not in answer.content.replace(url.partition("?")[0].encode(), b""), (rule, name)
+            told.append(words(answer, url.partition("?")[0]))
         assert told[0] == told[1], (rule, name)
 
 

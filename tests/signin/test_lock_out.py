@@ -1,5 +1,6 @@
 """Who guesses locks out themselves, and nobody for longer than is said."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -91,6 +92,15 @@ def test_whoever_is_staff_no_more_has_no_session_left_at_the_api_either(ada: Any
     type(ada).objects.update(is_staff=False)
     assert client.get("/api/v1/orgs/").status_code == 401
     assert client.get("/admin/").status_code == 302
+
+
+def test_of_a_name_that_nobody_has_the_digest_is_kept_and_locked(ada: Any, locks: None) -> None:
+    for name in ("her password", "another one"):
+        statuses = [give_password(Client(), name, "x").status_code for _ in range(5)]
+        assert statuses == [200] * 4 + [429]
+    kept = [attempt.username for attempt in AccessAttempt.objects.all()]
+    assert len(set(kept)) == 2
+    assert all(re.fullmatch("[?] [0-9a-f]{64}", name) for name in kept), kept
 
 
 def test_staff_unlock_a_person_with_an_entry_and_nobody_else_does(ada: Any, locks: None) -> None:
