@@ -14,6 +14,7 @@ from routes.orgs.members import add_member
 from routes.orgs.models import Organization, Role
 from routes.orgs.services import create_organization
 from routes.rules.services import create_route
+from routing_admin.signin.people import record_person
 
 SLUG = "demo"
 FILE_NAME = "first-run.txt"
@@ -61,6 +62,7 @@ def install(address: str) -> str:
         )
         for name, (role, _) in people.items():
             user = get_user_model().objects.create_user(name, password=passwords[name], is_staff=True)
+            record_person(user, "person.created", by=BY)
             add_member(org, user, role=role, by=BY)
         for route in ROUTES:
             create_route(org, engine.NewRoute.from_dict(route), by=BY)

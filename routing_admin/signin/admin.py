@@ -19,13 +19,12 @@ from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
-from audit.services import record
 from routing_admin.signin.ends import access_lost
 from routing_admin.signin.guesses import failures_of, unlock
+from routing_admin.signin.people import ACCESS, record_person
 
 People = get_user_model()
-_ACCESS = ("is_active", "is_staff", "is_superuser")
-_SHOWN = ("username", "first_name", "last_name", "email", *_ACCESS)
+_SHOWN = ("username", "first_name", "last_name", "email", *ACCESS)
 # What people may do here follows from their roles in organisations, never from the framework's permissions.
 admin.site.unregister([Group, People])
 
@@ -83,7 +82,7 @@ class PersonAdmin(UserAdmin):
     form = PersonForm
     fieldsets = (
         (None, {"fields": ("shown", "username", "password", "first_name", "last_name", "email")}),
-        ("Access", {"fields": _ACCESS, "description": "Roles are given in each organisation, under Access."}),
+        ("Access", {"fields": ACCESS, "description": "Roles are given in each organisation, under Access."}),
         ("Times", {"fields": ("last_login", "date_joined")}),
     )
     add_fieldsets = (
@@ -103,7 +102,7 @@ class PersonAdmin(UserAdmin):
         return bool(person.is_superuser)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        own = _ACCESS if obj is not None and obj.pk == request.user.pk else ()
+        own = ACCESS if obj is not None and obj.pk == request.user.pk else ()
         return (*own, "last_login", "date_joined")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -190,9 +189,7 @@ class PersonAdmin(UserAdmin):
 
     def _record(self, said: tuple[str, dict[str, Any]], request: HttpRequest, person: Any) -> None:
         action, more = said
-        access = {name: getattr(person, name) for name in _ACCESS}
-        payload = {"username": person.get_username(), **access, **more}
-        record(None, by=request.user, action=action, target=("user", str(person.pk)), payload=payload)
+        record_person(person, action, by=request.user, **more)
 
 
 def _lock_staff(person: Any) -> None:

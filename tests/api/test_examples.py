@@ -27,6 +27,20 @@ from tests.build import a_person, a_plan, a_route, an_example, an_org, projected
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+#: What a POST asks, and what a gateway says of itself.
+CHANGES_NOTHING = ("/decide/", "/check/", "/gateway/versions/", "/gateways/{instance}/")
+
+
+#: Whose example changes nothing of what is there: an order that is so already, prices that are known, nothing paused, and an
+#: import of what there is. Tests of their own look at their entries.
+NO_CHANGE = {
+    ("post", "/api/v1/orgs/{org}/routes/reorder/"),
+    ("post", "/api/v1/orgs/{org}/routes/import/"),
+    ("post", "/api/v1/orgs/{org}/routes/{id}/resume/"),
+    ("post", "/api/v1/prices/import/"),
+}
+
+
 def propose_no_approval(org: Organization) -> None:
     Organization.objects.filter(pk=org.pk).update(approval="plans")
     update_organization(org, approval="none", by=a_person(f"proposer {AuditEntry.objects.count()}"))
@@ -86,7 +100,7 @@ def test_every_curl_line_does_what_it_says(live_server: Any, tmp_path: Path) -> 
     world.key("gateway", None)
     sign_logs()
     keys = {kind: world.key(kind, world.org) for kind in ("management", "gateway")}
-    run = 0
+    run, silent = 0, set[tuple[str, str]]()
     for path, methods in document()["paths"].items():
         for method, operation in methods.items():
             needs = operation["description"].rpartition("Needs: ")[2]
@@ -107,11 +121,16 @@ def test_every_curl_line_does_what_it_says(live_server: Any, tmp_path: Path) -> 
                 source = with_ids(sample["source"], world.org)
                 line = f"{source} \\\n  --silent --show-error --write-out '\\n%{{http_code}}'"
                 environment = {"PATH": os.environ["PATH"], **variables}
+                before = AuditEntry.objects.count()
                 done = subprocess.run(
                     ["/bin/sh", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True
                 )
                 body, _, status = done.stdout.rpartition("\n")
                 assert status in ("200", "201"), (path, method, line, body, done.stderr)
+                if method == "get":
+                    assert AuditEntry.objects.count() == before, path
+                elif AuditEntry.objects.count() == before:
+                    silent.add((method, path))
                 if "--output" in line:
                     assert zipfile.is_zipfile(tmp_path / "audit.zip")
                 elif "text/plain" in str(operation["responses"].get("200")):
@@ -120,6 +139,7 @@ def test_every_curl_line_does_what_it_says(live_server: Any, tmp_path: Path) -> 
                     json.loads(body)
                 run += 1
                 Organization.objects.filter(pk=world.org.pk).update(approval="none")
+    assert {place for place in silent if not place[1].endswith(CHANGES_NOTHING)} == NO_CHANGE
     operations = [operation for methods in document()["paths"].values() for operation in methods.values()]
     assert run == sum(len(operation["x-codeSamples"]) for operation in operations) > len(operations)
 

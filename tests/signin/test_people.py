@@ -2,10 +2,13 @@
 
 import json
 from hashlib import sha256
+from io import StringIO
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
@@ -63,6 +66,54 @@ def test_who_is_made_here_can_sign_in_and_the_entry_says_who_made_them(staff: Cl
     entry = AuditEntry.objects.get(action="person.created")
     assert (entry.actor_id, entry.target_id) == (str(root.pk), str(ada.pk))
     assert PASSWORD not in json.dumps(entries())
+
+
+def test_installation_staff_made_by_the_command_have_an_entry(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", PASSWORD)
+    call_command("createsuperuser", interactive=False, username="root", email="root@mail.example", verbosity=0)
+    root = People.objects.get(username="root", is_superuser=True, is_staff=True)
+    assert Client().login(username="root", password=PASSWORD)
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.actor_type, entry.actor_id) == ("person.created", "system", "createsuperuser")
+    assert (entry.target_type, entry.target_id) == ("user", str(root.pk))
+    assert (payload_of(entry) or {})["is_superuser"] is True
+    with pytest.raises(CommandError, match="already taken"):
+        call_command("createsuperuser", interactive=False, username="root", email="", verbosity=0)
+    with (
+        patch("routing_admin.signin.people.record", side_effect=RuntimeError),
+        pytest.raises(RuntimeError),
+    ):
+        call_command("createsuperuser", interactive=False, username="other", email="", verbosity=0)
+    assert People.objects.count() == AuditEntry.objects.count() == 1
+
+
+def test_installation_staff_are_made_at_the_terminal_too(db: None) -> None:
+    with patch("getpass.getpass", return_value=PASSWORD), patch("builtins.input", side_effect=["root", ""]):
+        call_command("createsuperuser", interactive=True, stdin=Terminal(), verbosity=0)
+    assert AuditEntry.objects.get().action == "person.created"
+
+
+class Terminal:
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_password_that_an_operator_sets_is_recorded_and_ends_sessions(db: None) -> None:
+    ada, hers, new = person_with_password("ada"), Client(), "another long one"
+    hers.force_login(ada)
+    for typed, said in (([new, "other"] * 3, "after 3 tries"), (["123", "123"] * 3, "after 3 tries")):
+        with patch("getpass.getpass", side_effect=typed), pytest.raises(CommandError, match=said):
+            call_command("changepassword", "ada", stdout=StringIO(), stderr=StringIO())
+    with pytest.raises(CommandError, match="nobody named"):
+        call_command("changepassword", "nobody")
+    assert not AuditEntry.objects.exists()
+    with patch("getpass.getpass", side_effect=["1", "2", new, new]):
+        call_command("changepassword", "ada", stdout=StringIO(), stderr=StringIO())
+    assert Client().login(username="ada", password=new)
+    assert hers.get("/admin/").status_code == 302
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.actor_id, entry.target_id) == ("password.reset", "changepassword", str(ada.pk))
+    assert new not in json.dumps(payload_of(entry))
 
 
 def test_who_may_sign_in_no_more_has_no_session_left(staff: Client) -> None:
@@ -181,7 +232,7 @@ def test_nothing_is_changed_where_the_entry_cannot_be_written(staff: Client, mon
         raise RuntimeError("the log is full")
 
     ada = person_with_password("ada")
-    monkeypatch.setattr("routing_admin.signin.admin.record", refuse)
+    monkeypatch.setattr("routing_admin.signin.people.record", refuse)
     with pytest.raises(RuntimeError, match="the log is full"):
         staff.post(page(ada), filled(ada, is_superuser="on"))
     data = {"usable_password": "true", "password1": "another long one", "password2": "another long one"}
