@@ -31,8 +31,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CHANGES_NOTHING = ("/decide/", "/check/", "/gateway/versions/", "/gateways/{instance}/")
 
 
-#: Whose example changes nothing of what is there: an order that is so already, prices that are known, nothing paused, and an
-#: import of what there is. Tests of their own look at their entries.
+#: Whose example changes nothing of what is there: an order that is so already, prices that are known, nothing paused, and
+#: an import of what there is. Tests of their own look at their entries.
 NO_CHANGE = {
     ("post", "/api/v1/orgs/{org}/routes/reorder/"),
     ("post", "/api/v1/orgs/{org}/routes/import/"),
