@@ -154,3 +154,11 @@ class Refusal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.log}: {self.rule}"
+
+
+def as_bytes(value: Any) -> bytes:
+    """What a column of bytes holds. Raises `TypeError` for anything else: SQLite keeps any value in any column, and Python
+    makes a hundred gigabytes of a number."""
+    if not isinstance(value, bytes | memoryview | bytearray):
+        raise TypeError(f"{type(value).__name__} in place of bytes")
+    return bytes(value)

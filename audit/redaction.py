@@ -44,7 +44,8 @@ def _name(row: AuditEntry, epoch: int) -> str:
 
 def get_entry(org_id: UUID | None, log: str, seq: int) -> AuditEntry:
     """Raises `NoSuchEntry`."""
-    row = AuditEntry.objects.of(org_id).filter(log=log, seq=seq).first()
+    # PostgreSQL refuses to compare with U+0000.
+    row = None if "\0" in log else AuditEntry.objects.of(org_id).filter(log=log, seq=seq).first()
     if row is None:
         raise NoSuchEntry(f"The log {log} has no entry {seq}.")
     return row

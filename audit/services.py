@@ -193,7 +193,7 @@ def locked_head(org_id: UUID | None) -> Head:
         return head
     try:
         with transaction.atomic():
-            AuditHead.objects.create(org_id=org_id, log=settings.AUDIT_ORIGIN + place_of(org_id))
+            AuditHead.objects.create(org_id=org_id, log=host_of_logs() + place_of(org_id))
     except IntegrityError:
         pass  # somebody else made it first; its lock is waited for below
     head = statements.locked(org_id)
@@ -207,10 +207,13 @@ def place_of(org_id: UUID | None, epoch: int = 1) -> str:
     return f"/audit/{org_id or 'installation'}{f'/e{epoch}' if epoch > 1 else ''}"
 
 
-def next_log(log: str) -> str:
-    """The origin of the log that goes on for this one, where it cannot."""
-    first, _, epoch = log.rpartition("/e")
-    return f"{first}/e{int(epoch) + 1}" if epoch.isdecimal() else f"{log}/e2"
+def host_of_logs() -> str:
+    """With what the origins of all logs begin: chosen once, with the first of them."""
+    first = AuditHead.objects.order_by("pk").values_list("log", "org_id", "epoch").first()
+    if first is None:
+        return str(settings.AUDIT_ORIGIN)
+    log, org_id, epoch = first
+    return str(log).removesuffix(place_of(org_id, epoch))
 
 
 def columns_of(entry: Entry) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import BinaryField, DateTimeField, UUIDField
 
 from audit.errors import LogDamaged
-from audit.models import AuditEntry, AuditHead
+from audit.models import AuditEntry, AuditHead, as_bytes
 
 _HEAD, _ENTRY = AuditHead._meta.db_table, AuditEntry._meta.db_table
 _COLUMNS = [field for field in AuditEntry._meta.concrete_fields if not field.primary_key]
@@ -48,7 +48,7 @@ def locked(org_id: UUID | None) -> Head | None:
         return None
     *start, last, edge = row
     try:
-        return Head(*start, None if last is None else bytes(last), bytes(edge))
+        return Head(*start, None if last is None else as_bytes(last), as_bytes(edge))
     except TypeError as error:  # SQLite keeps text there too
         raise LogDamaged(start[1]) from error
 

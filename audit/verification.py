@@ -10,8 +10,8 @@ from django.conf import settings
 from audit.log import notes, tree
 from audit.log.check import REDACTED, Checker
 from audit.log.entry import BadEntry
-from audit.models import AuditEntry, AuditHead, Checkpoint
-from audit.services import columns_of, place_of
+from audit.models import AuditEntry, AuditHead, Checkpoint, as_bytes
+from audit.services import columns_of, payload_of, place_of
 
 logger = logging.getLogger(__name__)
 
@@ -77,15 +77,18 @@ def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verificat
         return bad(0, "no_head", "The head of this log is gone.")
     if not head.log.endswith(place_of(head.org_id, head.epoch)):
         return bad(0, "wrong_org", "The head is kept under another organisation than its log names.")
+    if problem := _not_linked(head):
+        return bad(0, "not_linked", problem)
     found = _state(checker)
-    marks = _marks(log)
+    kept, lost = _told_lost(head)
+    marks = (mark for mark in _marks(log) if not kept < mark.size <= lost)
     mark = next(marks, None)
     # In the order of the columns: an entry moved to another place shows as a break at that place.
     for row in AuditEntry.objects.filter(log=log).order_by("seq", "pk").iterator(chunk_size=1_000):
         # Read whole before the checker moves on: what cannot be read is then a finding at this entry.
-        data, leaf = bytes(row.entry), bytes(row.leaf_hash)
-        payload = None if row.payload is None else bytes(row.payload)
-        salt = None if row.salt is None else bytes(row.salt)
+        data, leaf = as_bytes(row.entry), as_bytes(row.leaf_hash)
+        payload = None if row.payload is None else as_bytes(row.payload)
+        salt = None if row.salt is None else as_bytes(row.salt)
         try:
             entry = checker.take(data, payload, salt)
         except BadEntry as error:
@@ -114,10 +117,38 @@ def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verificat
     if checker.size != head.size and not grown:
         first = min(head.size, checker.size)
         return bad(first, "wrong_size", f"The head counts {head.size:,} entries, there are {checker.size:,}.")
-    last = None if head.last_leaf_hash is None else bytes(head.last_leaf_hash)
-    if (last, bytes(head.right_edge), head.last_ts) != found:
+    last = None if head.last_leaf_hash is None else as_bytes(head.last_leaf_hash)
+    if (last, as_bytes(head.right_edge), head.last_ts) != found:
         return bad(max(head.size - 1, 0), "wrong_head", "The head is not that of these entries.")
     return Verification(log, True, checker.size, checker.root.hex())
+
+
+def _not_linked(head: AuditHead) -> str:
+    """Why the log is not the first of its organisation, and none that goes on for the one before it; "" where it is."""
+    before = AuditHead.objects.filter(org_id=head.org_id, epoch__lt=head.epoch).order_by("-epoch").first()
+    if head.epoch == 1:
+        return ""
+    if before is None:
+        return "The logs before this one are gone."
+    first = AuditEntry.objects.filter(log=head.log, seq=0).first()
+    previous = ((first and payload_of(first)) or {}).get("previous")
+    root = tree.root(tree.unpack(as_bytes(before.right_edge))).hex()
+    if not isinstance(previous, dict) or (previous.get("log"), previous.get("size"), previous.get("root")) != (
+        before.log, before.size, root,
+    ):  # fmt: skip
+        return f"It does not begin with what the log before it, {before.log}, is."
+    return ""
+
+
+def _told_lost(head: AuditHead) -> tuple[int, int]:
+    """Of a closed log the sizes between which what was signed was lost, as the next log tells; (0, 0) where nothing was."""
+    following = AuditHead.objects.filter(org_id=head.org_id, epoch__gt=head.epoch).order_by("epoch").first()
+    first = following and AuditEntry.objects.filter(log=following.log, seq=0).first()
+    previous = (payload_of(first) or {}).get("previous") if first else None
+    match previous:
+        case {"log": head.log, "kept": int(kept), "signed_size": int(signed)}:
+            return kept, signed
+    return 0, 0
 
 
 def _told_later(head: AuditHead) -> set[str]:

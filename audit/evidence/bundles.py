@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Max
+from django.db.models import Max, Min
 
 from audit.errors import NoSuchEntry
 from audit.log.bundle import CHECKPOINTS, ENTRIES, MANIFEST, PAYLOADS, checkpoint_line, manifest, payload_line
@@ -84,8 +84,12 @@ class _Payloads:
             for payload, salt in rows.values_list("payload", "salt").iterator(1_000):
                 yield payload_line(None if payload is None else bytes(payload), None if salt is None else bytes(salt))
             done = self.size
-            if self._head.is_current:
-                self.size = max(self.size, self._told())
+            if self._head.is_current and (told := self._told()) > done:
+                # On to where it is signed, if it is by now: else nobody could verify it.
+                signed = Checkpoint.objects.filter(log=self._head.log, size__gte=told).aggregate(size=Min("size"))[
+                    "size"
+                ]
+                self.size = told if signed is None else signed
 
     def _told(self) -> int:
         """How many entries there are up to the last one that tells of a blanked payload."""

@@ -44,8 +44,12 @@ class Bundle(AbstractContextManager["Bundle"]):
         if not path.is_dir():
             try:
                 self._zip = self._open.enter_context(zipfile.ZipFile(path))
-            except zipfile.BadZipFile as error:
+            except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
                 raise BadBundle(f"It is neither a folder nor a ZIP file: {error}") from error
+            names = self._zip.namelist()
+            if len(set(names)) != len(names):
+                self._open.close()
+                raise BadBundle("Two of its files have one name.")
         try:
             self.logs = self._manifest()
         except BaseException:

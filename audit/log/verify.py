@@ -12,6 +12,7 @@ another history), `other_receipt` (the entry of a receipt is another one, or gon
 
 import argparse
 import json
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from hashlib import sha256
 from heapq import merge
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from audit.log import tree
 from audit.log.bundle import BadBundle, Bundle
@@ -30,6 +31,8 @@ from audit.log.notes import BadKey, BadNote, Checkpoint, VerifyKey, open_checkpo
 
 VERIFIED, TAMPERED, CANNOT_VERIFY, USAGE = 0, 1, 2, 3
 _VERDICTS = {VERIFIED: "verified", TAMPERED: "tampered", CANNOT_VERIFY: "cannot_verify"}
+_FIRST = re.compile(r"[!-~]{1,200}/audit/(?:installation|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_LATER = re.compile(rf"({_FIRST.pattern})/e([2-9]|[1-9]\d{{1,8}})")
 #: Leaf hashes that are made into a tree at once.
 _AT_ONCE = 4_096
 
@@ -103,6 +106,8 @@ def verify(
         found.log, found.bad_seq, found.rule = error.log, error.seq, error.rule
     except (_CannotVerify, BadBundle, OSError) as error:
         found.verdict, found.message = "cannot_verify", str(error)
+    except Exception as error:  # a fault of ours says nothing about the log
+        found.verdict, found.message = "cannot_verify", f"It made the verifier fail: {type(error).__name__}: {error}"
     return found
 
 
@@ -119,17 +124,18 @@ class _Verification:
         self.bundle, self.keys, self.since, self.receipt = bundle, keys, since, receipt
         self.hashes_only, self.logs = hashes_only, found.logs
         self.walks: list[_Walk] = []
-        #: Of the log before: the largest checkpoint that counts more entries than are left.
+        #: Of the last log: the largest checkpoint that counts more entries than are left.
         self.beyond: Checkpoint | None = None
+        #: What the caller has of entries that were lost, and what tells so.
+        self.of_the_lost: dict[str, _Link] = {}
 
     def run(self) -> None:
         logs = self.bundle.logs
+        self._check_names(logs)
         asked = {"checkpoint": self.since and self.since.origin, "receipt": self.receipt and self.receipt.log}
         for what, origin in asked.items():
             if origin is not None and origin not in logs:
                 raise _CannotVerify(f"The {what} is of the log {origin}, which is not in this bundle.")
-        if logs != [logs[0], *(f"{logs[0]}/e{number}" for number in range(2, len(logs) + 1))]:
-            raise _CannotVerify("These are not the logs of one organisation, the oldest first.")
         for number, log in enumerate(logs, 1):
             self._log(number, log)
         self._blanked()
@@ -143,11 +149,23 @@ class _Verification:
                 beyond = one.entries - one.signed
                 last = "entry" if beyond == 1 else f"{beyond:,} entries"
                 raise _CannotVerify(f"Nobody signed the last {last} of {one.log} yet.")
-        if self.since is not None and self.since.size > (one := self._of(self.since.origin)).entries:
+        for what, link in self.of_the_lost.items():
             raise _CannotVerify(
-                f"The older checkpoint counts {self.since.size:,} entries of {one.log}. Those from {one.entries:,} on were"
-                f" lost by a restore, as the next log tells: {one.reason}"
+                f"The {what} is of what was lost of {link.log} after entry {link.kept:,}, as the next log tells:"
+                f" {link.reason}"
             )
+
+    @staticmethod
+    def _check_names(logs: list[str]) -> None:
+        """All of one organisation, the first of them first, the oldest before the newer ones."""
+        if _LATER.fullmatch(logs[0]):
+            raise _Tampered(logs[0], 0, "not_linked", "The logs before this one are not in the bundle.")
+        if not _FIRST.fullmatch(logs[0]):
+            raise _CannotVerify("What it holds is not called as audit logs are.")
+        later = [_LATER.fullmatch(log) for log in logs[1:]]
+        numbers = [int(found[2]) for found in later if found is not None and found[1] == logs[0]]
+        if len(numbers) < len(later) or numbers != sorted(set(numbers)):
+            raise _CannotVerify("These are not the logs of one organisation, the oldest first.")
 
     def _of(self, log: str) -> LogFound:
         return next(one for one in self.logs if one.log == log)
@@ -155,27 +173,62 @@ class _Verification:
     def _log(self, number: int, log: str) -> None:
         one = LogFound(log)
         self.logs.append(one)
-        if number > 1:
-            self._linked(number, self.logs[-2])
-        walk = (_Hashed if self.hashes_only else _Checked)(self.bundle, number, log, self.receipt)
+        link = self._link(number + 1) if number < len(self.bundle.logs) else None
+        if number == 1 and _action(next(self.bundle.entries(1), b"")) == EPOCH_OPENED:
+            raise _Tampered(log, 0, "not_linked", "It goes on for another log, which is not in the bundle.")
+        walk = (_Hashed if self.hashes_only else _Checked)(self.bundle, number, log, self.receipt, link)
         self.walks.append(walk)
         beyond: Checkpoint | None = None
         for mark, rule in self._marks(number, one):
             walk.go_to(mark.size)
-            if walk.size < mark.size:
-                beyond = mark
-            elif walk.root == mark.root:
+            if walk.size >= mark.size and walk.root == mark.root:
                 one.signed = mark.size
+            elif link is not None and link.tells_of(mark):
+                if rule == "rewritten":
+                    self.of_the_lost["older checkpoint"] = link
+            elif walk.size < mark.size:
+                beyond = mark
             elif rule == "rewritten":
                 raise _Tampered(log, 0, rule, f"Its first {mark.size:,} entries are not those of the older checkpoint.")
             else:
                 raise walk.other_root(one, mark)
         walk.go_to(None)
         one.entries, one.root = walk.size, walk.root.hex()
-        if self.receipt is not None and self.receipt.log == log and self.receipt.seq >= walk.size:
-            message = f"The log ends before entry {self.receipt.seq:,}, of which there is a receipt."
-            raise _Tampered(log, walk.size, "other_receipt", message)
-        self.beyond = beyond
+        if self.receipt is not None and self.receipt.log == log:
+            if walk.is_of_the_lost or (
+                link is not None and link.covers(self.receipt.seq) and self.receipt.seq >= walk.size
+            ):
+                assert link is not None
+                self.of_the_lost["receipt"] = link
+            elif self.receipt.seq >= walk.size:
+                message = f"The log ends before entry {self.receipt.seq:,}, of which there is a receipt."
+                raise _Tampered(log, walk.size, "other_receipt", message)
+        if link is None:
+            self.beyond = beyond
+            return
+        if (log, one.entries, one.root) != (link.log, link.size, link.root):
+            later = self.bundle.logs[number]
+            message = f"It says that the log before had {link.size} entries and another root than it has."
+            raise _Tampered(later, 0, "not_linked", message)
+        if beyond is not None:
+            raise _cut(one, beyond)
+        one.lost, one.reason = max(link.signed_size - link.kept, 0), link.reason
+        # What the next log's checkpoints sign.
+        one.signed = one.entries
+
+    def _link(self, number: int) -> "_Link":
+        """What the first entry of a later log says of the one before. Raises `_Tampered`."""
+        log = self.bundle.logs[number - 1]
+        entry, kept = next(self.bundle.entries(number), None), next(self.bundle.payloads(number), (None, None))
+        try:
+            first = Checker(log).take(entry or b"", *kept)
+            told = json.loads(kept[0] or b"")
+            if first.action != EPOCH_OPENED:
+                raise ValueError(f"it is {first.action}")
+            return _Link.read(told)
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            message = f"It does not begin with an entry that says what the log before was: {error}"
+            raise _Tampered(log, 0, "not_linked", message) from error
 
     def _blanked(self) -> None:
         """Of every payload that is gone an entry tells, of the same log or of a later one."""
@@ -211,31 +264,48 @@ class _Verification:
             one.checkpoints, last = one.checkpoints + 1, mark.size
             yield mark, "wrong_root"
 
-    def _linked(self, number: int, before: LogFound) -> None:
-        """The log begins with what the one before it was, and tells of all that was signed of that one and is gone."""
-        log = self.logs[-1].log
-        entry, kept = next(self.bundle.entries(number), None), next(self.bundle.payloads(number), (None, None))
-        try:
-            first = Checker(log).take(entry or b"", *kept)
-            told = json.loads(kept[0] or b"")
-            previous, reason = told["previous"], str(told["reason"])
-            signed, root = int(previous["signed_size"]), str(previous["signed_root"])
-            is_linked = first.action == EPOCH_OPENED and (before.log, before.entries, before.root) == (
-                previous["log"], previous["size"], previous["root"],
-            )  # fmt: skip
-        except (ValueError, KeyError, TypeError) as error:
-            message = f"It does not begin with an entry that says what the log before was: {error}"
-            raise _Tampered(log, 0, "not_linked", message) from error
-        if not is_linked:
-            message = f"It says that the log before had {previous['size']} entries and another root than it has."
-            raise _Tampered(log, 0, "not_linked", message)
-        if self.beyond is not None:
-            told_all = (self.beyond.size, self.beyond.root.hex()) == (signed, root) or self.beyond.size < signed
-            if not told_all:
-                raise _cut(before, self.beyond)
-        before.lost, before.reason = max(signed - before.entries, 0), reason
-        # What this log's checkpoints sign.
-        before.signed, self.beyond = before.entries, None
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """What a log says of the one before it: what that is, what of it was signed, and how many of its first entries are
+    those that were signed."""
+
+    log: str
+    size: int
+    root: str
+    signed_size: int
+    signed_root: str
+    kept: int
+    reason: str
+
+    @classmethod
+    def read(cls, told: Any) -> "_Link":
+        """Raises `ValueError`, `KeyError` and `TypeError`."""
+        previous = told["previous"]
+        sizes = [previous[name] for name in ("size", "signed_size", "kept")]
+        if any(type(size) is not int or size < 0 for size in sizes) or sizes[2] > min(sizes[:2]):
+            raise ValueError("its sizes fit nothing")
+        size, signed_size, kept = sizes
+        return cls(
+            str(previous["log"]), size, str(previous["root"]), signed_size, str(previous["signed_root"]), kept,
+            str(told["reason"]),
+        )  # fmt: skip
+
+    def tells_of(self, mark: Checkpoint) -> bool:
+        """Whether this was signed of what is lost, so far as it can be known."""
+        if mark.size == self.signed_size:
+            return mark.size > self.kept and mark.root.hex() == self.signed_root
+        return self.kept < mark.size < self.signed_size
+
+    def covers(self, seq: int) -> bool:
+        return self.kept <= seq < self.signed_size
+
+
+def _action(data: bytes) -> str:
+    try:
+        return Entry.from_bytes(data).action
+    except BadEntry:
+        return ""
 
 
 def _cut(one: LogFound, mark: Checkpoint) -> _Tampered:
@@ -248,8 +318,10 @@ class _Walk(ABC):
 
     size = 0
 
-    def __init__(self, bundle: Bundle, number: int, log: str, receipt: Receipt | None) -> None:
-        self.bundle, self.number, self.log = bundle, number, log
+    def __init__(self, bundle: Bundle, number: int, log: str, receipt: Receipt | None, link: _Link | None) -> None:
+        self.bundle, self.number, self.log, self.link = bundle, number, log, link
+        #: Whether the receipt is of an entry that was lost, as the next log tells.
+        self.is_of_the_lost = False
         #: Where nothing but hashes is looked at, it takes nothing.
         self.checker = Checker(log)
         self.entries = bundle.entries(number)
@@ -276,14 +348,16 @@ class _Walk(ABC):
             and leaf is not None
             and leaf.hex() != self.receipt.leaf_hash
         ):
-            raise _Tampered(self.log, seq, "other_receipt", "It is not the entry of which there is a receipt.")
+            if self.link is None or not self.link.covers(seq):
+                raise _Tampered(self.log, seq, "other_receipt", "It is not the entry of which there is a receipt.")
+            self.is_of_the_lost = True
 
 
 class _Hashed(_Walk):
     """Leaf hashes and the tree alone."""
 
-    def __init__(self, bundle: Bundle, number: int, log: str, receipt: Receipt | None) -> None:
-        super().__init__(bundle, number, log, receipt)
+    def __init__(self, bundle: Bundle, number: int, log: str, receipt: Receipt | None, link: _Link | None) -> None:
+        super().__init__(bundle, number, log, receipt, link)
         self.edge: list[bytes] = []
 
     def go_to(self, size: int | None) -> None:
@@ -305,8 +379,8 @@ class _Hashed(_Walk):
 class _Checked(_Walk):
     """Every rule."""
 
-    def __init__(self, bundle: Bundle, number: int, log: str, receipt: Receipt | None) -> None:
-        super().__init__(bundle, number, log, receipt)
+    def __init__(self, bundle: Bundle, number: int, log: str, receipt: Receipt | None, link: _Link | None) -> None:
+        super().__init__(bundle, number, log, receipt, link)
         self.payloads = bundle.payloads(number)
 
     def go_to(self, size: int | None) -> None:
@@ -383,8 +457,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         keys = [VerifyKey.parse(text) for text in given.key]
         receipt = None if given.receipt is None else read_receipt(given.receipt.read_text(encoding="utf-8"))
         note = None if given.since is None else given.since.read_text(encoding="utf-8")
-    except (BadKey, ValueError, OSError) as error:
-        parser.error(str(error))
+    except (BadKey, ValueError, OSError, RecursionError) as error:
+        parser.error(_printable(str(error)))
     try:
         since = None if note is None else open_checkpoint(note, keys)
     except BadNote as error:
@@ -401,8 +475,11 @@ def read_receipt(text: str) -> Receipt:
     raw = raw.get("receipt", raw) if isinstance(raw, dict) else None
     match raw:
         case {"log": str(log), "seq": int(seq), "leaf_hash": str(leaf)} if seq >= 0 and not isinstance(seq, bool):
-            return Receipt(log, seq, leaf)
-    raise ValueError("A receipt is a JSON object with `log`, `seq` and `leaf_hash`.")
+            if re.fullmatch("[0-9a-f]{64}", leaf):
+                return Receipt(log, seq, leaf)
+    raise ValueError(
+        "A receipt is a JSON object with `log`, `seq` and `leaf_hash`, 64 hexadecimal digits in small letters."
+    )
 
 
 def told(found: Found, *, hashes_only: bool) -> str:
@@ -415,12 +492,20 @@ def told(found: Found, *, hashes_only: bool) -> str:
             if one.redacted:
                 lines.append(f"  {_counted(one.redacted, 'payload')} blanked, each told by an entry")
             if one.lost:
-                lines.append(f"  {_counted(one.lost, 'more entry', 'more entries')} lost by a restore: {one.reason}")
+                lines.append(
+                    f"  {_counted(one.lost, 'entry', 'entries')} that were signed cannot be shown to be there:"
+                    f" {one.reason}"
+                )
     elif found.verdict == "tampered":
         lines.append(f"{found.log}: TAMPERED at entry {found.bad_seq} ({found.rule}): {found.message}")
     else:
         lines.append(f"CANNOT VERIFY: {found.message}")
-    return "\n".join(lines)
+    return "\n".join(map(_printable, lines))
+
+
+def _printable(text: str) -> str:
+    """What is in a bundle must not move the cursor, or hide what stands above it."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def _counted(number: int, one: str, many: str = "") -> str:

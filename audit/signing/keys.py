@@ -1,16 +1,19 @@
 """What checkpoints are signed with: a file of the signer's that its owner alone reads, a key a line. The log of the
 installation tells which keys there are and were."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
 
 from audit.log.notes import BadKey, SigningKey, VerifyKey
-from audit.models import AuditEntry, AuditHead
-from audit.services import payload_of, place_of, record
-from audit.signing.state import private_folder, write_private
+from audit.models import AuditEntry
+from audit.services import host_of_logs, payload_of, record
+from audit.signing.state import open_private, private_folder, write_private
 
 ADDED, RETIRED = "audit.key_added", "audit.key_retired"
 
@@ -49,77 +52,128 @@ def own_keys() -> list[SigningKey]:
         raise BadKeys(f"{path} holds something else than keys: {error}") from error
 
 
-def known_keys() -> list[VerifyKey]:
-    """The keys that the log of the installation tells of and that were not retired, the oldest first."""
-    found: dict[str, VerifyKey] = {}
+class Told(NamedTuple):
+    """What the log of the installation says of keys. `unreadable`: the entries that name none."""
+
+    known: list[VerifyKey]
+    retired: set[VerifyKey]
+    unreadable: list[int]
+
+
+def told_keys() -> Told:
+    """All keys of which the log tells, those that are not retired the oldest first."""
+    found: dict[VerifyKey, str] = {}
+    unreadable = []
     for row in AuditEntry.objects.of(None).filter(action__in=(ADDED, RETIRED)).in_order():
-        if row.action == RETIRED:
-            found.pop(row.target_id, None)
+        try:
+            key = VerifyKey.parse(str((payload_of(row) or {}).get("key")))
+        except (BadKey, ValueError):
+            unreadable.append(row.seq)
         else:
-            found[row.target_id] = VerifyKey.parse(str((payload_of(row) or {}).get("key")))
-    return list(found.values())
+            found[key] = row.action
+    known = [key for key, action in found.items() if action == ADDED]
+    return Told(known, found.keys() - set(known), unreadable)
 
 
-def keys_to_sign_with(*, by: Any) -> list[SigningKey]:
-    """The keys in the file, of which the log tells; the first time one is made. Raises `BadKeys` where the log tells of
-    others that are not here: somebody else signs."""
-    own, known = own_keys(), known_keys()
-    if not own:
-        if known:
-            raise BadKeys(
-                f"Checkpoints are signed with the key {known[-1]}, which is not in {key_file()}. Where another machine"
-                " signs, set AUDIT_SIGNER=apart here; where the key is lost, retire it: manage.py audit_key retire."
-            )
-        return [add_key(by=by, reason="The first key.")]
-    if strangers := [key for key in known if key not in [one.verify_key for one in own]]:
+def known_keys() -> list[VerifyKey]:
+    """The keys that the log of the installation tells of and that were not retired, the oldest first. Raises `BadKeys`
+    where an entry cannot be read."""
+    told = told_keys()
+    if told.unreadable:
         raise BadKeys(
-            f"The log tells of the key {strangers[0]}, which is not in {key_file()}. Retire it, or put it back."
+            f"Entry {told.unreadable[0]} of the log of the installation names no key: manage.py verify_audit."
         )
-    for key in own:
-        if key.verify_key not in known:  # it was written, and then the database was away
-            _tell(key.verify_key, by=by, reason="It is in the file of the signer.")
-    return own
+    return told.known
+
+
+class Signing(NamedTuple):
+    """What to sign with; `problem`: why the log of the installation is not to be signed, "" where it is."""
+
+    keys: list[SigningKey]
+    problem: str = ""
+
+
+def keys_to_sign_with(*, by: Any, has_signed: bool) -> Signing:
+    """The keys in the file that were not retired; the first time one is made. `has_signed`: whether this signer remembers
+    something. Raises `BadKeys` where it does not, or has no keys, though the log tells of others: somebody else signs."""
+    with _keys_turn():
+        told = told_keys()
+        own = [key for key in own_keys() if key.verify_key not in told.retired]
+        strangers = [key for key in told.known if key not in [one.verify_key for one in own]]
+        if strangers:
+            retire = f"manage.py audit_key retire {strangers[-1].key_id.hex()} --reason …"
+            if not own or not (has_signed or any(key.verify_key in told.known for key in own)):
+                raise BadKeys(
+                    f"Checkpoints are signed with the key {strangers[-1]}, which is not in {key_file()}. Put the signer's"
+                    f" folder back from its backup. If the key is lost for good, retire it: {retire}, and give auditors the"
+                    " new one. Where another machine signs: AUDIT_SIGNER=apart, and no audit_sign here."
+                )
+            return Signing(own, f"It tells of the key {strangers[-1]}, which is not in {key_file()}: {retire}")
+        if not own:
+            return Signing([_added(by=by, reason="The first key.")])
+        for key in own:
+            if key.verify_key not in told.known:  # it was written, and then the database was away
+                _record(ADDED, key.verify_key, by=by, reason="It is in the file of the signer.")
+        if told.unreadable:
+            return Signing(own, f"Its entry {told.unreadable[0]} names no key.")
+        return Signing(own)
 
 
 def add_key(*, by: Any, reason: str) -> SigningKey:
-    """Make one more key; from now on checkpoints are signed with it too."""
-    key = SigningKey.make(key_name())
-    write_private_keys([*own_keys(), key])
-    _tell(key.verify_key, by=by, reason=reason)
-    return key
+    """Make one more key; from now on checkpoints are signed with it too. Raises `BadKeys` where the log tells of one that
+    is not in the file: then somebody else signs, or it has to be retired."""
+    with _keys_turn():
+        own = [key.verify_key for key in own_keys()]
+        if strangers := [key for key in known_keys() if key not in own]:
+            raise BadKeys(
+                f"The key {strangers[0]} is not in {key_file()}: add another one where it is, or retire it where it is"
+                " lost."
+            )
+        return _added(by=by, reason=reason)
 
 
 def retire_key(key_id: str, *, by: Any, reason: str) -> VerifyKey:
     """Sign with a key no more. Raises `BadKeys` for one that is not known, and for the only one."""
-    own, known = own_keys(), known_keys()
-    retired = next((key for key in known if key.key_id.hex() == key_id), None)
-    if retired is None:
-        raise BadKeys(
-            f"There is no key {key_id}; the log tells of {', '.join(key.key_id.hex() for key in known) or 'none'}."
-        )
-    kept = [key for key in own if key.verify_key != retired]
-    if not kept and own:
-        raise BadKeys("It is the only key. Add another one first: manage.py audit_key add.")
-    _record(RETIRED, retired, by=by, reason=reason)
-    write_private_keys(kept)
+    with _keys_turn():
+        own, known = own_keys(), told_keys().known
+        retired = next((key for key in known if key.key_id.hex() == key_id), None)
+        if retired is None:
+            raise BadKeys(
+                f"There is no key {key_id}; the log tells of {', '.join(key.key_id.hex() for key in known) or 'none'}."
+            )
+        kept = [key for key in own if key.verify_key != retired]
+        if not kept and own:
+            raise BadKeys("It is the only key. Add another one first: manage.py audit_key add.")
+        # In this order: one of which the log says that it is retired is not signed with, wherever it stands.
+        _record(RETIRED, retired, by=by, reason=reason)
+        write_private_keys(kept)
     return retired
+
+
+def _added(*, by: Any, reason: str) -> SigningKey:
+    key = SigningKey.make(key_name())
+    write_private_keys([*own_keys(), key])
+    _record(ADDED, key.verify_key, by=by, reason=reason)
+    return key
+
+
+@contextmanager
+def _keys_turn() -> Iterator[None]:
+    """One at a time: the signer, and whoever adds or retires a key."""
+    private_folder(signer_folder())
+    with open_private(signer_folder() / "keys.turn") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def key_name() -> str:
     """The name of all keys: the host that stands in the logs."""
-    place = place_of(None)
-    first = AuditHead.objects.filter(org_id=None, epoch=1, log__endswith=place).order_by("pk").first()
-    host = settings.AUDIT_ORIGIN if first is None else first.log.removesuffix(place)
-    return f"{host}/audit"
+    return f"{host_of_logs()}/audit"
 
 
 def write_private_keys(keys: list[SigningKey]) -> None:
     private_folder(key_file().parent)
     write_private(key_file(), "".join(f"{key.secret_text()}\n" for key in keys))
-
-
-def _tell(key: VerifyKey, *, by: Any, reason: str) -> None:
-    _record(ADDED, key, by=by, reason=reason)
 
 
 def _record(action: str, key: VerifyKey, *, by: Any, reason: str) -> None:

@@ -3,10 +3,11 @@
 import fcntl
 import os
 import sqlite3
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from audit.log import tree
 
@@ -30,6 +31,27 @@ class Signed:
         return tree.root(self.edge)
 
 
+LOST = -1
+
+
+class Closed(NamedTuple):
+    """What a log was when it ended. `edge`: the packed right edge of its tree. `size` is `LOST` for one that is gone."""
+
+    log: str
+    size: int
+    edge: bytes
+
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS signed (log TEXT PRIMARY KEY, size INTEGER NOT NULL, last_leaf BLOB, last_ts TEXT NOT NULL,
+    edge BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS marks (log TEXT, size INTEGER, root BLOB NOT NULL, PRIMARY KEY (log, size))
+    STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS opened (log TEXT PRIMARY KEY, leaf BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS closed (log TEXT PRIMARY KEY, size INTEGER NOT NULL, edge BLOB NOT NULL) STRICT;
+"""
+
+
 class State:
     """The memory of the signer in this folder. Each change is on the disk when the call returns."""
 
@@ -40,28 +62,51 @@ class State:
         self._file = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
         self._file.execute("PRAGMA journal_mode = DELETE")
         self._file.execute("PRAGMA synchronous = EXTRA")  # and the folder, which names the journal
-        self._file.execute(
-            "CREATE TABLE IF NOT EXISTS signed (log TEXT PRIMARY KEY, size INTEGER NOT NULL, last_leaf BLOB,"
-            " last_ts TEXT NOT NULL, edge BLOB NOT NULL) STRICT"
-        )
-        self._file.execute("CREATE TABLE IF NOT EXISTS allowed (log TEXT PRIMARY KEY) STRICT")
+        self._file.executescript(_TABLES)
 
     def all(self) -> dict[str, Signed]:
         rows = self._file.execute("SELECT log, size, last_leaf, last_ts, edge FROM signed").fetchall()
         return {log: Signed(log, size, leaf, ts, tuple(tree.unpack(edge))) for log, size, leaf, ts, edge in rows}
 
     def put(self, signed: Signed) -> None:
-        self._file.execute(
-            "INSERT OR REPLACE INTO signed VALUES (?, ?, ?, ?, ?)",
-            (signed.log, signed.size, signed.last_leaf, signed.last_ts, tree.pack(signed.edge)),
-        )
+        with self._at_once() as file:
+            file.execute(
+                "INSERT OR REPLACE INTO signed VALUES (?, ?, ?, ?, ?)",
+                (signed.log, signed.size, signed.last_leaf, signed.last_ts, tree.pack(signed.edge)),
+            )
+            file.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", (signed.log, signed.size, signed.root))
 
-    def allow(self, log: str) -> None:
-        """This log, which goes on for an older one, may be signed; the older one is not any more."""
-        self._file.execute("INSERT OR IGNORE INTO allowed VALUES (?)", (log,))
+    def marks(self, log: str) -> dict[int, bytes]:
+        """By size the roots of a log that were signed."""
+        return dict(self._file.execute("SELECT size, root FROM marks WHERE log = ?", (log,)))
 
-    def is_allowed(self, log: str) -> bool:
-        return self._file.execute("SELECT 1 FROM allowed WHERE log = ?", (log,)).fetchone() is not None
+    def open(self, log: str, leaf: bytes, *, closed: Closed, lost: Iterable[str]) -> None:
+        """A log that an operator opened, by the hash of its first entry, for one that is closed now. Those that are `lost`
+        must not come back."""
+        with self._at_once() as file:
+            file.execute("INSERT OR REPLACE INTO opened VALUES (?, ?)", (log, leaf))
+            file.execute("INSERT OR REPLACE INTO closed VALUES (?, ?, ?)", closed)
+            for name in lost:
+                file.execute("DELETE FROM signed WHERE log = ?", (name,))
+                file.execute("DELETE FROM opened WHERE log = ?", (name,))
+                file.execute("INSERT OR REPLACE INTO closed VALUES (?, ?, ?)", Closed(name, LOST, b""))
+
+    def opened(self) -> dict[str, bytes]:
+        """By log the hash of its first entry."""
+        return dict(self._file.execute("SELECT log, leaf FROM opened"))
+
+    def closed(self) -> dict[str, Closed]:
+        return {row[0]: Closed(*row) for row in self._file.execute("SELECT log, size, edge FROM closed")}
+
+    @contextmanager
+    def _at_once(self) -> Iterator[sqlite3.Connection]:
+        self._file.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._file
+        except BaseException:
+            self._file.execute("ROLLBACK")
+            raise
+        self._file.execute("COMMIT")
 
     def close(self) -> None:
         self._file.close()
@@ -72,7 +117,7 @@ class Turn:
 
     def __init__(self, folder: Path) -> None:
         private_folder(folder)
-        self._file: IO[str] = (folder / "turn").open("w")
+        self._file = open_private(folder / "turn")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -86,6 +131,11 @@ class Turn:
 def private_folder(folder: Path) -> None:
     """Make the folder where it is not, for its owner alone."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def open_private(path: Path) -> IO[str]:
+    """A file that its owner alone reads, made where it is not."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w")
 
 
 def write_private(path: Path, text: str) -> None:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from django.db.models import F, Max, Min, OuterRef, Subquery
+from django.db.models import F, Min, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -19,8 +19,9 @@ class Tail(NamedTuple):
 
 def _signed() -> Coalesce:
     """How many entries of the log of a row are signed."""
-    found = Checkpoint.objects.filter(log=OuterRef("log")).order_by().values("log").annotate(most=Max("size"))
-    return Coalesce(Subquery(found.values("most")), 0)
+    # Not the largest of all: the index is read from its end. A size that the log never had covers nothing.
+    found = Checkpoint.objects.filter(log=OuterRef("log"), size__lte=OuterRef("size")).order_by("-size")
+    return Coalesce(Subquery(found.values("size")[:1]), 0)
 
 
 def unsigned_tail() -> Tail:
@@ -28,7 +29,7 @@ def unsigned_tail() -> Tail:
     heads = AuditHead.objects.filter(is_current=True).annotate(signed=_signed())
     behind = list(heads.filter(size__gt=F("signed")).values_list("log", "size", "signed"))
     # The first of each that is not signed. There are few such logs, unless nobody signs; then some of them will do.
-    waiting = AuditEntry.objects.filter(log__in=[log for log, _, _ in behind[:1_000]], seq=_signed())
-    oldest = waiting.aggregate(oldest=Min("ts"))["oldest"]
+    firsts = Q(*(Q(log=log, seq=signed) for log, _, signed in behind[:200]), _connector=Q.OR)
+    oldest = AuditEntry.objects.filter(firsts).aggregate(oldest=Min("ts"))["oldest"] if behind else None
     seconds = 0.0 if oldest is None else max(0.0, (timezone.now() - oldest).total_seconds())
     return Tail(sum(size - signed for _, size, signed in behind), seconds, Refusal.objects.count())

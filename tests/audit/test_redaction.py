@@ -6,6 +6,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from django.core.management import call_command
 from django.db import transaction
 from django.test import Client
 
@@ -217,6 +218,25 @@ def test_an_export_that_has_begun_takes_along_what_tells_of_a_payload_that_goes_
     assert (found.verdict, "Nobody signed the last entry" in found.message) == ("cannot_verify", True), found
 
 
+@pytest.mark.parametrize("name", ["bundle", "bundle.zip"])
+def test_what_the_command_exports_meanwhile_is_whole_too(org: Organization, tmp_path: Path, name: str) -> None:
+    row = a_secret(org)
+    signed()
+    real = bundles._Payloads._told
+
+    def redacted_meanwhile(self: Any) -> int:
+        if not AuditEntry.objects.filter(action="audit.redacted").exists():
+            with transaction.atomic():
+                redact(org.pk, row.seq, reason="A name.", by=BY)
+            signed()
+        return real(self)
+
+    with patch.object(bundles._Payloads, "_told", redacted_meanwhile):
+        call_command("audit_export", tmp_path / name, org=org.pk)
+    found = verify_bundle(tmp_path / name, known_keys())
+    assert (found.verdict, found.logs[0].entries) == ("verified", AuditHead.objects.get(org_id=org.pk).size), found
+
+
 def test_the_signer_signs_a_log_of_which_a_new_entry_was_blanked(org: Organization) -> None:
     signed()
     row = a_secret(org)
@@ -265,7 +285,12 @@ def test_others_have_no_link_and_no_page(org: Organization, client: Client) -> N
 def test_an_entry_that_is_not_there_has_no_page(org: Organization, client: Client) -> None:
     client.force_login(a_person("ada", org, "admin"))
     row, other = a_secret(org), a_secret(an_org("other"))
-    for path in (f"{row.seq}/redact/", f"{row.seq + 1}/redact/?log={row.log}", f"{other.seq}/redact/?log={other.log}"):
+    for path in (
+        f"{row.seq}/redact/",
+        f"{row.seq}/redact/?log=%00",
+        f"{row.seq + 1}/redact/?log={row.log}",
+        f"{other.seq}/redact/?log={other.log}",
+    ):
         assert client.get(f"/admin/o/acme/audit/{path}").status_code == 404
 
 

@@ -58,7 +58,7 @@ def _accepted(random: Random, honest: Made, folder: Path) -> str:
 def _refused(random: Random, honest: Made, folder: Path, told: Counter[str]) -> str:
     name = random.choice(sorted(FORGERS))
     forged = FORGERS[name](random, honest)
-    path = written(folder / "forged", forged.made)
+    path = written(folder / "forged", forged.made, *forged.more)
     forged.then(path)
     found = verify(path, [KEY.verify_key], since=forged.since, receipt=forged.receipt)
     if found.code == 0:

@@ -22,13 +22,16 @@ class Command(BaseCommand):
         which = parser.add_mutually_exclusive_group(required=True)
         which.add_argument("--org", type=UUID, metavar="ID", help="the log of one organisation")
         which.add_argument("--installation", action="store_true", help="the log of the installation")
+        parser.add_argument("--force", action="store_true", help="also where the signer does not refuse the log")
         parser.add_argument("--reason", required=True, help="why; it stands in the log for ever")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not options["reason"].strip():
             raise CommandError("--reason says why: the restored backup, its time, who decided.")
         try:
-            receipt = open_epoch(options["org"], reason=options["reason"], by=system("audit_epoch"))
+            receipt = open_epoch(
+                options["org"], reason=options["reason"], by=system("audit_epoch"), force=options["force"]
+            )
         except (NotRefused, BadKeys, EntryRefused) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Opened {receipt.log}.")

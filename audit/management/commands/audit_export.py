@@ -1,6 +1,7 @@
 """Writes what an auditor checks."""
 
 from argparse import ArgumentParser
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -34,7 +35,7 @@ class Command(BaseCommand):
                 files = files_of(options["org"])
                 first = next(files)
                 path.mkdir(parents=True)
-                for name, lines in (first, *files):
+                for name, lines in chain([first], files):
                     (path / name).parent.mkdir(exist_ok=True)
                     with (path / name).open("xb") as file:
                         file.writelines(lines)

@@ -113,6 +113,7 @@ def reopened(lost_from: Made, kept: int) -> list[Made]:
     now, new = old.state(kept), Made([], [], [1, 2], f"{old.log}/e2")
     previous = {
         "log": old.log, "size": kept, "root": now.root.hex(), "signed_size": was.size, "signed_root": was.root.hex(),
+        "kept": kept, "lost": [],
     }  # fmt: skip
     told(new, EPOCH_OPENED, ("log", new.log), {"reason": "the disk failed", "previous": previous})
     told(new, "route.created", ("route", "r"), {})
@@ -155,6 +156,8 @@ class Forged:
     receipt: Receipt | None = None
     rules: frozenset[str] = frozenset()
     first: int | None = None
+    #: The logs after it.
+    more: tuple[Made, ...] = ()
     #: Anything that is done to the written files.
     then: Callable[[Path], None] = field(default=lambda _: None)
 
@@ -355,6 +358,36 @@ def end_early(random: Random, honest: Made) -> Forged:
     return Forged(honest, then=then)
 
 
+def drop_the_older_log(random: Random, honest: Made) -> Forged:
+    """Of the logs of an organisation, the first."""
+    _, new = reopened(honest, _at(random, honest))
+    return Forged(new, rules=frozenset({"not_linked"}), first=0)
+
+
+def rewrite_the_older_log(random: Random, honest: Made) -> Forged:
+    """With all its signatures, by a stolen key: the next log tells what it was."""
+    old, new = reopened(honest, _at(random, honest) + 1)
+    made = replace(edit_field(old, _at(random, old), "action").made.relinked(), notes=None)
+    return Forged(made, rules=frozenset({"not_linked"}), more=(new,))
+
+
+def cut_the_older_log(random: Random, honest: Made) -> Forged:
+    old, new = reopened(honest, _at(random, honest) + 1)
+    made, at = old.copy(), _at(random, old)
+    del made.entries[at:], made.payloads[at:]
+    return Forged(replace(made, notes=None, marks=[at] if at else []), rules=frozenset({"not_linked"}), more=(new,))
+
+
+def tell_of_another_loss(random: Random, honest: Made) -> Forged:
+    """The entry that links two logs says that nothing was lost; what is signed says otherwise."""
+    old, new = reopened(honest, _at(random, honest))
+    notes, payload = new.signed(), json.loads(new.payloads[0][0] or b"")
+    previous = payload["previous"]
+    previous |= {"signed_size": previous["size"], "signed_root": previous["root"]}
+    new.payloads[0] = (canonical_bytes(payload), new.payloads[0][1])
+    return Forged(old, rules=frozenset({"wrong_root", "cut"}), more=(replace(new.relinked(), notes=notes),))
+
+
 FORGERS: dict[str, Callable[[Random, Made], Forged]] = {
     "edit": edit,
     "edit and relink": edit_and_relink,
@@ -378,4 +411,8 @@ FORGERS: dict[str, Callable[[Random, Made], Forged]] = {
     "drop a payload": drop_payloads,
     "flip a bit": flip,
     "end early": end_early,
+    "drop the older log": drop_the_older_log,
+    "rewrite the older log": rewrite_the_older_log,
+    "cut the older log": cut_the_older_log,
+    "tell of another loss": tell_of_another_loss,
 }

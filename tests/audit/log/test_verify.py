@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from audit.log import bundle
+from audit.log import verify as verifier
 from audit.log.bundle import CHECKPOINTS, ENTRIES, MANIFEST, MAX_LINE_BYTES, PAYLOADS
 from audit.log.canonical import canonical_bytes
 from audit.log.check import Checker
@@ -120,7 +122,7 @@ def test_whatever_forgers_do_is_found_and_what_is_honest_is_verified(tmp_path: P
 
 def test_a_forger_who_is_not_found_would_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Checker, "unexplained", None)
-    _, faults = forge_and_verify(100, 20261122, tmp_path, largest=12)
+    _, faults = forge_and_verify(200, 20261122, tmp_path, largest=12)
     assert faults
     assert all("blank a payload: accepted" in fault for fault in faults)
 
@@ -200,9 +202,38 @@ def test_a_new_log_tells_what_the_one_before_was_and_what_of_it_is_lost(honest: 
         (130, 130, 70, "the disk failed"), (2, 2, 0, ""),
     ]  # fmt: skip
     lost = verify(tmp_path / "bundle", KEYS, since=honest.state(131))
-    assert (lost.verdict, "from 130 on were lost by a restore" in lost.message) == ("cannot_verify", True)
-    assert "the disk failed" in lost.message
-    assert found_in(tmp_path / "bundle", receipt=honest.receipt(130)) == ("other_receipt", 130)
+    assert (lost.verdict, lost.message) == (
+        "cannot_verify",
+        f"The older checkpoint is of what was lost of {LOG} after entry 130, as the next log tells: the disk failed",
+    )
+    for seq in (130, 199):
+        lost = verify(tmp_path / "bundle", KEYS, receipt=honest.receipt(seq))
+        assert (lost.verdict, "The receipt is of what was lost" in lost.message) == ("cannot_verify", True)
+    # Of more than was signed nobody has a checkpoint, or of another history at the size that was.
+    other = Made.honest(Random(9), SIZE)
+    assert found_in(tmp_path / "bundle", since=other.state(SIZE)) == ("cut", 130)
+    assert found_in(tmp_path / "bundle", since=other.state(100)) == ("rewritten", 0)
+    assert found_in(tmp_path / "bundle", receipt=other.receipt(129)) == ("other_receipt", 129)
+
+
+def test_what_was_written_between_a_restore_and_the_new_log_is_no_forgery(honest: Made, tmp_path: Path) -> None:
+    """Of 200 signed entries 130 came back, and before an operator came 100 others were written."""
+    old, new = reopened(honest, 130)
+    for number in range(100):
+        told(old, "route.created", ("route", str(number)), {})
+    payload = json.loads(new.payloads[0][0] or b"")
+    payload["previous"] |= {"size": 230, "root": old.state(230).root.hex()}
+    new.payloads[0] = (canonical_bytes(payload), new.payloads[0][1])
+    new = replace(new.relinked(), notes=None)
+    path = written(tmp_path / "bundle", replace(old, notes=honest.signed()[:1]), new)
+    found = verify(path, KEYS)
+    assert (found.verdict, [(one.entries, one.signed, one.lost) for one in found.logs]) == (
+        "verified", [(230, 230, 70), (2, 2, 0)],
+    )  # fmt: skip
+    for mine in ({"since": honest.state(150)}, {"since": honest.state(200)}, {"receipt": honest.receipt(150)}):
+        found = verify(path, KEYS, **mine)
+        assert (found.verdict, "the disk failed" in found.message) == ("cannot_verify", True), mine
+    assert found_in(path, since=honest.state(130), receipt=honest.receipt(129)) == ("verified", None)
 
 
 @pytest.mark.parametrize(
@@ -232,9 +263,68 @@ def test_a_log_that_begins_otherwise_is_no_continuation(honest: Made, tmp_path: 
     old, _ = reopened(honest, 130)
     for other in (Made.honest(Random(8), 3, f"{LOG}/e2"), Made([], [], [], f"{LOG}/e2")):
         assert found_in(written(tmp_path / "bundle", old, other)) == ("not_linked", 0)
-    for logs in ([f"{LOG}/e2"], [LOG, f"{LOG}/e3"], [LOG, LOG], [LOG, "x/e2"]):
+    for logs in ([f"{LOG}/e2"], [LOG, f"{LOG}/e3"]):
         written(tmp_path / "bundle", *(Made.honest(Random(9), 2, log) for log in logs))
-        assert verify(tmp_path / "bundle", KEYS).verdict == ("verified" if len(logs) == 1 else "cannot_verify")
+        assert found_in(tmp_path / "bundle") == ("not_linked", 0)
+    for logs in (
+        [LOG, LOG],
+        [LOG, "x/e2"],
+        [LOG, f"{LOG}/e1"],
+        [LOG, f"{LOG}/e3", f"{LOG}/e2"],
+        ["x"],
+        [LOG + "é"],
+    ):
+        written(tmp_path / "bundle", *(Made.honest(Random(9), 2, log) for log in logs))
+        assert verify(tmp_path / "bundle", KEYS).verdict == "cannot_verify"
+
+
+def test_what_a_bundle_holds_does_not_move_the_cursor(honest: Made, tmp_path: Path) -> None:
+    old, new = reopened(honest, 130)
+    payload = json.loads(new.payloads[0][0] or b"")
+    payload["reason"] = "\x1b[1A\x1b[2K all is well \u202e"
+    new.payloads[0] = (canonical_bytes(payload), new.payloads[0][1])
+    found = verify(written(tmp_path / "bundle", old, replace(new.relinked(), notes=None)), KEYS)
+    assert found.verdict == "verified"
+    said = verifier.told(found, hashes_only=False)
+    assert "all is well" in said
+    assert all(one.isprintable() or one == "\n" for one in said)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b'{"previous":{"signed_size":1e999}}',
+        b"[" * 100_000,
+        b'{"previous":' + b"[" * 100_000,
+        b"\xff",
+        b"7",
+        b'"\\ud800"',
+    ],
+)
+def test_nothing_that_is_in_a_bundle_makes_it_fail(honest: Made, tmp_path: Path, first: bytes) -> None:
+    old, new = reopened(honest, 130)
+    new.payloads[0] = (first, new.payloads[0][1])
+    found = verify(written(tmp_path / "bundle", old, new.relinked()), KEYS)
+    assert (found.verdict, found.rule) == ("tampered", "not_linked")
+    (tmp_path / "bundle" / MANIFEST).write_bytes(b'{"format": "routing-audit-bundle/1", "logs": ["\\ud800"]}\n')
+    assert verify(tmp_path / "bundle", KEYS).verdict == "cannot_verify"
+
+
+def test_of_a_zip_file_with_any_byte_changed_nothing_is_raised(tmp_path: Path) -> None:
+    path = zipped(written(tmp_path / "bundle", Made.honest(Random(3), 3)))
+    data, random = path.read_bytes(), Random(4)
+    for _ in range(300):
+        changed = bytearray(data)
+        changed[random.randrange(len(data))] ^= 1 << random.randrange(8)
+        path.write_bytes(changed)
+        assert "It made the verifier fail" not in verify(path, KEYS).message
+
+
+def test_two_files_of_one_name_are_no_bundle(honest: Made, tmp_path: Path) -> None:
+    path = zipped(written(tmp_path / "bundle", honest))
+    with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
+        file.writestr("1/entries.jsonl", b"")
+    assert "Two of its files have one name" in verify(path, KEYS).message
 
 
 # --- What cannot be verified ------------------------------------------------------------------------------------------

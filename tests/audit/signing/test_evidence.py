@@ -97,7 +97,7 @@ def test_after_a_restore_both_logs_are_exported(tmp_path: Path) -> None:
     signed()
     found = found_in(exported(tmp_path))
     assert [(one.log, one.entries, one.signed, one.lost, one.reason) for one in found.logs] == [
-        (LOG, 5, 5, 3, "restored the backup of 03:00"), (f"{LOG}/e2", 3, 3, 0, ""),
+        (LOG, 5, 5, 8, "restored the backup of 03:00"), (f"{LOG}/e2", 3, 3, 0, ""),
     ]  # fmt: skip
     assert found.verdict == "verified"
     lost = found_in(exported(tmp_path), since=older)

@@ -14,8 +14,9 @@ from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from audit.actors import system
+from audit.log.entry import time_text
+from audit.log.notes import BadNote, SigningKey, open_checkpoint, open_note
 from audit.log.notes import Checkpoint as Said
-from audit.log.notes import SigningKey, open_checkpoint, open_note
 from audit.log.proofs import consistency_proof, verify_consistency
 from audit.log.verify import verify as verify_bundle
 from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal
@@ -184,12 +185,12 @@ def test_a_signer_that_lost_its_memory_looks_at_its_own_checkpoints(folder: Path
 
 def test_a_payload_that_is_blanked_between_its_two_reads_is_looked_at_in_the_next_round() -> None:
     some(3)
-    head = AuditHead.objects.get(org_id=ORG)
+    (head,) = (row for row in signer.heads() if row.log == LOG)
     with transaction.atomic():
         record(ORG, by=BY, action="audit.redacted", target=("entry", "1"), payload={"reason": "a name"})
         sql(f"UPDATE {TABLE} SET payload = NULL, salt = NULL WHERE seq = 1 AND org_id IS NOT NULL")
     nothing = signer.Signed(LOG)
-    assert signer.continued(None, nothing, head) == nothing
+    assert signer.continued(nothing, head) == nothing
     assert signed().signed == {LOG: 4, INSTALLATION: 1}
 
 
@@ -198,7 +199,7 @@ def test_a_payload_that_is_blanked_between_its_two_reads_is_looked_at_in_the_nex
 
 def test_who_is_killed_before_it_is_published_signs_the_very_same_again() -> None:
     some(3)
-    killed = patch.object(signer.Checkpoint.objects, "update_or_create", side_effect=OperationalError("killed"))
+    killed = patch.object(signer.Checkpoint.objects, "create", side_effect=OperationalError("killed"))
     with killed, pytest.raises(OperationalError):
         signed()
     assert not Checkpoint.objects.filter(log=LOG).exists()
@@ -214,7 +215,7 @@ def test_the_first_key_is_made_for_its_owner_alone_and_the_log_tells_of_it(folde
     signed()
     (key,) = own_keys()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.name != "turn"} == {
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if "turn" not in path.name} == {
         "keys": 0o600, "state.sqlite3": 0o600,
     }  # fmt: skip
     entry = AuditEntry.objects.get(action="audit.key_added")
@@ -293,8 +294,110 @@ def test_a_key_file_that_others_read_or_that_holds_something_else_signs_nothing(
         assert secret[40:60] not in str(caught.value)
     stranger = SigningKey.make("routing.example/audit")
     key_file().write_text(stranger.secret_text())
-    with pytest.raises(BadKeys, match="which is not in"):
-        signed()
+    # Who signed here before signs on; but not the log that tells of the other key.
+    some(1)
+    assert (signed().signed, rules()) == ({LOG: 1}, {INSTALLATION: "wrong_keys"})
+    assert AuditEntry.objects.filter(action="audit.key_added").count() == 1
+
+
+def test_a_key_that_the_log_says_is_retired_is_not_signed_with_wherever_it_stands() -> None:
+    some(1)
+    signed()
+    (first,) = own_keys()
+    add_key(by=BY, reason="to replace the first")
+    with (
+        patch("audit.signing.keys.write_private_keys", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        retire_key(first.verify_key.key_id.hex(), by=BY, reason="it was stolen")
+    assert first in own_keys(), "killed before it was out of the file"
+    some(1)
+    assert signed().refused == {}
+    assert first.verify_key not in known_keys()
+    with pytest.raises(BadNote):
+        open_checkpoint(Checkpoint.objects.filter(log=LOG)[0].note, [first.verify_key])
+    assert AuditEntry.objects.filter(action="audit.key_added").count() == 2
+
+
+def test_a_key_is_added_where_the_others_are(folder: Path, settings: Any, tmp_path: Path) -> None:
+    signed()
+    settings.AUDIT_SIGNER_DIR = str(tmp_path / "another machine")
+    with pytest.raises(BadKeys, match="add another one where it is"):
+        add_key(by=BY, reason="here, by mistake")
+    assert len(known_keys()) == 1
+
+
+def test_a_backup_from_before_a_key_was_replaced_stops_one_log_alone() -> None:
+    """That of the installation, which tells of the old key; until an operator says what is so."""
+    some(1)
+    signed()
+    (first,) = own_keys()
+    add_key(by=BY, reason="to replace the first")
+    retire_key(first.verify_key.key_id.hex(), by=BY, reason="replaced")
+    signed()
+    with without_triggers():
+        sql(f"DELETE FROM {TABLE} WHERE org_id IS NULL AND seq > 0")
+    row = AuditEntry.objects.get(org_id=None)
+    AuditHead.objects.filter(org_id=None).update(
+        size=1, last_leaf_hash=row.leaf_hash, right_edge=row.leaf_hash, last_ts=time_text(row.ts)
+    )
+    some(2)
+    found = signed()
+    assert (found.signed, {log: error.rule for log, error in found.refused.items()}) == (
+        {LOG: 3}, {INSTALLATION: "wrong_keys"},
+    )  # fmt: skip
+    retire_key(first.verify_key.key_id.hex(), by=BY, reason="replaced, again")
+    assert rules().keys() == {INSTALLATION}
+    call_command("audit_epoch", installation=True, reason="restored")
+    signed()
+    assert rules() == {}
+    assert [key.verify_key for key in own_keys()] == known_keys()
+
+
+@pytest.mark.every_case
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"UPDATE {TABLE} SET payload = NULL, salt = NULL WHERE action = 'audit.key_added'",
+        *(
+            []
+            if ON_POSTGRES
+            else [
+                "UPDATE audit_audithead SET org_id = 'xx' WHERE size = 5",
+                "UPDATE audit_audithead SET size = 'zz' WHERE size = 5",
+                "UPDATE audit_audithead SET size = 99999999999999999999 WHERE size = 5",
+                "UPDATE audit_audithead SET right_edge = 100000000000000 WHERE size = 5",
+                "UPDATE audit_audithead SET last_ts = x'ff' WHERE size = 5",
+                "UPDATE audit_audithead SET epoch = 'x' WHERE size = 5",
+                f"UPDATE {TABLE} SET salt = 1 WHERE seq = 4",
+            ]
+        ),
+    ],
+)
+def test_one_row_that_nobody_can_read_stops_no_other_log(change: str) -> None:
+    some(3)
+    signed()
+    some(2)
+    some(1, OTHER)
+    with without_triggers():
+        sql(change)
+    found = signed()
+    assert len(found.refused) == 1
+    assert LOG.replace(str(ORG), str(OTHER)) in found.signed
+    assert Refusal.objects.count() == 1
+    assert not verify_org(None if "key_added" in change else ORG).ok
+
+
+@pytest.mark.parametrize("change", ["checked_at = 'zz'", "size = 'zz'", "note = 7"])
+def test_nor_does_a_checkpoint(change: str) -> None:
+    if ON_POSTGRES:
+        pytest.skip("a column of PostgreSQL holds what it is for")
+    some(3)
+    signed()
+    some(2, OTHER)
+    sql(f"UPDATE audit_checkpoint SET {change} WHERE log = %s", LOG)
+    some(1)
+    assert signed().signed[LOG.replace(str(ORG), str(OTHER))] == 2
 
 
 # --- One at a time ----------------------------------------------------------------------------------------------------
@@ -355,6 +458,7 @@ def test_after_a_restore_an_operator_opens_a_new_log_that_tells_of_the_old_one()
     old = AuditHead.objects.get(log=LOG)
     assert payload["previous"] == {
         "log": LOG, "size": 3, "root": verify(LOG).root, "signed_size": 5, "signed_root": was.root.hex(),
+        "kept": 0, "lost": [],
     }  # fmt: skip
     assert (old.is_current, entry.epoch) == (False, 2)
     some(2)
@@ -433,7 +537,7 @@ def test_a_new_log_that_no_operator_opened_is_refused() -> None:
     AuditHead.objects.filter(log=LOG).update(is_current=False)
     AuditHead.objects.create(org_id=ORG, log=f"{LOG}/e2", epoch=2)
     some(1)
-    assert rules() == {LOG: "cut", f"{LOG}/e2": "not_linked"}
+    assert rules() == {LOG: "closed", f"{LOG}/e2": "not_linked"}
 
 
 def test_the_log_of_the_installation_is_opened_anew_too() -> None:
