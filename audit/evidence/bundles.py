@@ -10,7 +10,17 @@ from uuid import UUID
 from django.db.models import Max, Min
 
 from audit.errors import NoSuchEntry
-from audit.log.bundle import CHECKPOINTS, ENTRIES, MANIFEST, PAYLOADS, checkpoint_line, manifest, payload_line
+from audit.log.bundle import (
+    CHECKPOINTS,
+    ENTRIES,
+    HOW_TO_CHECK,
+    MANIFEST,
+    PAYLOADS,
+    README,
+    checkpoint_line,
+    manifest,
+    payload_line,
+)
 from audit.log.check import REDACTED
 from audit.log.entry import time_text
 from audit.models import AuditEntry, AuditHead, Checkpoint
@@ -29,6 +39,7 @@ def files_of(org_id: UUID | None) -> Iterator[tuple[str, Iterator[bytes]]]:
     if not heads:
         raise NoSuchEntry("There is no audit log yet.")
     yield MANIFEST, iter([manifest([head.log for head in heads])])
+    yield README, iter([HOW_TO_CHECK.read_bytes()])
     kept = [_Payloads(head) for head in heads]
     # First the payloads, of the newest log last: any of them may be blanked while this goes on, and the entry that tells of
     # it has to come along.

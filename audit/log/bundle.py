@@ -1,5 +1,6 @@
 """A bundle: what an auditor is given of one organisation's logs, or of the installation's, as a ZIP file or a folder.
 
+    README.txt            how to check it, with and without this program
     manifest.json         {"format": "routing-audit-bundle/1", "logs": [origin, ...]}, the oldest first
     1/entries.jsonl       the entries of the first log as exact bytes, a line each
     1/payloads.txt        a line for each entry: its salt in hex, a space, its payload as exact bytes; or `blanked`
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 FORMAT: Final = "routing-audit-bundle/1"
+README = "README.txt"
 ENTRIES, PAYLOADS, CHECKPOINTS, MANIFEST = "entries.jsonl", "payloads.txt", "checkpoints.jsonl", "manifest.json"
 BLANKED: Final = b"blanked"
 #: No line is longer, whatever a forger writes: a payload of 256 KiB with its salt, and a note.
@@ -116,6 +118,10 @@ class Bundle(AbstractContextManager["Bundle"]):
             raise BadBundle(f"It has no {name}.") from error
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # damaged, encrypted, of another time
             raise BadBundle(f"{name} cannot be read: {error}") from error
+
+
+#: For whoever has nothing but the bundle.
+HOW_TO_CHECK: Final = Path(__file__).with_name("how_to_check.txt")
 
 
 def payload_line(payload: bytes | None, salt: bytes | None) -> bytes:

@@ -27,7 +27,15 @@ from audit.log import tree
 from audit.log.bundle import BadBundle, Bundle
 from audit.log.check import EPOCH_OPENED, Checker
 from audit.log.entry import BadEntry, Entry
-from audit.log.notes import BadKey, BadNote, Checkpoint, VerifyKey, open_checkpoint
+
+try:
+    from audit.log.notes import BadKey, BadNote, Checkpoint, VerifyKey, open_checkpoint
+except ModuleNotFoundError as missing:
+    if __name__ != "__main__":
+        raise
+    # Not an exit code that says "tampered".
+    print(f"CANNOT VERIFY: {missing}. Install it: pip install cryptography", file=sys.stderr)
+    raise SystemExit(2) from None
 
 VERIFIED, TAMPERED, CANNOT_VERIFY, USAGE = 0, 1, 2, 3
 _VERDICTS = {VERIFIED: "verified", TAMPERED: "tampered", CANNOT_VERIFY: "cannot_verify"}
@@ -389,9 +397,9 @@ class _Checked(_Walk):
             data, kept = next(self.entries, None), next(payloads, None)
             if data is None or kept is None:
                 if data is not None or kept is not None:
-                    raise _Tampered(
-                        self.log, self.checker.size, "missing_payload", "Not every entry has its payload beside it."
-                    )
+                    what = "an entry without a payload" if kept is None else "a payload without an entry"
+                    message = f"There is {what} beside it, which no export has."
+                    raise _Tampered(self.log, self.checker.size, "missing_payload", message)
                 break
             try:
                 take(data, *kept)
@@ -437,7 +445,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = _Parser(prog="python -m audit.log.verify", description=(__doc__ or "").partition("\n\n")[0])
+    parser = _Parser(
+        prog="python -m audit.log.verify",
+        description=(__doc__ or "").partition("\n\n")[0],
+        epilog="Exit code 0: verified. 1: tampered; the first bad entry and the rule that it breaks are named. 2: it cannot"
+        " be verified. 3: the arguments are wrong.",
+    )
     parser.add_argument("bundle", type=Path, help="a ZIP file from `audit/export/`, or the folder that was in it")
     parser.add_argument(
         "--key",
@@ -453,25 +466,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hashes", action="store_true", help="only that the entries are those that were signed")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
+    option = "--key"
     try:
         keys = [VerifyKey.parse(text) for text in given.key]
+        option = f"--receipt {given.receipt}"
         receipt = None if given.receipt is None else read_receipt(given.receipt.read_text(encoding="utf-8"))
+        option = f"--since {given.since}"
         note = None if given.since is None else given.since.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        parser.error(_printable(f"{option}: this is no text"))
     except (BadKey, ValueError, OSError, RecursionError) as error:
-        parser.error(_printable(str(error)))
+        parser.error(_printable(f"{option}: {error}"))
     try:
-        since = None if note is None else open_checkpoint(note, keys)
+        # What was sent by mail, or through a shell, may have lost its last line end.
+        since = None if note is None else open_checkpoint(note.rstrip("\n") + "\n", keys)
     except BadNote as error:
-        found = Found("cannot_verify", f"The older checkpoint cannot be trusted: {error}")
+        more = (
+            " If it was signed by a key that is retired by now, name that too: --key."
+            if error.rule == "unknown_key"
+            else ""
+        )
+        found = Found("cannot_verify", f"The older checkpoint cannot be trusted: {error}{more}")
     else:
         found = verify(given.bundle, keys, since=since, receipt=receipt, hashes_only=given.hashes)
+        if found.verdict == "verified":
+            found.message = "; ".join(_besides(since, receipt, keys))
     print(json.dumps(asdict(found)) if given.json else told(found, hashes_only=given.hashes))
     return found.code
 
 
+def _besides(since: Checkpoint | None, receipt: Receipt | None, keys: Sequence[VerifyKey]) -> Iterator[str]:
+    """What else was looked at, and is so."""
+    yield f"signed by {' or '.join(f'{key.name}+{key.key_id.hex()}' for key in keys)}"
+    if since is not None:
+        yield f"continues the checkpoint of {_counted(since.size, 'entry', 'entries')}"
+    if receipt is not None:
+        yield f"has entry {receipt.seq:,} of the receipt"
+
+
 def read_receipt(text: str) -> Receipt:
     """The receipt in an answer of the API, or by itself. Raises `ValueError`."""
-    raw = json.loads(text)
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"this is no JSON: {error}") from error
     raw = raw.get("receipt", raw) if isinstance(raw, dict) else None
     match raw:
         case {"log": str(log), "seq": int(seq), "leaf_hash": str(leaf)} if seq >= 0 and not isinstance(seq, bool):
@@ -496,6 +534,8 @@ def told(found: Found, *, hashes_only: bool) -> str:
                     f"  {_counted(one.lost, 'entry', 'entries')} that were signed cannot be shown to be there:"
                     f" {one.reason}"
                 )
+        if found.message:
+            lines.append(f"  {found.message}")
     elif found.verdict == "tampered":
         lines.append(f"{found.log}: TAMPERED at entry {found.bad_seq} ({found.rule}): {found.message}")
     else:

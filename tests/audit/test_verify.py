@@ -5,17 +5,19 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import OperationalError, transaction
+from django.utils import timezone
 
 from audit.actors import system
 from audit.log import tree
 from audit.log.entry import Entry
-from audit.models import AuditEntry, AuditEntryQuerySet, AuditHead
+from audit.models import AuditEntry, AuditEntryQuerySet, AuditHead, Refusal
 from audit.services import record
 from audit.verification import logs, verify, verify_org
 from tests.audit.build import ORG, OTHER, TABLE, database_id, some, sql, without_triggers
@@ -292,3 +294,34 @@ def test_an_entry_about_another_one_explains_no_blanked_payload(target: tuple[st
     sql(f"UPDATE {TABLE} SET payload = NULL, salt = NULL WHERE seq = 2")
     found = verify_org(ORG)
     assert (found.rule, found.bad_seq) == ("missing_payload", 2)
+
+
+@pytest.mark.parametrize(
+    "command", [("verify_audit",), ("audit_key", "list"), ("audit_export", "/nowhere/x.zip", "--installation"),
+                ("audit_epoch", "--installation", "--reason", "x")],
+)  # fmt: skip
+def test_a_database_that_is_away_is_no_tampering(command: tuple[str, ...], settings: Any, tmp_path: Path) -> None:
+    settings.AUDIT_SIGNER_DIR = str(tmp_path)
+    away = patch("django.db.backends.utils.CursorWrapper.execute", side_effect=OperationalError("away\nwith details"))
+    with away, pytest.raises(CommandError) as caught:
+        call_command(*command, stdout=StringIO())
+    assert (caught.value.returncode, "\n" in str(caught.value)) == (2, False)
+
+
+def test_a_log_that_the_signer_refuses_is_not_called_verified() -> None:
+    some(2)
+    log = AuditHead.objects.get(org_id=ORG).log
+    Refusal.objects.create(log=log, since=timezone.now(), rule="cut", message="Of 3 entries 2 are left.")
+    with pytest.raises(CommandError, match="the signer refuses it since") as caught:
+        call_command("verify_audit", stdout=StringIO())
+    assert caught.value.returncode == 1
+
+
+def test_an_organisation_is_named_by_its_slug_or_its_id(org: Any) -> None:
+    for ref in (org.slug, str(org.pk)):
+        out = StringIO()
+        call_command("verify_audit", org=ref, stdout=out)
+        assert f"({org.slug})" in out.getvalue()
+    with pytest.raises(CommandError, match="no organisation nobody") as caught:
+        call_command("verify_audit", org="nobody")
+    assert caught.value.returncode == 3

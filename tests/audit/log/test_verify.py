@@ -524,3 +524,29 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
 
     few = peak(100)
     assert peak(2_000) < few + 2_000 * 50
+
+
+def test_without_the_package_that_it_needs_it_says_so_and_not_that_something_was_changed(tmp_path: Path) -> None:
+    (tmp_path / "cryptography.py").write_text("raise ModuleNotFoundError(\"No module named 'cryptography'\")\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "audit.log.verify", "x.zip", "--key", "x"],
+        cwd=ROOT, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "CANNOT VERIFY: No module named 'cryptography'. Install it: pip install cryptography\n"
+
+
+def test_what_was_looked_at_besides_is_said(honest: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, older = written(tmp_path / "bundle", honest), tmp_path / "older"
+    older.write_text(honest.signed()[0].rstrip("\n"))  # as mail leaves it
+    receipt = tmp_path / "receipt.json"
+    receipt.write_text(json.dumps({"log": LOG, "seq": 7, "leaf_hash": honest.receipt(7).leaf_hash}))
+    more = ["--since", str(older), "--receipt", str(receipt)]
+    assert main([str(folder), "--key", str(KEY.verify_key), *more]) == 0
+    said = capsys.readouterr().out
+    assert "continues the checkpoint of 50 entries; has entry 7 of the receipt" in said
+    receipt.write_text(receipt.read_text().upper())
+    for wrong, option in ((more, f"--receipt {receipt}"), (["--since", str(tmp_path)], f"--since {tmp_path}")):
+        with pytest.raises(SystemExit) as caught:
+            main([str(folder), "--key", str(KEY.verify_key), *wrong])
+        assert (caught.value.code, option in capsys.readouterr().err) == (3, True)

@@ -1,6 +1,9 @@
 """What is exported is what the verifier, which knows no database, takes: every log of an organisation, as far as it is
 signed."""
 
+import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -133,3 +136,28 @@ def test_what_was_forged_in_the_database_is_found_in_the_export(tmp_path: Path) 
         sql(f"UPDATE {TABLE} SET payload = entry WHERE seq = 3")
     found = found_in(exported(tmp_path))
     assert (found.rule, found.bad_seq) == ("wrong_payload", 3)
+
+
+def test_what_the_bundle_says_of_itself_is_so(tmp_path: Path) -> None:
+    """With its own lines, in a shell, and no program of ours."""
+    some(5)
+    signed()
+    folder = exported(tmp_path, name="folder")
+    lines = [line.strip() for line in (folder / "README.txt").read_text().splitlines() if line.startswith("        ")]
+    assert len(lines) == 7
+
+    def ran(*commands: str) -> str:
+        environment = {"PATH": os.environ["PATH"], "VKEY": str(known_keys()[0])}
+        done = subprocess.run(
+            ["/bin/sh", "-ec", "\n".join(commands)],
+            cwd=folder / "1", env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    row = AuditEntry.objects.of(ORG).in_order()[0]
+    assert ran(lines[0]).split()[0] == bytes(row.leaf_hash).hex()
+    assert ran(lines[1]).strip() == json.loads(bytes(row.entry))["payload_sha256"]
+    assert "Verified Successfully" in ran(*lines[2:])
+    (folder / "1" / "text").write_text((folder / "1" / "text").read_text().replace("\n5\n", "\n6\n"))
+    with pytest.raises(subprocess.CalledProcessError):
+        ran(lines[-1])

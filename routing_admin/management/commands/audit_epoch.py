@@ -2,7 +2,6 @@
 
 from argparse import ArgumentParser
 from typing import Any
-from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -10,6 +9,7 @@ from audit.actors import system
 from audit.errors import EntryRefused
 from audit.signing.epochs import NotRefused, open_epoch
 from audit.signing.keys import BadKeys
+from routing_admin.audited import add_whose, or_cannot_say, org_id_of
 
 
 class Command(BaseCommand):
@@ -19,9 +19,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        which = parser.add_mutually_exclusive_group(required=True)
-        which.add_argument("--org", type=UUID, metavar="ID", help="the log of one organisation")
-        which.add_argument("--installation", action="store_true", help="the log of the installation")
+        add_whose(parser, what="the log")
         parser.add_argument("--force", action="store_true", help="also where the signer does not refuse the log")
         parser.add_argument("--reason", required=True, help="why; it stands in the log for ever")
 
@@ -29,9 +27,9 @@ class Command(BaseCommand):
         if not options["reason"].strip():
             raise CommandError("--reason says why: the restored backup, its time, who decided.")
         try:
-            receipt = open_epoch(
-                options["org"], reason=options["reason"], by=system("audit_epoch"), force=options["force"]
-            )
+            with or_cannot_say():
+                org_id, by = org_id_of(options["org"]), system("audit_epoch")
+                receipt = open_epoch(org_id, reason=options["reason"], by=by, force=options["force"])
         except (NotRefused, BadKeys, EntryRefused) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Opened {receipt.log}.")

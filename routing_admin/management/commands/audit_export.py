@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.errors import NoSuchEntry
 from audit.evidence.bundles import bundle_of, files_of
+from routing_admin.audited import add_whose, or_cannot_say, org_id_of
 
 
 class Command(BaseCommand):
@@ -20,19 +21,22 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("path", type=Path, help="the file or folder, which must not be there yet")
-        which = parser.add_mutually_exclusive_group(required=True)
-        which.add_argument("--org", type=UUID, metavar="ID", help="the logs of one organisation")
-        which.add_argument("--installation", action="store_true", help="the logs of the installation")
+        add_whose(parser, what="the logs")
 
     def handle(self, *args: Any, **options: Any) -> None:
         path: Path = options["path"]
+        with or_cannot_say():
+            self._export(path, org_id_of(options["org"]))
+        self.stdout.write(f"Wrote {path}. Check it with: python -m audit.log.verify {path} --key …")
+
+    def _export(self, path: Path, org_id: UUID | None) -> None:
         try:
             if path.suffix == ".zip":
-                pieces = bundle_of(options["org"])
+                pieces = bundle_of(org_id)
                 with path.open("xb") as file:
                     file.writelines(pieces)
             else:
-                files = files_of(options["org"])
+                files = files_of(org_id)
                 first = next(files)
                 path.mkdir(parents=True)
                 for name, lines in chain([first], files):
@@ -43,4 +47,3 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{path} cannot be written: {error.strerror}") from error
-        self.stdout.write(f"Wrote {path}. Check it with: python -m audit.log.verify {path} --key …")

@@ -1,0 +1,49 @@
+"""What the commands about audit logs share: whose log is meant, and an exit code of its own for a database that is away."""
+
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from django.core.management.base import CommandError
+from django.db import Error
+
+from routes.errors import NotFound
+from routes.orgs.access import named_org
+from routes.orgs.models import Organization
+
+
+def add_whose(parser: ArgumentParser, *, what: str) -> None:
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--org", metavar="SLUG_OR_ID", help=f"{what} of one organisation")
+    which.add_argument("--installation", action="store_true", help=f"{what} of the installation")
+
+
+def org_id_of(ref: str | UUID | None) -> UUID | None:
+    """Of the organisation with this slug or id; an id need be nobody's any more. None for none. Raises `CommandError`."""
+    if ref is None:
+        return None
+    try:
+        return UUID(str(ref))
+    except ValueError:
+        pass
+    try:
+        return UUID(str(named_org(str(ref)).pk))
+    except NotFound:
+        raise CommandError(f"There is no organisation {ref}: give its slug or its id.", returncode=3) from None
+
+
+def called(org_id: UUID | None) -> str:
+    """Whose log it is, for people."""
+    if org_id is None:
+        return "the installation"
+    return Organization.objects.filter(pk=org_id).values_list("slug", flat=True).first() or str(org_id)
+
+
+@contextmanager
+def or_cannot_say() -> Iterator[None]:
+    """Exit code 2, in one line, where the database does not answer: nothing was verified, and nothing found."""
+    try:
+        yield
+    except Error as error:
+        raise CommandError(f"The database does not answer: {str(error).splitlines()[0]}", returncode=2) from error
