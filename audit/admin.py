@@ -16,7 +16,7 @@ from audit.api import FILTERS, filtered
 from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal
 from audit.redaction import is_never_blanked, told_by
 from audit.services import payload_of, payload_text
-from audit.verification import verify_org
+from audit.verification import logs_of, verify
 
 PAGE = 50
 #: Where a page ends: the number of the log, and of the entry.
@@ -38,7 +38,7 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
         epoch, seq = int(place[1]), int(place[2])
         rows = rows.filter(Q(epoch__lt=epoch) | Q(epoch=epoch, seq__lt=seq))
     page = list(rows.order_by("-epoch", "-seq")[: PAGE + 1])
-    told = told_by(page[:PAGE])
+    told, sizes = told_by(page[:PAGE]), {log: _signed(log) for log in {row.log for row in page}}
     last = page[PAGE - 1] if len(page) > PAGE else None
     older = last and urlencode({**{k: v for k, v in given.items() if v}, "before": f"{last.epoch}.{last.seq}"})
     head = AuditHead.objects.filter(org_id=org_id, is_current=True).first()
@@ -55,9 +55,10 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
                 {
                     "row": row,
                     "who": said.get("actor_name"),
-                    "what": said.get("name"),
+                    "what": said.get("name") or said.get("username"),
                     "payload": payload_text(row),
                     "told_by": told.get(row.pk),
+                    "is_signed": row.seq < sizes[row.log],
                     "may_be_blanked": row.payload is not None and not is_never_blanked(row),
                 }
                 for row, said in [(row, payload_of(row) or {}) for row in page[:PAGE]]
@@ -79,7 +80,14 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
 @require_POST
 def audit_verify(request: HttpRequest) -> HttpResponse:
     org = request.org
-    return audit_list(request, verified=verify_org(None if org is None else org.id))
+    org_id = None if org is None else org.id
+    found = [verify(log) for log in logs_of(org_id)]
+    return audit_list(request, verified=[{"found": one, "signed": _signed(one.log)} for one in found])
+
+
+def _signed(log: str) -> int:
+    """How many entries of a log the newest checkpoint covers."""
+    return Checkpoint.objects.filter(log=log).order_by("-size").values_list("size", flat=True).first() or 0
 
 
 def installation_audit(request: HttpRequest) -> HttpResponse:

@@ -136,6 +136,7 @@ class Checkpoint(models.Model):
     class Meta:
         ordering = ["log", "-size"]
         constraints = [models.UniqueConstraint(fields=["log", "size"], name="audit_checkpoint_once_per_size")]
+        indexes = [models.Index(fields=["checked_at"], name="audit_checkpoint_looked_at")]
 
     def __str__(self) -> str:
         return f"{self.log} {self.size}"

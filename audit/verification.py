@@ -37,12 +37,17 @@ class Verification:
 def verify_org(org_id: UUID | None) -> Verification:
     """Verify all logs of an organisation, or of the installation for None: what was found of the first that is not in
     order, or else of the one that is written to."""
-    heads = AuditHead.objects.filter(org_id=org_id).order_by("epoch")
-    entries = AuditEntry.objects.filter(org_id=org_id).order_by("epoch").values_list("log", flat=True)
-    found = [verify(log) for log in dict.fromkeys([*heads.values_list("log", flat=True), *entries.distinct()])]
+    found = [verify(log) for log in logs_of(org_id)]
     if not found:
         return Verification(settings.AUDIT_ORIGIN + place_of(org_id), True, 0, tree.EMPTY_ROOT.hex())
     return next((one for one in found if not one.ok), found[-1])
+
+
+def logs_of(org_id: UUID | None) -> list[str]:
+    """The logs of an organisation, or of the installation for None, the oldest first; also one without a head."""
+    heads = AuditHead.objects.filter(org_id=org_id).order_by("epoch")
+    entries = AuditEntry.objects.filter(org_id=org_id).order_by("epoch").values_list("log", flat=True)
+    return list(dict.fromkeys([*heads.values_list("log", flat=True), *entries.distinct()]))
 
 
 def logs() -> Iterator[str]:

@@ -28,6 +28,10 @@ KEPT_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 6.0
 #: So long an entry may wait for the signer before this says so.
 UNSIGNED_SECONDS: Final = 60.0
+#: The signer looks at every log at least every ten minutes.
+SILENT_SECONDS: Final = 15 * 60.0
+#: Two machines' clocks differ by less.
+AHEAD_SECONDS: Final = 120.0
 log = logging.getLogger(__name__)
 
 
@@ -135,6 +139,10 @@ def _audit_signer() -> None:
     tail = unsigned_tail()
     if tail.refused:
         raise Old(f"the signer refuses {tail.refused} audit logs; it says why, and manage.py verify_audit too")
+    if tail.looked is not None and tail.looked > SILENT_SECONDS:
+        raise Old(f"the signer looked at no log for {tail.looked / 60:.0f} minutes; does it run?")
+    if tail.ahead > AHEAD_SECONDS:
+        raise Old(f"an audit log is {tail.ahead:.0f} s ahead of this machine's clock: one of the clocks is wrong")
     if tail.seconds > UNSIGNED_SECONDS:
         raise Old(
             f"{tail.entries} audit entries are not signed, the oldest for {tail.seconds:.0f} s; does the signer run?"

@@ -1,6 +1,7 @@
 """What probes are answered."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -9,9 +10,11 @@ import pytest
 from django.db import OperationalError, connection
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
+from django.utils import timezone
 
 from audit.database import drop_triggers, make_triggers
-from audit.models import AuditHead
+from audit.log.entry import time_text
+from audit.models import AuditHead, Checkpoint
 from audit.signing.signer import Signer
 from routes.orgs.models import Organization
 from routing_admin.health import CHECKS, health
@@ -96,6 +99,13 @@ def test_entries_that_nobody_signs_are_told_and_the_process_serves(
     assert said() == (200, "degraded", "old")
     signed()
     assert said() == (200, "ok", "ok")
+    Checkpoint.objects.update(checked_at=timezone.now() - timedelta(minutes=16))
+    assert said() == (200, "degraded", "old"), "it is silent, though nothing waits"
+    signed()
+    assert said() == (200, "ok", "ok")
+    AuditHead.objects.filter(org_id=None).update(last_ts="2036-01-01T00:00:00.000000Z")
+    assert said() == (200, "degraded", "old"), "a clock is wrong"
+    AuditHead.objects.filter(org_id=None).update(last_ts=time_text(timezone.now()))
     AuditHead.objects.filter(org_id=org.pk).update(last_ts="2026-01-01T00:00:00.000000Z")
     signed()
     assert said() == (200, "degraded", "old"), "it refuses one"

@@ -61,7 +61,7 @@ PUBLIC = {
     },
 }
 #: Inside `routes`, each subject may import the ones before it.
-ORDER = ["orgs", "redaction", "idempotency", "catalog", "versions", "examples", "rules", "history", "transfer", "fleet"]
+ORDER = ["orgs", "idempotency", "catalog", "versions", "redaction", "examples", "rules", "history", "transfer", "fleet"]
 
 
 def room_of(path: Path) -> str | None:

@@ -13,9 +13,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from audit.evidence.bundles import bundle_of
-from audit.evidence.proofs import consistency_of, current_log, newest_checkpoint, proof_of
+from audit.evidence.proofs import consistency_of, log_of, newest_checkpoint, proof_of
 from audit.parameters import check_parameters
 
+_LOG = {"type": "string", "description": "The origin of an older log. Without it: the log that is written to."}
 _SIZE = {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}
 CONSISTENCY: dict[str, Any] = {
     "title": "AuditConsistency",
@@ -54,7 +55,7 @@ class EvidenceView(APIView):
     http_method_names = ["get", "head"]
     required_role: dict[str, str] = {"GET": "viewer"}
     gives: dict[str, Any] = {"GET": {"type": "string"}}
-    asks: dict[str, Any] = {}
+    asks: dict[str, Any] = {"log": _LOG}
     #: What nobody signed yet.
     refuses = (409,)
 
@@ -74,7 +75,7 @@ class CheckpointView(EvidenceView):
 
         Keep it elsewhere: with `--since` the verifier shows that a later export continues it.
         """
-        return _text(newest_checkpoint(current_log(_org_id(request)).log).note)
+        return _text(newest_checkpoint(log_of(_org_id(request), _log(request)).log).note)
 
 
 class ProofView(EvidenceView):
@@ -88,13 +89,13 @@ class ProofView(EvidenceView):
 
         409 `not_signed` for the few seconds until an entry is signed.
         """
-        return _text(proof_of(_org_id(request), seq))
+        return _text(proof_of(_org_id(request), seq, _log(request)))
 
 
 class ConsistencyView(EvidenceView):
     """That the log only grew."""
 
-    asks = {"from": _SIZE, "to": _SIZE}
+    asks = {"from": _SIZE, "to": _SIZE, "log": _LOG}
     example_query = "?from=1&to=1"
     gives = {"GET": CONSISTENCY}
     refuses = ()
@@ -103,10 +104,10 @@ class ConsistencyView(EvidenceView):
         """That the first `from` entries of the log are the beginning of its first `to`: hashes as in RFC 6962, 2.1.2."""
         old, new = (self._size(request, name) for name in ("from", "to"))
         org_id = _org_id(request)
-        log = current_log(org_id).log
+        log = log_of(org_id, _log(request)).log
         if old > new:
             raise _bad("from", "from is not above to.", "bad_parameter")
-        return Response({"log": log, "from": old, "to": new, "hashes": consistency_of(org_id, old, new)})
+        return Response({"log": log, "from": old, "to": new, "hashes": consistency_of(org_id, old, new, log)})
 
     def _size(self, request: Request, name: str) -> int:
         text = request.query_params.get(name, "")
@@ -119,6 +120,8 @@ class ExportView(EvidenceView):
     """All logs of the organisation, for an auditor."""
 
     renderer_classes = [Zip]
+    asks = {}
+    refuses = ()
     gives = {"GET": {"type": "string", "format": "binary"}}
 
     def get(self, request: Request, **_: Any) -> StreamingHttpResponse:
@@ -131,6 +134,10 @@ class ExportView(EvidenceView):
 
 def _org_id(request: Request) -> UUID | None:
     return None if request.org is None else request.org.id
+
+
+def _log(request: Request) -> str:
+    return str(request.query_params.get("log", ""))
 
 
 def _text(text: str) -> HttpResponse:

@@ -10,11 +10,13 @@ from audit.log.proofs import consistency_proof, inclusion_proof, verify_inclusio
 from audit.models import AuditEntry, AuditHead, Checkpoint
 
 
-def current_log(org_id: UUID | None) -> AuditHead:
-    """The head of the log that is written to. Raises `NoSuchEntry` where nothing was ever written."""
-    head = AuditHead.objects.filter(org_id=org_id, is_current=True).first()
+def log_of(org_id: UUID | None, log: str = "") -> AuditHead:
+    """The head of this log of an organisation; without a name of the one that is written to. Raises `NoSuchEntry`."""
+    heads = AuditHead.objects.filter(org_id=org_id)
+    # PostgreSQL refuses to compare with U+0000.
+    head = None if "\0" in log else (heads.filter(log=log) if log else heads.filter(is_current=True)).first()
     if head is None:
-        raise NoSuchEntry("There is no audit log yet.")
+        raise NoSuchEntry(f"There is no log {log} here." if log else "There is no audit log yet.")
     return head
 
 
@@ -26,10 +28,10 @@ def newest_checkpoint(log: str) -> Checkpoint:
     return found
 
 
-def proof_of(org_id: UUID | None, seq: int) -> str:
+def proof_of(org_id: UUID | None, seq: int, log: str = "") -> str:
     """That an entry is in the log, as C2SP writes it (c2sp.org/tlog-proof): its place, the hashes from it to the root, and
     the newest checkpoint. Raises `NoSuchEntry`, `NotSigned` and `LogDamaged`."""
-    head = current_log(org_id)
+    head = log_of(org_id, log)
     leaf = AuditEntry.objects.filter(log=head.log, seq=seq).values_list("leaf_hash", flat=True).first()
     if seq >= head.size:
         raise NoSuchEntry(f"The log has {head.size:,} entries, from 0 on.")
@@ -46,10 +48,10 @@ def proof_of(org_id: UUID | None, seq: int) -> str:
     return "\n".join(lines) + "\n\n" + newest.note
 
 
-def consistency_of(org_id: UUID | None, old: int, new: int) -> list[str]:
+def consistency_of(org_id: UUID | None, old: int, new: int, log: str = "") -> list[str]:
     """The hashes, in base64, that show the first `old` entries of the log to be the beginning of the first `new`. Raises
     `NoSuchEntry` and `LogDamaged`, and `ValueError` unless 0 < old <= new."""
-    head = current_log(org_id)
+    head = log_of(org_id, log)
     if new > head.size:
         raise NoSuchEntry(f"The log has {head.size:,} entries.")
     if not 0 < old <= new:

@@ -1,8 +1,9 @@
 """What is not signed yet, of all logs."""
 
+from datetime import datetime
 from typing import NamedTuple
 
-from django.db.models import F, Min, OuterRef, Q, Subquery
+from django.db.models import F, Max, Min, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -15,6 +16,10 @@ class Tail(NamedTuple):
     entries: int
     seconds: float
     refused: int
+    #: How long ago the signer looked at a log last, in seconds; None where it never did.
+    looked: float | None
+    #: How far the newest entry of all is ahead of the clock here, in seconds.
+    ahead: float
 
 
 def _signed() -> Coalesce:
@@ -25,11 +30,20 @@ def _signed() -> Coalesce:
 
 
 def unsigned_tail() -> Tail:
-    """In three queries. A log that was closed is signed with the entry by which the next one begins."""
+    """In a few queries. A log that was closed is signed with the entry by which the next one begins."""
+    now = timezone.now()
     heads = AuditHead.objects.filter(is_current=True).annotate(signed=_signed())
     behind = list(heads.filter(size__gt=F("signed")).values_list("log", "size", "signed"))
     # The first of each that is not signed. There are few such logs, unless nobody signs; then some of them will do.
     firsts = Q(*(Q(log=log, seq=signed) for log, _, signed in behind[:200]), _connector=Q.OR)
     oldest = AuditEntry.objects.filter(firsts).aggregate(oldest=Min("ts"))["oldest"] if behind else None
-    seconds = 0.0 if oldest is None else max(0.0, (timezone.now() - oldest).total_seconds())
-    return Tail(sum(size - signed for _, size, signed in behind), seconds, Refusal.objects.count())
+    seconds = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
+    looked = Checkpoint.objects.aggregate(last=Max("checked_at"))["last"]
+    newest = AuditHead.objects.order_by("-last_ts").values_list("last_ts", flat=True).first()
+    return Tail(
+        sum(size - signed for _, size, signed in behind),
+        seconds,
+        Refusal.objects.count(),
+        None if looked is None else max(0.0, (now - looked).total_seconds()),
+        0.0 if not newest else max(0.0, (datetime.fromisoformat(newest) - now).total_seconds()),
+    )

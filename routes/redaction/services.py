@@ -10,14 +10,15 @@ from routes.orgs.locks import locked
 from routes.orgs.models import Organization
 from routes.orgs.policy import ReasonRequired
 from routes.transactions import repeated
+from routes.versions.models import RouteSetVersion
 
 LONGEST_REASON = 1_000
 
 
 @repeated
 def redact_entry(org: Organization | None, seq: int, *, reason: str, by: Any, log: str = "") -> Receipt:
-    """Blank the payload of an entry of the organisation's log, or of the installation's for None; see
-    `audit.redaction.redact`, and what that raises.
+    """Blank the payload of an entry of the organisation's log, or of the installation's for None, and the note of the
+    version that it published; see `audit.redaction.redact`, and what that raises.
 
     In a frozen organisation nothing is blanked: whoever froze it may be about to read. Raises `OrganizationFrozen` and
     `ReasonRequired`.
@@ -27,4 +28,8 @@ def redact_entry(org: Organization | None, seq: int, *, reason: str, by: Any, lo
     with transaction.atomic():
         if org is not None:
             locked(org.pk)
-        return redact(None if org is None else org.pk, seq, reason=reason, by=by, log=log)
+        receipt, version = redact(None if org is None else org.pk, seq, reason=reason, by=by, log=log)
+        if version is not None:
+            # What was published stays; the note beside it is the one that the entry held.
+            RouteSetVersion.objects.filter(org=org, version=version).update(note="")
+        return receipt

@@ -140,6 +140,12 @@ def _audit() -> Iterable[Metric]:
     yield GaugeMetricFamily(
         "routing_admin_audit_refused_logs", "Audit logs that the signer refuses to sign.", tail.refused
     )
+    if tail.looked is not None:
+        yield GaugeMetricFamily(
+            "routing_admin_audit_looked_seconds",
+            "How long ago the signer looked at a log last, which it does at least every ten minutes.",
+            tail.looked,
+        )
 
 
 def _gateways() -> Metric:

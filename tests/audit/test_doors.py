@@ -251,7 +251,7 @@ def test_the_page_says_what_is_signed_and_leads_to_what_shows_it(signed_in: Clie
     size = AuditHead.objects.get(org_id=org.pk).size
     happened(org)
     page = signed_in.get(url).text
-    assert f"Signed up to entry {size - 1}, last looked at" in page
+    assert f"Signed up to entry {size - 1}, confirmed" in page
     links = set(re.findall(rf'href="(/api/v1/orgs/{org.slug}/audit/[^"]+)"', page))
     proofs = {f"/api/v1/orgs/{org.slug}/audit/{seq}/proof/" for seq in range(size)}
     assert links == proofs | {f"/api/v1/orgs/{org.slug}/audit/{name}/" for name in ("export", "checkpoint")}

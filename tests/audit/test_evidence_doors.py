@@ -12,11 +12,13 @@ from audit.log.notes import open_checkpoint
 from audit.log.proofs import verify_consistency, verify_inclusion
 from audit.log.verify import read_receipt, verify
 from audit.models import AuditEntry, AuditHead, Checkpoint
+from audit.signing.epochs import open_epoch
 from audit.signing.keys import known_keys
 from routes.orgs.models import Organization
 from tests.api.conftest import Caller, promised  # noqa: F401  every answer is as promised
 from tests.audit.build import TABLE, sql, without_triggers
-from tests.build import a_person, a_route, an_org, sign_logs
+from tests.audit.signing.build import signed
+from tests.build import BY, a_person, a_route, an_org, sign_logs
 
 pytestmark = pytest.mark.django_db
 
@@ -129,3 +131,24 @@ def test_nobody_is_sent_a_proof_that_proves_nothing(viewer: Caller, org: Organiz
     for path in ("1/proof/", f"consistency/?from=1&to={size}"):
         answer = viewer("get", f"audit/{path}")
         assert (answer.status_code, answer.json()["code"]) == (503, "log_damaged"), answer.content
+
+
+def test_the_entries_of_an_older_log_are_shown_to_be_in_it(
+    viewer: Caller, org: Organization, settings: Any, tmp_path: Path
+) -> None:
+    settings.AUDIT_SIGNER_DIR = str(tmp_path / "signer")
+    a_route(org)
+    signed()
+    log = AuditHead.objects.get(org_id=org.pk).log
+    row, size = AuditEntry.objects.get(log=log, seq=1), AuditHead.objects.get(log=log).size
+    open_epoch(org.pk, reason="restored", by=BY, force=True)
+    signed()
+    assert viewer("get", "audit/1/proof/").status_code == 404, "of the new log"
+    text = viewer("get", f"audit/1/proof/?log={log}").content.decode()
+    said = open_checkpoint(viewer("get", f"audit/checkpoint/?log={log}").content.decode(), known_keys())
+    hashes = [b64decode(one) for one in text.partition("\n\n")[0].split("\n")[2:]]
+    verify_inclusion(1, said.size, bytes(row.leaf_hash), hashes, said.root)
+    answer = viewer("get", f"audit/consistency/?from=1&to={size}&log={log}").json()
+    assert (answer["log"], answer["to"]) == (log, size)
+    for wrong in ("nobody", "%00", f"routing.example/audit/{org.pk}/e9"):
+        assert viewer("get", f"audit/checkpoint/?log={wrong}").status_code == 404

@@ -20,10 +20,12 @@ from audit.services import payload_of
 from audit.signing.epochs import open_epoch
 from audit.signing.keys import known_keys
 from audit.verification import verify_org
+from routes.history.services import restore_version
 from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from routes.orgs.policy import freeze
 from routes.redaction.services import redact_entry
+from routes.versions.models import RouteSetVersion
 from tests.api.conftest import Caller
 from tests.audit.build import TABLE, sql, without_triggers
 from tests.audit.signing.build import cut, signed
@@ -92,6 +94,18 @@ def test_what_an_entry_held_is_gone_and_the_log_verifies_as_before(
     assert (found.verdict, found.logs[0].redacted) == ("verified", 1), found
     with zipfile.ZipFile(tmp_path / f"{AuditEntry.objects.count()}.zip") as bundle:
         assert SECRET.encode() not in b"".join(bundle.read(name) for name in bundle.namelist())
+
+
+def test_the_note_of_a_version_goes_with_it(org: Organization, admin: Caller) -> None:
+    a_route(org, "one")
+    a_route(org, "two")
+    restore_version(org, 1, by=BY, note=f"{SECRET} asked for it")
+    row = AuditEntry.objects.of(org.pk).latest("seq")
+    digest = RouteSetVersion.objects.get(org=org, version=3).digest
+    assert admin("post", f"audit/{row.seq}/redact/", WHY).status_code == 200
+    assert SECRET not in admin("get", "versions/").content.decode()
+    assert RouteSetVersion.objects.get(org=org, version=3).digest == digest
+    assert RouteSetVersion.objects.get(org=org, version=1).note == ""
 
 
 def test_a_dry_run_blanks_nothing(org: Organization, admin: Caller) -> None:

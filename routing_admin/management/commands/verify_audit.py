@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from audit.models import AuditEntry, AuditHead, Refusal
-from audit.verification import logs, verify
+from audit.models import AuditHead, Refusal
+from audit.verification import logs, logs_of, verify
 from routing_admin.audited import called, or_cannot_say, org_id_of
 
 
@@ -49,10 +49,7 @@ class Command(BaseCommand):
             return [log]
         if options["org"] is None:
             return list(logs())
-        org_id = org_id_of(options["org"])
-        heads = AuditHead.objects.filter(org_id=org_id).order_by("epoch").values_list("log", flat=True)
-        entries = AuditEntry.objects.of(org_id).order_by("epoch").values_list("log", flat=True).distinct()
-        if found := list(dict.fromkeys([*heads, *entries])):
+        if found := logs_of(org_id_of(options["org"])):
             return found
         # "Verified 0 entries" would hide a mistyped id.
         raise CommandError(f"There is no log of the organisation {options['org']}.", returncode=3)
