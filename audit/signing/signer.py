@@ -274,6 +274,7 @@ def keep_signing(stop: threading.Event, *, pause: float = PAUSE_SECONDS) -> None
     while not stop.is_set():
         try:
             with Signer() as signer:
+                log.info("checkpoints of audit logs are signed from here")
                 while not stop.is_set():
                     began = time.monotonic()
                     said = _tried(signer, said)

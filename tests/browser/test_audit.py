@@ -61,7 +61,7 @@ def test_an_admin_blanks_what_an_entry_holds_and_an_auditor_still_verifies(
     page.get_by_role("button", name=f"Blank entry {row.seq}").click()
     says(page, f"What entry {row.seq} held is blanked. Audit receipt: entry")
     line = page.locator(f"tr:has(td:text-is('{row.seq}'))").first
-    line.get_by_text("Payload").click()
+    line.get_by_text("Blanked", exact=True).click()
     says(page, "says by whom, and why.")
     look(carl, "audit-blanked")
     line.get_by_role("link", name="entry").click()
