@@ -1,12 +1,12 @@
 """Checkpoints, and proofs about the log that an organisation, or the installation, writes to."""
 
 from base64 import b64encode
-from collections.abc import Iterator
 from uuid import UUID
 
 from audit.errors import LogDamaged, NoSuchEntry, NotSigned
+from audit.evidence.subtrees import forget, root_of
 from audit.log.notes import unverified
-from audit.log.proofs import consistency_proof, inclusion_proof, verify_inclusion
+from audit.log.proofs import consistency_ranges, inclusion_ranges, verify_inclusion
 from audit.models import AuditEntry, AuditHead, Checkpoint
 
 
@@ -39,10 +39,11 @@ def proof_of(org_id: UUID | None, seq: int, log: str = "") -> str:
     if seq >= newest.size:
         raise NotSigned(f"Entry {seq:,} is not signed yet: the newest checkpoint covers {newest.size:,} entries.")
     try:
-        hashes = inclusion_proof(seq, newest.size, _leaves(head.log, newest.size))
+        _look_whether_kept(head.log, newest)
+        hashes = [root_of(head.log, *one) for one in inclusion_ranges(seq, newest.size)]
         # Nobody is sent a proof that proves nothing.
         verify_inclusion(seq, newest.size, bytes(leaf or b""), hashes, unverified(newest.note).root)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise LogDamaged(head.log) from error
     lines = ["c2sp.org/tlog-proof@v1", f"index {seq}", *map(_base64, hashes)]
     return "\n".join(lines) + "\n\n" + newest.note
@@ -57,14 +58,17 @@ def consistency_of(org_id: UUID | None, old: int, new: int, log: str = "") -> li
     if not 0 < old <= new:
         raise ValueError("The old tree is empty, or the larger one.")
     try:
-        return [_base64(one) for one in consistency_proof(old, new, _leaves(head.log, new))]
-    except ValueError as error:
+        if newest := Checkpoint.objects.filter(log=head.log, size__lte=head.size).order_by("-size").first():
+            _look_whether_kept(head.log, newest)
+        return [_base64(root_of(head.log, *one)) for one in consistency_ranges(old, new)]
+    except (ValueError, TypeError) as error:
         raise LogDamaged(head.log) from error
 
 
-def _leaves(log: str, size: int) -> Iterator[bytes]:
-    rows = AuditEntry.objects.filter(log=log, seq__lt=size).order_by("seq").values_list("leaf_hash", flat=True)
-    return (bytes(leaf) for leaf in rows.iterator(2_000))
+def _look_whether_kept(log: str, newest: Checkpoint) -> None:
+    """What is kept in memory of a log must be of what is signed: after a restore it is of another history."""
+    if root_of(log, 0, newest.size) != unverified(newest.note).root:
+        forget(log)
 
 
 def _base64(data: bytes) -> str:

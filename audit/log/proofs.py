@@ -18,9 +18,7 @@ def inclusion_proof(seq: int, size: int, leaves: Iterable[bytes]) -> list[bytes]
 
     Raises `ValueError` where there is no such leaf, or fewer leaves.
     """
-    if not 0 <= seq < size:
-        raise ValueError("There is no such entry in a tree of this size.")
-    return _roots(_beside(seq, 0, size), leaves)
+    return _roots(inclusion_ranges(seq, size), leaves)
 
 
 def consistency_proof(old: int, new: int, leaves: Iterable[bytes]) -> list[bytes]:
@@ -29,9 +27,25 @@ def consistency_proof(old: int, new: int, leaves: Iterable[bytes]) -> list[bytes
 
     Raises `ValueError` where the old tree is empty, which begins every other, or the larger one, or there are fewer leaves.
     """
+    return _roots(consistency_ranges(old, new), leaves)
+
+
+type Range = tuple[int, int]
+
+
+def inclusion_ranges(seq: int, size: int) -> list[Range]:
+    """The ranges of leaves, first and after the last, whose roots are the inclusion proof. Raises `ValueError` where there
+    is no such leaf."""
+    if not 0 <= seq < size:
+        raise ValueError("There is no such entry in a tree of this size.")
+    return _beside(seq, 0, size)
+
+
+def consistency_ranges(old: int, new: int) -> list[Range]:
+    """The same of a consistency proof. Raises `ValueError` where the old tree is empty, or the larger one."""
     if not 0 < old <= new:
         raise ValueError("The old tree is empty, or the larger one.")
-    return _roots(_between(old, 0, new, is_whole=True), leaves)
+    return _between(old, 0, new, is_whole=True)
 
 
 def verify_inclusion(seq: int, size: int, leaf: bytes, proof: Sequence[bytes], wanted: bytes) -> None:
@@ -101,15 +115,12 @@ def _check(*hashes: bytes) -> None:
         raise BadProof(f"A hash has {HASH_SIZE} bytes.")
 
 
-type _Range = tuple[int, int]
-
-
 def _split(start: int, end: int) -> int:
     """Where RFC 6962 cuts this range of leaves: after the largest power of two below their number."""
     return start + (1 << (end - start - 1).bit_length() - 1)
 
 
-def _beside(seq: int, start: int, end: int) -> list[_Range]:
+def _beside(seq: int, start: int, end: int) -> list[Range]:
     """PATH of RFC 6962, 2.1.1, from the leaf up."""
     if end - start == 1:
         return []
@@ -119,7 +130,7 @@ def _beside(seq: int, start: int, end: int) -> list[_Range]:
     return [*_beside(seq, middle, end), (start, middle)]
 
 
-def _between(old: int, start: int, end: int, *, is_whole: bool) -> list[_Range]:
+def _between(old: int, start: int, end: int, *, is_whole: bool) -> list[Range]:
     """SUBPROOF of RFC 6962, 2.1.2; `is_whole`: the old tree's root is that of this range, should it end here."""
     if old == end:
         return [] if is_whole else [(start, end)]
@@ -129,9 +140,9 @@ def _between(old: int, start: int, end: int, *, is_whole: bool) -> list[_Range]:
     return [*_between(old, middle, end, is_whole=False), (start, middle)]
 
 
-def _roots(ranges: Sequence[_Range], leaves: Iterable[bytes]) -> list[bytes]:
+def _roots(ranges: Sequence[Range], leaves: Iterable[bytes]) -> list[bytes]:
     """The roots of disjoint ranges of leaves, in the order given, by one pass over the leaves."""
-    found: dict[_Range, bytes] = {}
+    found: dict[Range, bytes] = {}
     place, hashes = 0, iter(leaves)
     for start, end in sorted(ranges):
         _skip(hashes, start - place)
