@@ -63,7 +63,9 @@ def open_epoch(org_id: UUID | None, *, reason: str, by: Any, force: bool = False
 def _closing(org_id: UUID | None, known: dict[str, Signed]) -> AuditHead:
     """The head of the log that is closed, locked as it is: it may not be one that can be written to. Where the database
     does not know a log that was signed, because the backup is older, it has no entries."""
-    head = AuditHead.objects.select_for_update().filter(org_id=org_id, is_current=True).first()
+    # Where somebody closed all of them, the newest.
+    heads = AuditHead.objects.select_for_update().filter(org_id=org_id)
+    head = heads.filter(is_current=True).first() or heads.order_by("-epoch").first()
     if head is not None:
         return head
     first = key_name().removesuffix("/audit") + place_of(org_id)

@@ -257,3 +257,5 @@ def test_a_log_that_is_closed_in_the_database_alone_is_refused() -> None:
     signed()
     sql("UPDATE audit_audithead SET is_current = %s WHERE org_id = %s", False, database_id(ORG))
     assert rules() == {LOG: "closed"}
+    open_epoch(ORG, reason="somebody closed it", by=BY)
+    assert (rules(), verify_org(ORG).ok) == ({}, True)
