@@ -70,7 +70,7 @@ def verify(log: str) -> Verification:
 
     try:
         return _verify(log, checker, bad)
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         # SQLite keeps any value in any column: text for a number, garbage for an id.
         logger.warning("The log %s cannot be read.", log, exc_info=True)
         return bad(checker.size, "unreadable", f"What is stored there cannot be read: {error}")

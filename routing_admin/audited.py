@@ -1,7 +1,7 @@
 """What the commands about audit logs share: whose log is meant, and an exit code of its own for a database that is away."""
 
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -33,11 +33,12 @@ def org_id_of(ref: str | UUID | None) -> UUID | None:
         raise CommandError(f"There is no organisation {ref}: give its slug or its id.", returncode=3) from None
 
 
-def called(org_id: UUID | None) -> str:
-    """Whose log it is, for people."""
-    if org_id is None:
-        return "the installation"
-    return Organization.objects.filter(pk=org_id).values_list("slug", flat=True).first() or str(org_id)
+def called(logs: Iterable[str]) -> dict[str, str]:
+    """By log whose it is, for people: as its name says, for its head may say anything."""
+    names = {str(pk): slug for pk, slug in Organization.objects.values_list("pk", "slug")}
+    names["installation"] = "the installation"
+    places = {log: log.rpartition("/audit/")[2].partition("/")[0] for log in logs}
+    return {log: names.get(place, place) for log, place in places.items()}
 
 
 @contextmanager

@@ -175,9 +175,6 @@ class _Verification:
         if len(numbers) < len(later) or numbers != sorted(set(numbers)):
             raise _CannotVerify("These are not the logs of one organisation, the oldest first.")
 
-    def _of(self, log: str) -> LogFound:
-        return next(one for one in self.logs if one.log == log)
-
     def _log(self, number: int, log: str) -> None:
         one = LogFound(log)
         self.logs.append(one)
@@ -241,8 +238,10 @@ class _Verification:
     def _blanked(self) -> None:
         """Of every payload that is gone an entry tells, of the same log or of a later one."""
         told: set[str] = set()
-        for number, walk in reversed(list(enumerate(self.walks, 1))):
-            walk.checker.explain(number, told)
+        for walk in reversed(self.walks):
+            # By the number in its name: one that was lost is not in the bundle.
+            later = _LATER.fullmatch(walk.log)
+            walk.checker.explain(1 if later is None else int(later[2]), told)
             told |= walk.checker.told_of_older
         for one, walk in zip(self.logs, self.walks, strict=True):
             one.redacted = walk.checker.redacted
@@ -327,7 +326,7 @@ class _Walk(ABC):
     size = 0
 
     def __init__(self, bundle: Bundle, number: int, log: str, receipt: Receipt | None, link: _Link | None) -> None:
-        self.bundle, self.number, self.log, self.link = bundle, number, log, link
+        self.bundle, self.log, self.link = bundle, log, link
         #: Whether the receipt is of an entry that was lost, as the next log tells.
         self.is_of_the_lost = False
         #: Where nothing but hashes is looked at, it takes nothing.

@@ -2,6 +2,7 @@
 installation tells which keys there are and were."""
 
 import fcntl
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,8 @@ from django.conf import settings
 from django.db import transaction
 
 from audit.log.notes import BadKey, SigningKey, VerifyKey
-from audit.models import AuditEntry
-from audit.services import host_of_logs, payload_of, record
+from audit.models import AuditEntry, as_bytes
+from audit.services import host_of_logs, record
 from audit.signing.state import open_private, private_folder, write_private
 
 ADDED, RETIRED = "audit.key_added", "audit.key_retired"
@@ -64,13 +65,14 @@ def told_keys() -> Told:
     """All keys of which the log tells, those that are not retired the oldest first."""
     found: dict[VerifyKey, str] = {}
     unreadable = []
-    for row in AuditEntry.objects.of(None).filter(action__in=(ADDED, RETIRED)).in_order():
+    rows = AuditEntry.objects.of(None).filter(action__in=(ADDED, RETIRED)).in_order()
+    for seq, action, payload in rows.values_list("seq", "action", "payload"):
         try:
-            key = VerifyKey.parse(str((payload_of(row) or {}).get("key")))
-        except (BadKey, ValueError):
-            unreadable.append(row.seq)
+            key = VerifyKey.parse(str(json.loads(as_bytes(payload))["key"]))
+        except (BadKey, ValueError, TypeError, KeyError, RecursionError):
+            unreadable.append(seq)
         else:
-            found[key] = row.action
+            found[key] = action
     known = [key for key, action in found.items() if action == ADDED]
     return Told(known, found.keys() - set(known), unreadable)
 

@@ -87,7 +87,6 @@ class State:
             file.execute("INSERT OR REPLACE INTO opened VALUES (?, ?)", (log, leaf))
             file.execute("INSERT OR REPLACE INTO closed VALUES (?, ?, ?)", closed)
             for name in lost:
-                file.execute("DELETE FROM signed WHERE log = ?", (name,))
                 file.execute("DELETE FROM opened WHERE log = ?", (name,))
                 file.execute("INSERT OR REPLACE INTO closed VALUES (?, ?, ?)", Closed(name, LOST, b""))
 

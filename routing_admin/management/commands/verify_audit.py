@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from audit.models import AuditHead, Refusal
+from audit.models import Refusal
 from audit.verification import logs, logs_of, verify
 from routing_admin.audited import called, or_cannot_say, org_id_of
 
@@ -28,13 +28,13 @@ class Command(BaseCommand):
         with or_cannot_say():
             found = [verify(log) for log in self._asked(options)]
             refused = {one.log: one for one in Refusal.objects.filter(log__in=[one.log for one in found])}
-            slugs = {log: called(org_id) for log, org_id in AuditHead.objects.values_list("log", "org_id")}
+            whose = called(one.log for one in found)
         if options["json"]:
             self.stdout.write(json.dumps([asdict(one) for one in found]))
         else:
             for one in found:
                 if one.ok:
-                    self.stdout.write(f"{one} ({slugs.get(one.log, 'nobody')})")
+                    self.stdout.write(f"{one} ({whose[one.log]})")
         bad = [str(one) for one in found if not one.ok] + [
             f"{one.log}: the signer refuses it since {one.since:%Y-%m-%d %H:%M} UTC ({one.rule}): {one.message}"
             for one in refused.values()

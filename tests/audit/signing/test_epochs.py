@@ -218,6 +218,22 @@ def test_after_a_restore_to_before_a_new_log_was_opened_the_lost_one_does_not_co
     head = next(row for row in kept["audit_audithead"] if row["log"] == SECOND)
     AuditHead.objects.create(**{**head, "is_current": False})
     assert rules() == {SECOND: "lost"}
+    AuditHead.objects.get(log=SECOND).delete()
+    # And once more, to before all of them.
+    with without_triggers():
+        sql(f"DELETE FROM {TABLE} WHERE log = %s", f"{LOG}/e3")
+    sql("DELETE FROM audit_audithead WHERE log = %s", f"{LOG}/e3")
+    sql("UPDATE audit_audithead SET is_current = %s WHERE log = %s", True, LOG)
+    assert open_epoch(ORG, reason="a third time", by=BY).log == f"{LOG}/e4"
+    assert rules() == {}
+    some(2)
+    open_epoch(ORG, reason="and a sound one", by=BY, force=True)
+    with transaction.atomic():
+        redact(ORG, 1, reason="a name", by=BY, log=f"{LOG}/e4")
+    signed()
+    found = exported(tmp_path)
+    assert [(one.log, one.redacted) for one in found.logs] == [(LOG, 0), (f"{LOG}/e4", 1), (f"{LOG}/e5", 0)]
+    assert (found.verdict, verify_org(ORG).ok, rules()) == ("verified", True, {})
 
 
 def rows_of(table: str) -> list[dict[str, Any]]:
