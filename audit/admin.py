@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 from rest_framework.exceptions import ValidationError
 
 from audit.api import FILTERS, filtered
-from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal
+from audit.models import UNREADABLE, AuditEntry, AuditHead, Checkpoint, Refusal, as_bytes
 from audit.redaction import is_never_blanked, told_by
 from audit.services import payload_of, payload_text
 from audit.verification import logs_of, verify
@@ -37,8 +37,12 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
     if place := _PLACE.fullmatch(request.GET.get("before", "")):
         epoch, seq = int(place[1]), int(place[2])
         rows = rows.filter(Q(epoch__lt=epoch) | Q(epoch=epoch, seq__lt=seq))
-    page = list(rows.order_by("-epoch", "-seq")[: PAGE + 1])
-    told, sizes = told_by(page[:PAGE]), {log: _signed(log) for log in {row.log for row in page}}
+    try:
+        page = list(rows.order_by("-epoch", "-seq")[: PAGE + 1])
+        entries = _shown(page[:PAGE])
+    except UNREADABLE:
+        page, entries = [], []
+        problem = "Some of these entries cannot be read: somebody wrote to the database. Verify the log to see where."
     last = page[PAGE - 1] if len(page) > PAGE else None
     older = last and urlencode({**{k: v for k, v in given.items() if v}, "before": f"{last.epoch}.{last.seq}"})
     head = AuditHead.objects.filter(org_id=org_id, is_current=True).first()
@@ -51,18 +55,7 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
             **(admin.site.each_context(request) if org is None else {}),
             "shell": "admin/base_site.html" if org is None else "page.html",
             "title": "Audit log of the installation" if org is None else "Audit",
-            "entries": [
-                {
-                    "row": row,
-                    "who": said.get("actor_name"),
-                    "what": said.get("name") or said.get("username"),
-                    "payload": payload_text(row),
-                    "told_by": told.get(row.pk),
-                    "is_signed": row.seq < sizes[row.log],
-                    "may_be_blanked": row.payload is not None and not is_never_blanked(row),
-                }
-                for row, said in [(row, payload_of(row) or {}) for row in page[:PAGE]]
-            ],
+            "entries": entries,
             "may_blank": request.grant.may("installation" if org is None else "admin"),
             "given": given,
             "problem": problem,
@@ -75,6 +68,23 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
             **found,
         },
     )
+
+
+def _shown(rows: list[AuditEntry]) -> list[dict[str, Any]]:
+    told, sizes = told_by(rows), {log: _signed(log) for log in {row.log for row in rows}}
+    return [
+        {
+            "row": row,
+            "leaf": as_bytes(row.leaf_hash).hex(),
+            "who": said.get("actor_name"),
+            "what": said.get("name") or said.get("username"),
+            "payload": payload_text(row),
+            "told_by": told.get(row.pk),
+            "is_signed": row.seq < sizes[row.log],
+            "may_be_blanked": row.payload is not None and not is_never_blanked(row),
+        }
+        for row, said in [(row, payload_of(row) or {}) for row in rows]
+    ]
 
 
 @require_POST

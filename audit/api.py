@@ -7,10 +7,12 @@ from rest_framework import exceptions, generics
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from audit.errors import LogDamaged
 from audit.log.entry import time_text
-from audit.models import AuditEntry, AuditEntryQuerySet
+from audit.models import UNREADABLE, AuditEntry, AuditEntryQuerySet, as_bytes
 from audit.services import payload_of
 from audit.times import read_time
+from audit.verification import logs_of
 
 FILTERS = ("action", "actor", "target_type", "target_id", "since", "until")
 
@@ -64,7 +66,7 @@ def entry_json(row: AuditEntry) -> dict[str, Any]:
         "request_id": row.request_id,
         "version_before": row.version_before,
         "version_after": row.version_after,
-        "leaf_hash": bytes(row.leaf_hash).hex(),
+        "leaf_hash": as_bytes(row.leaf_hash).hex(),
         "payload": payload_of(row),
     }
 
@@ -105,9 +107,12 @@ class AuditList(generics.GenericAPIView[AuditEntry]):
     orderings = {"": ("-epoch", "-seq"), "seq": ("epoch", "seq")}
 
     def get(self, request: Request, **_: Any) -> Response:
-        rows = self.filter_queryset(AuditEntry.objects.of(None if request.org is None else request.org.id))
-        page = self.paginate_queryset(filtered(rows, request.query_params.dict()))
-        return self.get_paginated_response([entry_json(row) for row in page or []])
+        org_id = None if request.org is None else request.org.id
+        rows = filtered(self.filter_queryset(AuditEntry.objects.of(org_id)), request.query_params.dict())
+        try:
+            return self.get_paginated_response([entry_json(row) for row in self.paginate_queryset(rows) or []])
+        except UNREADABLE as error:
+            raise LogDamaged(logs_of(org_id)[-1]) from error
 
 
 class InstallationAuditList(AuditList):

@@ -1,10 +1,11 @@
 """The rows of the log: what is hashed stands as exact bytes, beside columns for searching."""
 
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Cast
 
 
 class AppendOnly(Exception):
@@ -157,9 +158,17 @@ class Refusal(models.Model):
         return f"{self.log}: {self.rule}"
 
 
+#: What reading garbage raises: SQLite keeps any value in any column.
+UNREADABLE: Final = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+
+
+def raw(column: str) -> Cast:
+    """What a column of bytes holds as bytes, whatever it is."""
+    return Cast(column, models.BinaryField())
+
+
 def as_bytes(value: Any) -> bytes:
-    """What a column of bytes holds. Raises `TypeError` for anything else: SQLite keeps any value in any column, and Python
-    makes a hundred gigabytes of a number."""
+    """What a column of bytes holds. Raises `TypeError` for anything else: of a number Python makes so many gigabytes."""
     if not isinstance(value, bytes | memoryview | bytearray):
         raise TypeError(f"{type(value).__name__} in place of bytes")
     return bytes(value)

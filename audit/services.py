@@ -20,7 +20,7 @@ from audit.errors import EntryRefused, EntryTooLarge, LogDamaged, NoTransaction
 from audit.log import tree
 from audit.log.canonical import NotCanonical, canonical_bytes
 from audit.log.entry import SALT_SIZE, BadEntry, Entry, payload_hash, time_text
-from audit.models import AuditEntry, AuditHead
+from audit.models import AuditEntry, AuditHead, as_bytes
 from audit.statements import Head
 
 MAX_PAYLOAD_BYTES = 256 * 1024
@@ -262,10 +262,12 @@ def shortened_between(org_id: UUID | None, first: int, last: int) -> set[int]:
 
 
 def payload_of(row: AuditEntry) -> dict[str, Any] | None:
-    """The payload as a value; None once blanked."""
+    """The payload as a value; None once blanked. Raises one of `UNREADABLE` for garbage."""
     if row.payload is None:
         return None
-    value: dict[str, Any] = json.loads(bytes(row.payload))
+    value = json.loads(as_bytes(row.payload))
+    if not isinstance(value, dict):
+        raise TypeError(f"{type(value).__name__} in place of an object")
     return value
 
 

@@ -10,7 +10,7 @@ from django.conf import settings
 from audit.log import notes, tree
 from audit.log.check import REDACTED, Checker
 from audit.log.entry import BadEntry
-from audit.models import AuditEntry, AuditHead, Checkpoint, as_bytes
+from audit.models import UNREADABLE, AuditEntry, AuditHead, Checkpoint, as_bytes
 from audit.services import columns_of, payload_of, place_of
 
 logger = logging.getLogger(__name__)
@@ -70,8 +70,7 @@ def verify(log: str) -> Verification:
 
     try:
         return _verify(log, checker, bad)
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        # SQLite keeps any value in any column: text for a number, garbage for an id.
+    except UNREADABLE as error:
         logger.warning("The log %s cannot be read.", log, exc_info=True)
         return bad(checker.size, "unreadable", f"What is stored there cannot be read: {error}")
 

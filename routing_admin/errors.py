@@ -144,7 +144,7 @@ TITLES = {
     428: "Say what you saw",
     429: "Too many requests",
     500: "Our fault",
-    503: "Try again later",
+    503: "Not possible at the moment",
 }
 _CODES = {
     "parse_error": "malformed_body",

@@ -55,7 +55,9 @@ class EvidenceView(APIView):
     http_method_names = ["get", "head"]
     required_role: dict[str, str] = {"GET": "viewer"}
     gives: dict[str, Any] = {"GET": {"type": "string"}}
+    #: Query parameters by name, with their shapes, and those of them that have to be given.
     asks: dict[str, Any] = {"log": _LOG}
+    required_parameters: tuple[str, ...] = ()
     #: What nobody signed yet.
     refuses = (409,)
 
@@ -96,6 +98,7 @@ class ConsistencyView(EvidenceView):
     """That the log only grew."""
 
     asks = {"from": _SIZE, "to": _SIZE, "log": _LOG}
+    required_parameters = ("from", "to")
     example_query = "?from=1&to=1"
     gives = {"GET": CONSISTENCY}
     refuses = ()

@@ -23,7 +23,7 @@ from audit.log.bundle import (
 )
 from audit.log.check import REDACTED
 from audit.log.entry import time_text
-from audit.models import AuditEntry, AuditHead, Checkpoint
+from audit.models import AuditEntry, AuditHead, Checkpoint, raw
 
 #: A ZIP file is sent in pieces of about this size.
 PIECE_BYTES = 256 * 1024
@@ -92,7 +92,7 @@ class _Payloads:
         done = 0
         while done < self.size:
             rows = AuditEntry.objects.filter(log=self._head.log, seq__gte=done, seq__lt=self.size).order_by("seq", "pk")
-            for payload, salt in rows.values_list("payload", "salt").iterator(1_000):
+            for payload, salt in rows.values_list(raw("payload"), raw("salt")).iterator(1_000):
                 yield payload_line(None if payload is None else bytes(payload), None if salt is None else bytes(salt))
             done = self.size
             if self._head.is_current and (told := self._told()) > done:
@@ -111,7 +111,7 @@ class _Payloads:
 
 def _entries(log: str, size: int) -> Iterator[bytes]:
     rows = AuditEntry.objects.filter(log=log, seq__lt=size).order_by("seq", "pk")
-    for (entry,) in rows.values_list("entry").iterator(1_000):
+    for (entry,) in rows.values_list(raw("entry")).iterator(1_000):
         yield bytes(entry) + b"\n"
 
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from audit.log import notes, tree
 from audit.log.check import EPOCH_OPENED
 from audit.log.entry import BadEntry, Entry
-from audit.models import AuditEntry, AuditHead, Checkpoint, as_bytes
+from audit.models import AuditEntry, AuditHead, Checkpoint, raw
 from audit.services import Receipt, place_of, record
 from audit.signing.keys import key_name, own_keys, signer_folder
 from audit.signing.signer import Refused, continued, heads, look_at_own
@@ -106,8 +106,9 @@ class _Ended(NamedTuple):
 def _close(head: AuditHead, marks: dict[int, bytes]) -> _Ended:
     """Makes the head of a log that ends here that of the entries that there are. `marks`: by size what was signed."""
     size, edge, last, kept = 0, list[bytes](), b"", 0
-    for (entry,) in AuditEntry.objects.filter(log=head.log).order_by("seq", "pk").values_list("entry").iterator(1_000):
-        last = as_bytes(entry)
+    rows = AuditEntry.objects.filter(log=head.log).order_by("seq", "pk")
+    for (entry,) in rows.values_list(raw("entry")).iterator(1_000):
+        last = bytes(entry)
         edge = tree.append(size, edge, tree.leaf_hash(last))
         size += 1
         if size in marks and marks[size] == tree.root(edge):

@@ -22,7 +22,7 @@ from audit.actors import system
 from audit.log import notes, tree
 from audit.log.check import REDACTED, Checker
 from audit.log.entry import BadEntry
-from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal, as_bytes
+from audit.models import UNREADABLE, AuditEntry, AuditHead, Checkpoint, Refusal, as_bytes
 from audit.services import place_of
 from audit.signing.keys import BadKeys, keys_to_sign_with, signer_folder
 from audit.signing.state import LOST, AnotherSigner, Closed, Signed, State, Turn
@@ -54,13 +54,13 @@ class Round:
 
 
 def readable[**P, T](look: Callable[P, T]) -> Callable[P, T]:
-    """Raises `Refused` for what is no entry or head at all: SQLite keeps any value in any column."""
+    """Raises `Refused` for what is no entry or head at all."""
 
     @wraps(look)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return look(*args, **kwargs)
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        except UNREADABLE as error:
             raise Refused("unreadable", f"What is stored there cannot be read: {error}") from error
 
     return run

@@ -153,7 +153,9 @@ class Operations(AutoSchema):
         found = [_parameter(name, "path", self._path_shape(name)) for name in re.findall(r"{(\w+)}", self.path)]
         if self.method == "GET":
             found += self._list_parameters()
-            found += [_parameter(name, "query", shape) for name, shape in getattr(self.view, "asks", {}).items()]
+            required = getattr(self.view, "required_parameters", ())
+            for name, shape in getattr(self.view, "asks", {}).items():
+                found.append(_parameter(name, "query", shape, required=name in required))
             if self.answers_etag:
                 told = "The ETag of what the caller has: 304 where it is that still."
                 found.append(_parameter("If-None-Match", "header", described(TEXT, told)))

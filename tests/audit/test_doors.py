@@ -17,6 +17,7 @@ from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from tests.audit.build import TABLE, sql, without_triggers
 from tests.build import a_person, an_org, sign_logs
+from tests.databases import ON_POSTGRES
 
 pytestmark = pytest.mark.django_db
 
@@ -305,3 +306,19 @@ def test_verify_now_is_asked_for_and_not_followed_from_a_link(signed_in: Client,
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = signed_in.cookies
     assert strict.post(url).status_code == 403
+
+
+@pytest.mark.skipif(ON_POSTGRES, reason="PostgreSQL keeps the types of its columns")
+@pytest.mark.parametrize("change", ["leaf_hash = 'x'", "payload = 100000000000000", "payload = x'5b375d'"])
+def test_garbage_in_the_table_is_said_to_be_there(
+    program: Client, signed_in: Client, org: Organization, change: str
+) -> None:
+    happened(org, 3)
+    with without_triggers():
+        sql(f"UPDATE {TABLE} SET {change} WHERE seq = 2 AND org_id IS NOT NULL")
+    answer = program.get(f"/api/v1/orgs/{org.slug}/audit/")
+    assert (answer.status_code, answer.json()["code"]) == (503, "log_damaged")
+    page = signed_in.get(f"/admin/o/{org.slug}/audit/").content.decode()
+    assert "Some of these entries cannot be read" in page
+    page = signed_in.post(f"/admin/o/{org.slug}/audit/verify/").content.decode()
+    assert "Tampered at entry 2" in page
