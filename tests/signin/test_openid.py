@@ -288,12 +288,12 @@ def test_a_person_connects_and_disconnects_an_account(ada: Any, openid: Provider
     client = Client()
     give_password(client)
     now = time.time()
-    send_code(client, code_at(key, now - 30))
+    send_code(client, code_at(key, now))
     assert client.get("/admin/security/provider/go/")["Location"] == "/admin/security/", "not without the password"
     url = "/admin/security/provider/"
-    assert client.post(url, {"connect-password": "x", "connect-code": code_at(key, now)}).status_code == 422
+    assert client.post(url, {"connect-password": "x", "connect-code": code_at(key, now + 30)}).status_code == 422
     assert client.post(url, {"connect-password": PASSWORD}).status_code == 422
-    page = client.post(url, {"connect-password": PASSWORD, "connect-code": code_at(key, now)})
+    page = client.post(url, {"connect-password": PASSWORD, "connect-code": code_at(key, now + 30)})
     assert 'href="/admin/security/provider/go/"' in page.content.decode()
     _, answer = sign_in(client, "/admin/security/provider/go/")
     assert answer["Location"] == "/admin/security/"
