@@ -5,28 +5,41 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-#: The navigation: label, first page, names of its pages, and the role that it is for.
+from routes.orgs.models import Organization
+
+#: So many other organisations can be gone to from any page; the rest from the first page.
+OTHER_ORGS = 8
+#: The navigation, in groups: label, icon, first page, the names of its pages, and the role that it is for.
 SECTIONS = (
-    ("Overview", "home", ("home",), "viewer"),
+    (("Overview", "home", "home", ("home",), "viewer"),),
     (
-        "Routes",
-        "routes",
-        ("routes", "route_new", "route_edit", "route_delete", "route_bulk", "route_reorder", "routes_import"),
-        "viewer",
+        (
+            "Routes",
+            "routes",
+            "routes",
+            ("routes", "route_new", "route_edit", "route_delete", "route_bulk", "route_reorder", "routes_import"),
+            "viewer",
+        ),
+        ("Try a request", "try", "try", ("try",), "viewer"),
+        ("Examples", "examples", "examples", ("examples", "example_new", "example_edit", "example_delete"), "viewer"),
+        ("History", "history", "history", ("history", "history_compare", "history_restore"), "viewer"),
     ),
-    ("Try a request", "try", ("try",), "viewer"),
-    ("History", "history", ("history", "history_compare", "history_restore"), "viewer"),
-    ("Examples", "examples", ("examples", "example_new", "example_edit", "example_delete"), "viewer"),
     (
-        "Plans",
-        "plans",
-        ("plans", "plan_new", "plan", "plan_edit", "plan_reject", "plan_schedule", "plan_revert"),
-        "viewer",
+        (
+            "Plans",
+            "plans",
+            "plans",
+            ("plans", "plan_new", "plan", "plan_edit", "plan_reject", "plan_schedule", "plan_revert"),
+            "viewer",
+        ),
+        ("Logs", "logs", "logs", ("logs", "logs_import"), "viewer"),
+        ("Prices", "prices", "prices", ("prices", "prices_import"), "viewer"),
     ),
-    ("Audit", "audit", ("audit", "audit_verify"), "viewer"),
-    ("Logs", "logs", ("logs", "logs_import"), "viewer"),
-    ("Prices", "prices", ("prices", "prices_import"), "viewer"),
-    ("Access", "access", ("access", "member_add", "key_create", "policy_change", "freeze"), "admin"),
+    (
+        ("Gateways", "gateways", "gateways", ("gateways",), "viewer"),
+        ("Audit", "audit", "audit", ("audit", "audit_verify", "audit_redact"), "viewer"),
+        ("Access", "access", "access", ("access", "member_add", "key_create", "policy_change", "freeze"), "admin"),
+    ),
 )
 
 
@@ -42,10 +55,14 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "org": org,
         "role": role,
         "sections": [
-            {"label": label, "url_name": f"admin:{first}", "current": here in pages}
-            for label, first, pages, needs in SECTIONS
-            if role.includes(needs)
+            [
+                {"label": label, "icon": icon, "url_name": f"admin:{first}", "current": here in pages}
+                for label, icon, first, pages, needs in group
+                if role.includes(needs)
+            ]
+            for group in SECTIONS
         ],
+        "other_orgs": Organization.objects.of_person(request.user).exclude(pk=org.pk)[:OTHER_ORGS],
         "can_edit": role.includes("editor"),
         "can_approve": role.includes("approver"),
         "can_admin": role.includes("admin"),

@@ -37,6 +37,7 @@ class Site(AdminSite):
         from plans.runs.admin import PAGES as RUNS
         from routes.catalog.admin import PAGES as CATALOG
         from routes.examples.admin import PAGES as EXAMPLES
+        from routes.fleet.admin import PAGES as FLEET
         from routes.history.admin import PAGES as HISTORY
         from routes.orgs.admin import INSTALLATION_PAGES
         from routes.orgs.admin import PAGES as ACCESS
@@ -46,12 +47,15 @@ class Site(AdminSite):
         from routes.rules.admin import PAGES as RULES
         from routes.rules.kept import PAGES as KEPT
         from routes.transfer.admin import PAGES as TRANSFER
+        from routing_admin.finding import OUTSIDE_PAGES as FINDING_OUTSIDE
+        from routing_admin.finding import PAGES as FINDING
         from routing_admin.home import PAGES as HOME
         from routing_admin.signin.security import PAGES as SECURITY
         from routing_admin.signin.views import OPEN_PAGES
 
         pages = [
             *HOME,
+            *FINDING,
             *RULES,
             *ACTING,
             *TRANSFER,
@@ -63,13 +67,20 @@ class Site(AdminSite):
             *REDACTION,
             *LOGS,
             *CATALOG,
+            *FLEET,
             *ACCESS,
         ]
         return [
             path("o/<slug:org>/", include([self._guarded(pattern) for pattern in pages])),
             *(
                 self._guarded(pattern)
-                for pattern in (*INSTALLATION_PAGES, *INSTALLATION_AUDIT, *INSTALLATION_REDACTION, *SECURITY)
+                for pattern in (
+                    *FINDING_OUTSIDE,
+                    *INSTALLATION_PAGES,
+                    *INSTALLATION_AUDIT,
+                    *INSTALLATION_REDACTION,
+                    *SECURITY,
+                )
             ),
             *OPEN_PAGES,
             *super().get_urls(),

@@ -26,7 +26,7 @@ ROUTE = {"name": "new", "priority": "100", "enabled": "on", "kind": "send", "tar
 #: Pages that only show, or change nothing of the organisation.
 READ = {
     "home", "routes", "routes_export", "try", "history", "history_compare", "examples", "plans", "plan", "audit",
-    "audit_verify", "logs", "prices", "access",
+    "audit_verify", "logs", "prices", "access", "find", "gateways",
 }  # fmt: skip
 #: What is shown before it is done, in a second form: tests of their own.
 TWICE = {"prices_import", "routes_import"}

@@ -73,6 +73,11 @@ class Visitor:
         self.page.goto(self.base + path)
         return self.page
 
+    def choose(self, name: str) -> None:
+        """In the menu of one's account."""
+        self.page.locator(".ra-user > summary").click()
+        self.page.locator(".ra-user").get_by_text(name, exact=True).click()
+
     def check(self) -> None:
         """No error, no report, nothing wider than the window."""
         # After a click the next page has begun, and may be empty still.

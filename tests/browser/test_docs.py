@@ -21,9 +21,9 @@ def org() -> Organization:
 def test_the_page_of_the_api(org: Organization, visitor: Callable[[Any], Visitor]) -> None:
     someone = visitor(a_person("vera", org))
     page = someone.visit("/admin/")
-    page.get_by_role("link", name="API").click()
+    someone.choose("API")
     assert page.get_by_role("heading", name="Request logs").is_visible()
-    page.locator("summary").first.click()
+    page.locator("main summary").first.click()
     shot(page, "api")
     someone.check()
     accessible(page)

@@ -1,0 +1,137 @@
+"""Going anywhere by a few letters: pages, routes, plans, versions, models, gateways."""
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.urls import path, reverse
+
+from plans.runs.models import PlanRun
+from routes.catalog.services import prices_for
+from routes.examples.models import ExampleRequest
+from routes.fleet.models import GatewayInstance
+from routes.orgs.models import Organization
+from routes.pages import whole_number
+from routes.rules.models import Route
+from routes.versions.models import RouteSetVersion
+from routing_admin.context import SECTIONS
+
+#: Of each kind at most so many.
+OF_A_KIND: Final = 6
+#: What can be begun from anywhere: label, icon, page, role, and what else people call it.
+ACTS: Final = (
+    ("New route", "plus", "route_new", "editor", "rule add create"),
+    ("New plan", "plus", "plan_new", "editor", "replay proposal add create"),
+    ("New example", "plus", "example_new", "editor", "golden request test add create"),
+    ("What happens to requests that no route takes", "routes", "route_default", "editor", "default fallback"),
+    ("Import routes", "upload", "routes_import", "editor", "file yaml json"),
+    ("Import logs", "upload", "logs_import", "editor", "file traffic csv parquet"),
+    ("Import prices", "upload", "prices_import", "admin", "file catalogue"),
+)
+
+
+class Found(NamedTuple):
+    """Something that can be gone to. `kind`: what it is, in a word."""
+
+    kind: str
+    title: str
+    hint: str
+    icon: str
+    url: str
+
+
+def find(request: HttpRequest) -> HttpResponse:
+    """A page with what was found, or with `as=json` the same as data for who is still typing."""
+    text = request.GET.get("q", "").replace("\0", "").strip()[:200]
+    found = list(_in_org(request, text) if request.org else _outside(request, text))
+    if request.GET.get("as") == "json":
+        return JsonResponse({"results": [one._asdict() for one in found]})
+    shell: dict[str, Any] = admin.site.each_context(request) if request.org is None else {}
+    shell["shell"] = "admin/base_site.html" if request.org is None else "page.html"
+    return render(request, "find.html", {**shell, "title": "Search", "text": text, "found": found})
+
+
+def _outside(request: HttpRequest, text: str) -> Iterator[Found]:
+    yield from _organizations(request, text)
+    if request.user.is_superuser:
+        pages = (
+            ("Keys of gateways for all organisations", "access", "installation_keys"),
+            ("Audit log of the installation", "audit", "installation_audit"),
+            ("People", "user", "auth_user_changelist"),
+        )
+        for label, icon, name in pages:
+            if _fits(text, label):
+                yield Found("page", label, "", icon, reverse(f"admin:{name}"))
+
+
+def _in_org(request: HttpRequest, text: str) -> Iterator[Found]:
+    org, role = request.org, request.role
+
+    def url(name: str, *args: object) -> str:
+        return reverse(f"admin:{name}", args=[org.slug, *args])
+
+    for label, icon, name, _, needs in (section for group in SECTIONS for section in group):
+        if role.includes(needs) and _fits(text, label):
+            yield Found("page", label, "", icon, url(name))
+    for label, icon, name, needs, words in ACTS:
+        if text and role.includes(needs) and _fits(text, f"{label} {words}"):
+            yield Found("action", label, "", icon, url(name))
+    if not text:
+        return
+    for route in _named(Route.objects.of(org).in_order(), text):
+        page = url("route_edit", route.uid) if role.includes("editor") else f"{url('routes')}#{route.uid}"
+        state = "off" if not route.enabled else "paused" if route.paused else ""
+        yield Found("route", route.name, state, "routes", page)
+    for plan in _named(PlanRun.objects.of(org).brief(), text):
+        yield Found("plan", plan.name, plan.get_state_display(), "plans", url("plan", plan.pk))
+    number = whole_number(text.lower().removeprefix("version").strip().removeprefix("v"))
+    if number is not None:
+        for version in RouteSetVersion.objects.filter(org=org, version=number).defer("content"):
+            page = f"{url('history_compare')}?from={max(number - 1, 0)}&to={number}"
+            yield Found(
+                "version", f"Version {number}", f"by {version.author_name or version.author_type}", "history", page
+            )
+    for example in _named(ExampleRequest.objects.filter(org=org), text):
+        page = url("example_edit", example.pk) if role.includes("editor") else url("examples")
+        yield Found("example", example.name, "", "examples", page)
+    models = {
+        price.model: price.provider for price in prices_for(org) if _fits(text, f"{price.model} {price.provider}")
+    }
+    for model, provider in sorted(models.items())[:OF_A_KIND]:
+        yield Found("model", model, provider, "prices", url("prices"))
+    for row in GatewayInstance.objects.filter(org=org, instance__icontains=text)[:OF_A_KIND]:
+        yield Found("gateway", row.instance, f"runs version {row.running}", "gateways", url("gateways"))
+    yield from _organizations(request, text)
+
+
+def _organizations(request: HttpRequest, text: str) -> Iterator[Found]:
+    rows = Organization.objects.of_person(request.user)
+    for word in text.split():
+        rows = rows.filter(Q(name__icontains=word) | Q(slug__icontains=word))
+    for row in rows[:OF_A_KIND]:
+        if row != request.org:
+            yield Found("organisation", row.name, row.environment, "home", reverse("admin:home", args=[row.slug]))
+
+
+def _named[T](rows: QuerySet[T], text: str) -> list[T]:
+    """Those whose name has every word of the text."""
+    for word in text.split():
+        rows = rows.filter(name__icontains=word)
+    return list(rows[:OF_A_KIND])
+
+
+def _fits(text: str, label: str) -> bool:
+    return all(word in label.lower() for word in text.lower().split())
+
+
+def find_org(request: HttpRequest) -> HttpResponse:
+    return find(request)
+
+
+find.required_role = "viewer"  # type: ignore[attr-defined]
+find_org.required_role = "anybody"  # type: ignore[attr-defined]
+PAGES = [path("find/", find, name="find")]
+OUTSIDE_PAGES = [path("find/", find_org, name="find_org")]
