@@ -12,7 +12,7 @@ evidence     what unknown facts might change
 projection   the second pass, which adds all of it up
 sums         what is added up
 sure         how sure it is: 95% intervals
-result       the answer as JSON, of `figures`; `caveats` what to keep in mind with it
+result       the answer as JSON, of `figures`; `series` what charts are drawn of, `caveats` what to keep in mind with it
 executors    in this process, or in several
 stored       a replay that was interrupted, as bytes
 memory       how the process gets memory meanwhile

@@ -11,9 +11,10 @@ from plans.replay.deciding.decisions import Decider
 from plans.replay.deciding.facts import ESTIMATE, TOKENS, first_known
 from plans.replay.evidence import Evidence
 from plans.replay.latencies import NO_HISTORY, Histories
-from plans.replay.pricing import Case, Pricing, Side
+from plans.replay.pricing import Case, Costs, Pricing, Side
 from plans.replay.question import Question
-from plans.replay.sums.exact import total
+from plans.replay.series import Spans
+from plans.replay.sums.exact import total, totals_by
 from plans.replay.sums.partial import Partial
 from plans.replay.sure import BINS, latency_bin
 from plans.replay.survey import WHY, Survey
@@ -51,12 +52,18 @@ class Projection:
         #: The same of a sample: by case rows, those that are off, and the lower and upper 32 bits of what was paid and of
         #: what the price says.
         self._bills = np.zeros((6, 0), np.int64)
+        #: By case the lower 32 bits and the rest of what was paid, and of by how much it costs less under today's routes
+        #: than was paid, and under the proposed ones than under today's.
+        self._spent = np.zeros((6, 0), np.int64)
+        self._spans = Spans.of(question.window, survey)
 
     @property
     def partial(self) -> Partial:
         """The sums of all blocks so far."""
         for number in np.flatnonzero(self._by_case):
-            self._count_case(self._pricing.cases[number], int(self._by_case[number]))
+            case, rows = self._pricing.cases[number], int(self._by_case[number])
+            self._count_case(case, rows)
+            self._count_models(case, rows, self._spent[:, number].tolist())
         counts = self._partial.counts
         for number in np.flatnonzero(self._bills[0]):
             model = self._pricing.cases[number].by.model
@@ -65,7 +72,7 @@ class Projection:
             counts.off[model] += off
             counts.billed[model] += bits[0] + (bits[1] << 32)
             counts.listed[model] += bits[2] + (bits[3] << 32)
-        for sums in (self._by_case, self._bills):
+        for sums in (self._by_case, self._bills, self._spent):
             sums[...] = 0
         return self._partial
 
@@ -109,8 +116,7 @@ class Projection:
         saved = costs.now - costs.then
         counts.sample_size += block.rows
         counts.paid += total(block.numbers("cost_nano"))
-        counts.current += total(costs.now)
-        counts.projected += total(costs.then)
+        self._add_over_time(block, costs)
         counts.repriced += int(np.count_nonzero(saved))
         if costs.over_ceiling:
             counts.too_dear += int(np.count_nonzero(np.logical_or.reduce(list(costs.over_ceiling.values()))))
@@ -121,6 +127,7 @@ class Projection:
         by_case = np.bincount(numbers, minlength=len(self._pricing.cases))
         by_case[: len(self._by_case)] += self._by_case
         self._by_case = by_case
+        self._add_spent(block, numbers, costs, saved)
         self._compare_bills(block, numbers)
         self._count_columns(block)
         self._evidence.add(block, decided, costs, counts, hits)
@@ -135,6 +142,27 @@ class Projection:
         for sums, places in units:
             sums.add(decided.proposed.won, places, costs.now, costs.then, None if hits is None else hits[1])
             sums.add_latencies(places if len(timed) == len(places) else places.take(timed), bins)
+
+    def _add_over_time(self, block: Block, costs: Costs) -> None:
+        counts = self._partial.counts
+        for number, first, end in self._spans.parts(block):
+            rows = slice(first, end)
+            current, projected = total(costs.now[rows]), total(costs.then[rows])
+            counts.current += current
+            counts.projected += projected
+            counts.rows_at[number] += end - first
+            counts.current_at[number] += current
+            counts.projected_at[number] += projected
+
+    def _add_spent(self, block: Block, numbers: Ints, costs: Costs, saved: Ints) -> None:
+        """Few rows cost other than was paid, so only these are added up again."""
+        cases, paid = len(self._pricing.cases), block.numbers("cost_nano")
+        self._spent = np.pad(self._spent, ((0, 0), (0, cases - self._spent.shape[1])))
+        self._spent[:2] += totals_by(numbers, paid, cases)
+        for place, less in ((2, None if costs.now is paid else paid - costs.now), (4, saved)):
+            rows = np.flatnonzero(less) if less is not None else ()
+            if less is not None and len(rows):
+                self._spent[place : place + 2] += totals_by(numbers.take(rows), less.take(rows), cases)
 
     def _compare_bills(self, block: Block, numbers: Ints) -> None:
         """Of some rows, what was paid and what the price says, where tokens were paid for."""
@@ -173,6 +201,18 @@ class Projection:
             counts.copied[case.copied_to] += rows
         if case.retires is not None:
             counts.retiring["{} {}".format(*case.retires)] += rows
+
+    def _count_models(self, case: Case, rows: int, spent: list[int]) -> None:
+        counts = self._partial.counts
+        paid, less, saved = (low + (high << 32) for low, high in zip(spent[::2], spent[1::2], strict=True))
+        for served, cost, by_rows, by_cost in (
+            (case.by, paid, counts.served, counts.served_paid),
+            (case.now.served, paid - less, counts.served_now, counts.current_by_model),
+            (case.then.served, paid - less - saved, counts.served_then, counts.projected_by_model),
+        ):
+            if served is not None:
+                by_rows[served.model] += rows
+                by_cost[served.model] += cost
 
     def _count_columns(self, block: Block) -> None:
         counts = self._partial.counts

@@ -15,7 +15,7 @@ from routes.engine import Action, Engine
 from routes.engine.prices import PriceTable
 
 #: Of the replay: changes when the same input may give another result.
-VERSION: Final = "5"
+VERSION: Final = "6"
 #: Similarities, from -1 to 1, at which a semantic cache is tried unless others are asked for.
 L2_THRESHOLDS: Final = (0.85, 0.90, 0.92, 0.95)
 METHODS: Final[tuple[str, ...]] = get_args(Method)

@@ -13,6 +13,7 @@ from plans.replay.columns.block import time_of
 from plans.replay.deciding.facts import fact_of
 from plans.replay.figures import percent, quantile, usd
 from plans.replay.question import VERSION, Question
+from plans.replay.series import Spans, series_of
 from plans.replay.sums.partial import FEW_CLUSTERS, Partial
 from plans.replay.sums.units import (
     CURRENT,
@@ -112,6 +113,7 @@ def result_of(
         "interval_method": question.interval_method,
         "interval_units": {"kind": kind, "count": number},
         "per_route_breakdown": routes.breakdown(draws, totals),
+        "series": series_of(Spans.of(question.window, survey), counts, partial.current_latencies, latencies),
         "caveats": caveats,
         "excluded": dict(sorted(counts.excluded.items())),
         "coverage": _coverage(question, partial),

@@ -20,7 +20,7 @@ from plans.replay.sums.units import UnitSums
 from plans.replay.survey import Survey
 
 #: Of these bytes; others are not read, and the replay begins again.
-VERSION: Final = 4
+VERSION: Final = 5
 #: Nobody found so much, and a worker can hold it.
 _MOST_BYTES: Final = 2**30
 

@@ -26,6 +26,53 @@ from routes.shapes import (
 _INTERVAL = or_null(listed(NUMBER, minItems=2, maxItems=2))
 _SAVED = "Positive: the plan costs less."
 
+_SERVED = {
+    "requests_served": described(COUNT, "As it was."),
+    "requests_current": described(COUNT, "Under today's routes."),
+    "requests_projected": described(COUNT, "Under the plan's."),
+    "paid_cost_usd": USD,
+    "current_cost_usd": USD,
+    "projected_cost_usd": USD,
+}
+_SERIES = thing(
+    "PlanSeries",
+    {
+        "cost_over_time": described(
+            thing(
+                "PlanCostOverTime",
+                {
+                    "start": described(or_null(TIME), "Of the first span; null where there is none."),
+                    "seconds": described(COUNT, "How long each span is: whole minutes, hours or days."),
+                    "requests": listed(COUNT, maxItems=200),
+                    "current_cost_usd": listed(USD, maxItems=200),
+                    "projected_cost_usd": listed(USD, maxItems=200),
+                },
+            ),
+            "By span of time, one after the other.",
+        ),
+        "by_model": thing(
+            "PlanByModel",
+            {
+                "models": described(
+                    listed(thing("PlanModel", {"model": TEXT, **_SERVED}), maxItems=20), "Those that cost most, first."
+                ),
+                "other": or_null(
+                    thing("PlanOtherModels", {"models": described(COUNT, "How many they are."), **_SERVED})
+                ),
+                "refused": thing("PlanRefused", {"requests_current": COUNT, "requests_projected": COUNT}),
+            },
+        ),
+        "latency_ms": thing(
+            "PlanLatencies",
+            {
+                "percents": described(listed(COUNT), "So many percent of the requests are within."),
+                "current": listed(or_null(COUNT)),
+                "projected": listed(or_null(COUNT)),
+            },
+        ),
+    },
+)
+
 RESULT = thing(
     "PlanResult",
     {
@@ -81,6 +128,7 @@ RESULT = thing(
                 },
             )
         ),
+        "series": described(_SERIES, "What charts are drawn of. Not there in results of earlier versions."),
         "caveats": listed(thing("PlanCaveat", {"code": TEXT, "message": TEXT, "values": OBJECT})),
         "excluded": described({"type": "object", "additionalProperties": COUNT}, "Rows left out, by reason."),
         "coverage": described(
@@ -89,6 +137,7 @@ RESULT = thing(
         "proposed_routes": listed(DOCUMENT_ROUTE),
         "provenance": described(OBJECT, "What the result was made of: version, digests, seed, iterations."),
     },
+    optional=("series",),
 )
 
 _BRIEF: dict[str, Shape] = {

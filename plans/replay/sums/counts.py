@@ -80,6 +80,18 @@ class Counts:
     open_high: int = 0
     #: What the plan saves on them as they were decided.
     open_saved: int = 0
+    #: Rows and what they cost by model: as they were served and paid, under today's, and under the proposed routes. What is
+    #: refused is in none of them.
+    served: Counter[str] = field(default_factory=Counter)
+    served_paid: Counter[str] = field(default_factory=Counter)
+    served_now: Counter[str] = field(default_factory=Counter)
+    current_by_model: Counter[str] = field(default_factory=Counter)
+    served_then: Counter[str] = field(default_factory=Counter)
+    projected_by_model: Counter[str] = field(default_factory=Counter)
+    #: By the number of a span of time (`plans.replay.series`), as text: names are texts also where they are stored.
+    rows_at: Counter[str] = field(default_factory=Counter)
+    current_at: Counter[str] = field(default_factory=Counter)
+    projected_at: Counter[str] = field(default_factory=Counter)
 
     def merge(self, other: "Counts") -> None:
         for each in fields(self):

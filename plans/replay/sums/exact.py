@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MAX = 2.0**62
+_LOW = np.int64(2**32 - 1)
 
 
 class Exact:
@@ -78,6 +79,17 @@ def total(values: NDArray[np.int64]) -> int:
     if _bound(values) > _MAX:
         return sum(values.tolist())
     return int(values.sum())
+
+
+def totals_by(numbers: NDArray[np.int64], values: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """The exact sums of the values that have each number below `size`, as (2, size): the lower 32 bits, and the rest. For
+    the rows of a block."""
+    if _bound(values) <= 2.0**53:  # then also as a double each sum is exact
+        sums = np.bincount(numbers, weights=values, minlength=size).astype(np.int64)
+        return np.array([sums & _LOW, sums >> 32])
+    return np.array(
+        [np.bincount(numbers, weights=part, minlength=size).astype(np.int64) for part in (values & _LOW, values >> 32)]
+    )
 
 
 def _largest(values: NDArray[np.int64]) -> float:

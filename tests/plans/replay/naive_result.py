@@ -89,10 +89,21 @@ def answer(logged: Sequence[LogRow], asked: Question) -> Json:
                 asked.l1_ttl_seconds is not None,
             )
         ),
+        "series": {
+            "cost_over_time": over_time(rows, asked),
+            "by_model": by_model(rows),
+            "latency_ms": {
+                "percents": [1, 5, 10, 25, 50, 75, 90, 95, 99],
+                **{
+                    side: [middle(found, (percent, 100)) for percent in (1, 5, 10, 25, 50, 75, 90, 95, 99)]
+                    for side, found in zip(("current", "projected"), bins, strict=True)
+                },
+            },
+        },
         "excluded": left_out,
         "coverage": coverage(rows, asked),
         "provenance": {
-            "engine_version": "5",
+            "engine_version": "6",
             "seed": asked.seed,
             "iterations": asked.iterations,
             "caches": {
@@ -115,6 +126,64 @@ def has_caches(asked: Question) -> bool:
 def middle(bins: Sequence[Bin | None], q: tuple[int, int]) -> int | None:
     low = naive.quantile([found[0] for found in bins if found is not None], q)
     return None if low is None else next(sum(found) // 2 for found in bins if found is not None and found[0] == low)
+
+
+# --- Series -----------------------------------------------------------------------------------------------------------
+
+
+def over_time(rows: list[Row], asked: Question) -> Json:
+    times = [*(asked.window or ()), *(row.log.ts for row in rows), *(row.log.ts + MICROSECOND for row in rows)]
+    if not times:
+        return {"start": None, "seconds": 60, "requests": [], "current_cost_usd": [], "projected_cost_usd": []}
+    first, end = min(times).astimezone(UTC), max(times)
+    midnight = first.replace(hour=0, minute=0, second=0, microsecond=0)
+    minutes = [1, 2, 5, 10, 15, 20, 30, *(60 * hours for hours in (1, 2, 3, 4, 6, 8, 12)), *range(1440, 10**7, 1440)]
+    for width in (timedelta(minutes=each) for each in minutes):
+        start = midnight if width >= DAY else midnight + (first - midnight) // width * width
+        if end <= start + 200 * width:
+            break
+    spans: list[list[Row]] = [[] for _ in range(-((start - end) // width))]
+    for row in rows:
+        spans[(row.log.ts - start) // width].append(row)
+    return {
+        "start": start.isoformat().replace("+00:00", "Z"),
+        "seconds": int(width.total_seconds()),
+        "requests": [len(span) for span in spans],
+        "current_cost_usd": [usd(sum(row.current for row in span)) for span in spans],
+        "projected_cost_usd": [usd(sum(row.projected for row in span)) for span in spans],
+    }
+
+
+DAY, MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
+
+
+def by_model(rows: list[Row]) -> Json:
+    """Requests and nano-dollars of each model on three sides; a model that answers nobody has no line."""
+    found: dict[str, list[int]] = {}
+    for row in rows:
+        assert row.log.cost_nano is not None
+        sides = (row.log.provider, row.log.model), row.now.served, row.then.served
+        for side, served, cost in zip(range(3), sides, (row.log.cost_nano, row.current, row.projected), strict=True):
+            if served is not None:
+                line = found.setdefault(served[1], [0] * 6)
+                line[side] += 1
+                line[3 + side] += cost
+    ranked = sorted(found, key=lambda model: (-sum(found[model][3:]), -sum(found[model][:3]), model))
+
+    def told(models: Sequence[str]) -> Json:
+        lines = [sum(column) for column in zip(*(found[model] for model in models), strict=True)]
+        names = ("requests_served", "requests_current", "requests_projected")
+        money = ("paid_cost_usd", "current_cost_usd", "projected_cost_usd")
+        return dict(zip((*names, *money), [*lines[:3], *map(usd, lines[3:])], strict=True))
+
+    return {
+        "models": [{"model": model, **told([model])} for model in ranked[:20]],
+        "other": {"models": len(ranked) - 20, **told(ranked[20:])} if len(ranked) > 20 else None,
+        "refused": {
+            f"requests_{name}": sum(side.served is None for side in sides)
+            for name, sides in (("current", [row.now for row in rows]), ("projected", [row.then for row in rows]))
+        },
+    }
 
 
 # --- Units ------------------------------------------------------------------------------------------------------------
