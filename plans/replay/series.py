@@ -30,7 +30,7 @@ class Spans(NamedTuple):
 
     start: int
     width: int
-    count: int
+    number: int
 
     @classmethod
     def of(cls, window: tuple[datetime, datetime] | None, survey: Survey) -> "Spans":
@@ -77,8 +77,8 @@ def series_of(spans: Spans, counts: Counts, current: NDArray[np.int64], projecte
 
 
 def _over_time(spans: Spans, counts: Counts) -> dict[str, Any]:
-    numbers = [str(number) for number in range(spans.count)]
-    start = time_of(spans.start).isoformat().removesuffix("+00:00") + "Z" if spans.count else None
+    numbers = [str(number) for number in range(spans.number)]
+    start = time_of(spans.start).isoformat().removesuffix("+00:00") + "Z" if spans.number else None
     return {
         "start": start,
         "seconds": spans.width // 10**6,

@@ -37,20 +37,20 @@ def test_spans_are_whole_minutes_hours_or_days_and_at_most_two_hundred(
     lasts: timedelta, seconds: int, count: int
 ) -> None:
     found = Spans.of((START, START + lasts), Survey())
-    assert (found.width // 10**6, found.count) == (seconds, count)
+    assert (found.width // 10**6, found.number) == (seconds, count)
 
 
 def test_spans_begin_at_full_ones_also_where_the_window_does_not() -> None:
     start = datetime(2026, 5, 1, 7, 13, 9, tzinfo=UTC)
     found = Spans.of((start, start + timedelta(days=7)), Survey())
     assert found.start == int(datetime(2026, 5, 1, 7, tzinfo=UTC).timestamp()) * 10**6
-    assert (found.width, found.count) == (HOUR * 10**6, 169)
+    assert (found.width, found.number) == (HOUR * 10**6, 169)
 
 
 def test_the_longest_window_that_there_is_has_no_more_spans_than_another() -> None:
     ends = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-    assert Spans.of(ends, Survey()).count <= 200
-    assert Spans.of(None, Survey()).count == 0
+    assert Spans.of(ends, Survey()).number <= 200
+    assert Spans.of(None, Survey()).number == 0
 
 
 def test_cost_over_time_is_in_the_span_of_the_request_and_a_time_without_any_is_zero() -> None:
