@@ -162,9 +162,14 @@ def _show(form: RouteForm | DefaultForm, error: Exception) -> None:
 
 
 def _editor(request: HttpRequest, form: RouteForm, *, title: str, **more: Any) -> HttpResponse:
-    context = {"title": title, "form": form, "zones": _zones(), **completions(request), **more}
+    context = {"title": title, "form": form, **editor_context(request), **more}
     refused = form.errors or not more["nevertheless"].is_acceptable()
     return render(request, "routes/form.html", context, status=422 if refused else 200)
+
+
+def editor_context(request: HttpRequest) -> dict[str, Any]:
+    """What `routes/editor.html` needs beside its `form`."""
+    return {"zones": _zones(), **completions(request)}
 
 
 def completions(request: HttpRequest) -> dict[str, list[str]]:
