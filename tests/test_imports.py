@@ -47,6 +47,7 @@ PUBLIC = {
         "audit.actors",
         "audit.errors",
         "audit.parameters",
+        "audit.reading",
         "audit.redaction",
         "audit.services",
         "audit.signing.signer",
