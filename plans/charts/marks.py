@@ -12,7 +12,7 @@ WIDE: Final = 720
 NARROW: Final = 326
 #: Of a text in pixels: its size, and about how wide a letter is.
 TEXT: Final = 13
-_LETTER: Final = 7.0
+_LETTER: Final = 8.2
 type Anchor = Literal["start", "middle", "end"]
 
 

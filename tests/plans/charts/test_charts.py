@@ -95,10 +95,11 @@ def test_each_chart_has_a_name_and_a_description_and_two_on_a_page_have_ids_of_t
 
 def test_a_line_goes_through_the_middle_of_its_spans_at_the_height_of_its_dollars() -> None:
     (line,) = marks(a_time().wide, "chart-now")
-    # Up to $30 in steps of $10; four spans between the axis at 12 + "$30" = 33 and the names.
+    # Up to $30 in steps of $10; four spans between the numbers of the axis and the names.
     right = 720 - 12 - length("today's routes")
-    width = right - 33
-    expected = [(33 + width * (n + 0.5) / 4, 246 - 220 * cost / 30) for n, cost in enumerate((10, 20, 15, 30))]
+    left = 12 + length("$30")
+    width = right - left
+    expected = [(left + width * (n + 0.5) / 4, 246 - 220 * cost / 30) for n, cost in enumerate((10, 20, 15, 30))]
     assert line["d"] == "M" + "L".join(f"{place(x)} {place(y)}" for x, y in expected)
     assert [text for text in texts(a_time().wide) if text.startswith("$")] == ["$0", "$10", "$20", "$30"]
 
