@@ -203,3 +203,19 @@ class PlanRun(models.Model):
     def outcome(self) -> dict[str, Any] | None:
         """The result of the projection, or None before it."""
         return json.loads(self.result) if self.result else None
+
+
+class PlansSeen(models.Model):
+    """Up to when somebody has seen what became of their plans. Written by `plans.runs.news` alone."""
+
+    org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    #: An opaque id (`Actor.person`), as plans have them.
+    person = models.CharField(max_length=100)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["org", "person"]
+        constraints = [models.UniqueConstraint(fields=["org", "person"], name="plans_seen_once_per_person")]
+
+    def __str__(self) -> str:
+        return f"{self.person} up to {self.seen_at:%Y-%m-%d %H:%M}"
