@@ -4,6 +4,7 @@ Results are kept for ever, so those of earlier versions of the replay are read a
 """
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from plans.replay.question import VERSION
@@ -25,6 +26,46 @@ def answer(plan: PlanRun) -> Answer | None:
     """None before the plan is projected."""
     result = plan.outcome
     return None if result is None else answer_of(result)
+
+
+#: What a verdict is in one word: how sure it is, not how large.
+SURE = {"saves": "certain", "costs": "certain", "undecided": "not decided"}
+
+
+def lead(result: dict[str, Any], window: tuple[datetime, datetime]) -> str:
+    """The answer as people remember it: between which bounds, in how long a time. "" where there are none: then the
+    headline is all that can be said. The bounds are those of the window: the volume of another one is not guessed."""
+    usd, pct = (result["confidence_intervals"].get(f"savings_{name}_95") for name in ("usd", "pct"))
+    if not result["sample_size"] or _changes_nothing(result) or usd is None or pct is None or None in (*usd, *pct):
+        return ""
+    low, high = usd
+    if low == high:
+        return ""
+    span = span_text(*window)
+    if result["verdict"] == "undecided":
+        percents = " to ".join(percent_text(end, signed=True) for end in pct)
+        ends = " and ".join(usd_text(end, signed=True, finest=high - low) for end in usd)
+        return f"Saves between {ends} {span} ({percents})"
+    # Of a loss the smaller one first, too.
+    sizes, shares = (sorted(map(abs, both)) for both in (usd, pct))
+    verb = "Saves" if result["verdict"] == "saves" else "Costs"
+    amounts = " to ".join(usd_text(end, finest=high - low) for end in sizes)
+    more = "" if verb == "Saves" else " more"
+    return f"{verb} {amounts}{more} {span} ({' to '.join(map(percent_text, shares))})"
+
+
+def span_text(start: datetime, end: datetime) -> str:
+    """How long a window is: `a day`, `a week`, `in 30 days`, `in 90 minutes`."""
+    minutes = max(1, round((end - start) / timedelta(minutes=1)))
+    if minutes in _NAMED_SPANS:
+        return _NAMED_SPANS[minutes]
+    for size, name in ((1440, "day"), (60, "hour")):
+        if minutes >= 2 * size:
+            return f"in {minutes / size:,.1f} {name}s".replace(".0 ", " ")
+    return f"in {minutes:,} minute{'' if minutes == 1 else 's'}"
+
+
+_NAMED_SPANS = {60: "an hour", 1440: "a day", 7 * 1440: "a week"}
 
 
 def headline(plan: PlanRun) -> str:

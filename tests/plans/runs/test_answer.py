@@ -1,11 +1,22 @@
 """A result in words: no more certain than it is, and with digits that say something."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from plans.replay.question import VERSION
-from plans.runs.answer import answer_of, cost_rows, earlier_version, latency_rows, percent_text, route_rows, unknowns
+from plans.runs.answer import (
+    answer_of,
+    cost_rows,
+    earlier_version,
+    latency_rows,
+    lead,
+    percent_text,
+    route_rows,
+    span_text,
+    unknowns,
+)
 from routes.money import usd_range, usd_text
 
 
@@ -239,3 +250,43 @@ def test_that_it_costs_more_is_certain_only_where_all_facts_are_known() -> None:
     assert answer_of(free).verdict == "costs"
     hangs = {**free, "coverage": {"rows_open": 2, "savings_usd_low": -3, "savings_usd_high": 0}}
     assert answer_of(hangs).verdict == "undecided"
+
+
+# --- The lead ---------------------------------------------------------------------------------------------------------
+
+WEEK = (datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 5, 8, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("saved", "verdict", "usd", "pct", "said"),
+    [
+        (1300, "saves", [1204, 1391], [12.1, 13.9], "Saves $1,204.00 to $1,391.00 a week (12.1% to 13.9%)"),
+        (-25, "costs", [-30, -20], [-3.0, -2.0], "Costs $20.00 to $30.00 more a week (2.0% to 3.0%)"),
+        (5, "undecided", [-20, 30], [-2.0, 3.0], "Saves between −$20.00 and +$30.00 a week (-2.0% to +3.0%)"),
+        (5, "undecided", [None, 30], [None, 3.0], ""),
+        (5, "undecided", None, None, ""),
+        (5, "saves", [5, 5], [1.0, 1.0], ""),
+    ],
+)
+def test_the_lead_tells_the_bounds_in_the_time_of_the_window(
+    saved: float, verdict: str, usd: Any, pct: Any, said: str
+) -> None:
+    found = result(saved=saved, verdict=verdict, usd=usd, pct=pct)
+    assert lead(found, WEEK) == said
+
+
+@pytest.mark.parametrize(
+    ("lasts", "said"),
+    [
+        (timedelta(hours=1), "an hour"),
+        (timedelta(days=1), "a day"),
+        (timedelta(days=7), "a week"),
+        (timedelta(days=30), "in 30 days"),
+        (timedelta(hours=36), "in 36 hours"),
+        (timedelta(days=2, hours=12), "in 2.5 days"),
+        (timedelta(minutes=90), "in 90 minutes"),
+        (timedelta(seconds=1), "in 1 minute"),
+    ],
+)
+def test_how_long_a_window_is(lasts: timedelta, said: str) -> None:
+    assert span_text(WEEK[0], WEEK[0] + lasts) == said
