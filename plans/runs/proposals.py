@@ -208,19 +208,16 @@ def draft_of(refused: DirectWrite) -> PlanRun:
     """A draft of the change that was refused because it needs approval; the same one for the same change of the same
     person, so that to try again does not make many."""
     was, content = refused.base.content, refused.content
-    known = {route["id"]: route for route in was["routes"]}
-    changed = [route for route in content["routes"] if not same(known.get(route["id"]), route)]
-    is_merge = same(would_be_live(was["routes"], changed, Mode.MERGE), content["routes"])
-    routes = changed if is_merge else content["routes"]
+    known = {route["id"] for route in was["routes"]}
+    mode, routes = proposal_of(was["routes"], content["routes"])
     actor = as_actor(refused.by)
     newest = RequestLog.objects.filter(org=refused.org).aggregate(newest=Max("ts"))["newest"] or timezone.now()
     end = newest.astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
     name = shortened(f"{summed_up(changes_between(was, content))}, by {actor.name}")
-    mode = Mode.MERGE if is_merge else Mode.REPLACE
     default = None if same(was["default"], content["default"]) else (content["default"],)
 
     def without_new_ids(routes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{**route, "id": known.get(route["id"]) and route["id"]} for route in routes]
+        return [{**route, "id": route["id"] if route["id"] in known else None} for route in routes]
 
     with transaction.atomic():
         org = locked(refused.org.pk)  # before it looks: of several who try at once one makes it
@@ -243,6 +240,16 @@ def draft_of(refused: DirectWrite) -> PlanRun:
             window_start=end - USUAL_WINDOW,
             window_end=end,
         )
+
+
+def proposal_of(today: Sequence[dict[str, Any]], wanted: Sequence[dict[str, Any]]) -> tuple[Mode, list[dict[str, Any]]]:
+    """How a plan says that of today's routes these are to be live: by what differs alone, so that what others change
+    meanwhile stays, where that says it; else by all of them."""
+    known = {route["id"]: route for route in today}
+    changed = [route for route in wanted if not same(known.get(route["id"]), route)]
+    if same(would_be_live(today, changed, Mode.MERGE), wanted):
+        return Mode.MERGE, changed
+    return Mode.REPLACE, list(wanted)
 
 
 # --- Reading what somebody asks ---------------------------------------------------------------------------------------
