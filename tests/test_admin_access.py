@@ -30,6 +30,8 @@ def pages(org: Organization) -> list[tuple[str, str]]:
                 kwargs["id"] = (org.examples.first() or an_example(org, expected={"route": None})).uid
             if name.startswith("plan"):
                 kwargs["id"] = a_plan(org).pk
+            if "route" in pattern.pattern.converters:
+                kwargs["route"] = row.uid
             if name == "member_change":
                 kwargs["id"] = org.memberships.first().pk
             if name == "history_restore":

@@ -26,7 +26,7 @@ ROUTE = {"name": "new", "priority": "100", "enabled": "on", "kind": "send", "tar
 #: Pages that only show, or change nothing of the organisation.
 READ = {
     "home", "routes", "routes_export", "try", "history", "history_compare", "examples", "plans", "plan", "audit",
-    "audit_verify", "logs", "prices", "access", "find", "gateways",
+    "audit_verify", "logs", "prices", "access", "find", "gateways", "plan_progress", "plan_windows", "plans_seen",
 }  # fmt: skip
 #: What is shown before it is done, in a second form: tests of their own.
 TWICE = {"prices_import", "routes_import"}
@@ -90,7 +90,15 @@ def forms(ids: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
         ),
         "example_delete": (f"examples/{ids['example']}/delete/", {"revision": "1"}),
         "route_default": ("routes/default/", {"kind": "send", "target_model": "m"}),
-        "plan_new": ("plans/new/", plan),
+        "plan_new": ("plans/new/", {"name": "p"}),
+        "plan_new_json": ("plans/new/json/", plan),
+        "plan_traffic": (f"plans/{ids['draft']}/traffic/", {"window": "day"}),
+        "plan_route_new": (f"plans/{ids['draft']}/routes/new/", ROUTE),
+        "plan_route": (f"plans/{ids['draft']}/routes/{ids['route']}/", {**ROUTE, "name": "other"}),
+        **{
+            f"plan_route_{act}": (f"plans/{ids['draft']}/routes/{ids['route']}/{act}/", {})
+            for act in ("pause", "resume", "remove", "put_back")
+        },
         "plan_edit": (f"plans/{ids['draft']}/edit/", plan),
         "plan_project": (f"plans/{ids['draft']}/project/", {}),
         "plan_rebase": (f"plans/{ids['projected']}/rebase/", {}),
@@ -133,6 +141,8 @@ def test_each_of_these_forms_is_accepted_once_it_is_unfrozen(
     for name, (path, form) in forms(ready).items():
         if name in ("approval_decide", "route_resume", "route_reorder", "history_restore"):
             continue  # there is nothing to decide, to resume, to reorder or to bring back
+        if name in ("plan_route_resume", "plan_route_put_back"):
+            continue  # nor in the plan
         with transaction.atomic():
             answer = staff.post(f"/admin/o/acme/{path}", form)
             assert answer.status_code in (200, 302), (name, answer.content.decode())

@@ -1,7 +1,8 @@
-"""Making a plan: one proposed route on top of today's, and the traffic to replay."""
+"""What people fill in of a plan: its name, its traffic, its routes as JSON, and why."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django import forms
 from django.utils import timezone
@@ -35,22 +36,9 @@ class Routes(Json):
             return True
 
 
-class PlanForm(forms.Form):
-    """Which routes, over which traffic. The routes are edited as JSON here; the form starts from a template of one."""
+class QuestionForm(forms.Form):
+    """Which traffic is replayed, and how."""
 
-    name = forms.CharField(
-        max_length=200, validators=[one_line], help_text="What people will see in lists, approvals and the log."
-    )
-    mode = forms.ChoiceField(choices=Mode.choices, initial=Mode.MERGE, label="What the routes below do")
-    routes = Routes(
-        required=True,
-        label="Proposed routes (JSON list)",
-        widget=forms.Textarea(attrs={"rows": 16, "spellcheck": "false"}),
-        help_text=(
-            "Each with name, when and then, and whatever else a route may have: priority, paused, active_from, meta."
-            " With the id of a live route it replaces that route."
-        ),
-    )
     window_start = UtcTime(required=True, label="Replay requests from (UTC)")
     window_end = UtcTime(required=True, label="until (UTC, not included)")
     l1_ttl_seconds = Seconds(
@@ -79,13 +67,6 @@ class PlanForm(forms.Form):
         label="How the 95% intervals are drawn",
         help_text="The bootstrap is there for those who must compare; it covers less with few unequal users.",
     )
-    note = forms.CharField(
-        required=False,
-        max_length=10_000,
-        validators=[several_lines],
-        widget=forms.Textarea(attrs={"rows": 2}),
-        help_text="Why. Optional.",
-    )
 
     def __init__(self, *args: Any, first: datetime | None = None, last: datetime | None = None, **kwargs: Any) -> None:
         """`first` and `last` are the times of the oldest and newest logged request: the window offered."""
@@ -109,17 +90,97 @@ class PlanForm(forms.Form):
     def clean_interval_method(self) -> str:
         return self.cleaned_data["interval_method"] or IntervalMethod.RANDOM_SUBSETS
 
+    def add_issues(self, issues: list[dict[str, str]]) -> None:
+        for issue in issues:
+            top = issue["path"].split("[")[0].split(".")[0]
+            where = "" if top == issue["path"] else f"{issue['path']}: "
+            self.add_error(top if top in self.fields else None, where + issue["message"])
+
+
+class NewForm(forms.Form):
+    """What a plan is called; all else is chosen on the page of its draft."""
+
+    name = forms.CharField(
+        max_length=200, validators=[one_line], help_text="What people will see in lists, approvals and the log."
+    )
+    note = forms.CharField(
+        required=False,
+        max_length=10_000,
+        validators=[several_lines],
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Why. Optional.",
+    )
+
+
+class PlanForm(NewForm, QuestionForm):
+    """All of a plan at once: the routes are edited as JSON here; the form starts from a template of one."""
+
+    mode = forms.ChoiceField(choices=Mode.choices, initial=Mode.MERGE, label="What the routes below do")
+    routes = Routes(
+        required=True,
+        label="Proposed routes (JSON list)",
+        widget=forms.Textarea(attrs={"rows": 16, "spellcheck": "false"}),
+        help_text=(
+            "Each with name, when and then, and whatever else a route may have: priority, paused, active_from, meta."
+            " With the id of a live route it replaces that route."
+        ),
+    )
+
     def clean_routes(self) -> Any:
         routes = self.cleaned_data["routes"]
         if not isinstance(routes, list):
             raise forms.ValidationError("Write a list: [ { …one route… } ].")
         return routes
 
-    def add_issues(self, issues: list[dict[str, str]]) -> None:
-        for issue in issues:
-            top = issue["path"].split("[")[0].split(".")[0]
-            where = "" if top == issue["path"] else f"{issue['path']}: "
-            self.add_error(top if top in self.fields else None, where + issue["message"])
+
+class TrafficForm(QuestionForm):
+    """Which traffic a draft asks about: one of the usual windows, or another."""
+
+    OTHER = "other"
+
+    window = forms.ChoiceField(widget=forms.RadioSelect, label="Which requests")
+
+    def __init__(self, *args: Any, windows: Mapping[str, "Window"], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.windows = windows
+        choices = [(name, window.label) for name, window in windows.items()]
+        self.fields["window"].choices = [*choices, (self.OTHER, "From and until a time of your choice")]
+        for name in ("window_start", "window_end"):
+            self.fields[name].required = False
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or self.cleaned_data
+        chosen = self.windows.get(given.get("window", ""))
+        if chosen is not None:
+            given |= {"window_start": chosen.start, "window_end": chosen.end}
+        for name in ("window_start", "window_end"):
+            if given.get("window") == self.OTHER and not given.get(name) and name not in self.errors:
+                self.add_error(name, "Say which time, or choose one of the others.")
+        return given
+
+
+class Window(NamedTuple):
+    """One that most want."""
+
+    label: str
+    start: datetime
+    end: datetime
+
+
+def usual_windows(first: datetime | None, last: datetime | None) -> dict[str, Window]:
+    """Those that end with the newest logged request, in whole minutes outward; of a shorter log all of it alone."""
+    end = (last or timezone.now()).astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
+    begin = (first or end - timedelta(days=7)).astimezone(UTC).replace(second=0, microsecond=0)
+    found = {
+        name: Window(label, end - timedelta(days=days), end)
+        for name, label, days in (
+            ("day", "The last day", 1),
+            ("week", "The last 7 days", 7),
+            ("month", "The last 30 days", 30),
+        )
+        if end - timedelta(days=days) >= begin or days == 1
+    }
+    return {**found, "all": Window("All that is logged", begin, end)}
 
 
 class NamesForm(forms.Form):

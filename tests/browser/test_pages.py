@@ -148,6 +148,9 @@ def test_every_page_is_clean_light_dark_and_on_a_phone(org: Organization, visito
         "route-edit": f"{base}routes/{route.uid}/", "route-rich": f"{base}routes/{rich.uid}/",
         "route-default": base + "routes/default/", "route-delete": f"{base}routes/{route.uid}/delete/",
         "try": base + "try/", "plans": base + "plans/", "plan-new": base + "plans/new/",
+        "plan-new-json": base + "plans/new/json/", "plan-apply": f"{base}plans/{plan.pk}/apply/",
+        "plan-approve": f"{base}plans/{plan.pk}/approve/", "plan-route": f"{base}plans/{draft.pk}/routes/{route.uid}/",
+        "plan-reject": f"{base}plans/{plan.pk}/reject/",
         "examples": base + "examples/", "example-new": base + "examples/new/",
         "plan": f"{base}plans/{plan.pk}/", "plan-unsure": f"{base}plans/{unsure.pk}/",
         "plan-draft": f"{base}plans/{draft.pk}/",
@@ -307,7 +310,7 @@ def test_from_the_first_route_to_a_reverted_plan(org: Organization, visitor: Cal
     edda.check()
 
     # A plan, made as it is offered.
-    page = edda.visit(base + "plans/new/")
+    page = edda.visit(base + "plans/new/json/")
     page.get_by_label("Name").fill("cheaper")
     page.get_by_label("Proposed routes").fill(
         '[{"name": "all to mini", "priority": 900, "then": {"target_model": "gpt-4o-mini"}}]'
@@ -318,15 +321,18 @@ def test_from_the_first_route_to_a_reverted_plan(org: Organization, visitor: Cal
     run_next()
     page.get_by_text("Saves $").first.wait_for(timeout=5_000)  # the page looks again by itself
     says(page, "Somebody else has to approve")
-    assert page.get_by_role("button", name="Approve").count() == 0
+    assert page.get_by_role("link", name="Approve").count() == 0
     url = page.url.removeprefix(edda.base)
     edda.check()
 
     page = arno.visit(url)
+    page.get_by_role("link", name="Approve …").click()
     page.get_by_role("button", name="Approve").click()
-    page.get_by_role("button", name="Apply: change 1 route").click()
+    page.get_by_role("link", name="Apply …").click()
+    page.get_by_role("button", name="Apply: 1 route added").click()
     says(page, "Live as version 4. Audit receipt")
     shot(page, "plan-applied")
+    page.get_by_role("link", name="Revert …").click()
     page.get_by_role("button", name="Revert").click()
     says(page, "Reverted: version 5 is live.")
     page = arno.visit(base + "audit/")

@@ -1,6 +1,7 @@
 """The pages about plans, as they answer: nothing that is sent to them is an error of the server."""
 
 import json
+import re
 from datetime import timedelta
 from html import unescape
 from html.parser import HTMLParser
@@ -8,16 +9,34 @@ from typing import Any
 from unittest.mock import Mock, patch
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from plans.runs.errors import InvalidPlan
 from plans.runs.models import PlanRun, State
 from plans.runs.services import apply, approve, cancel, edit, is_void, project, propose, schedule
 from routes import engine
+from routes.document import document_of
 from routes.errors import TooManyRoutes
+from routes.fleet.services import report
 from routes.orgs.models import Organization
-from tests.build import BY, START, a_person, a_plan, a_route, an_example, projected, state_of, traffic, usual_prices
+from routes.rules.models import Route
+from routes.rules.services import update_route
+from tests.build import (
+    BY,
+    START,
+    a_person,
+    a_plan,
+    a_route,
+    an_example,
+    many_routes,
+    projected,
+    state_of,
+    traffic,
+    usual_prices,
+)
 
 pytestmark = pytest.mark.django_db
 ROUTE: dict[str, Any] = {"name": "all", "then": {"target_model": "m"}}
@@ -43,7 +62,7 @@ def url(org: Organization, path: str) -> str:
 
 
 def test_a_plan_is_made_of_what_the_form_says(client: Client, org: Organization) -> None:
-    assert client.post(url(org, "new/"), FIELDS).status_code == 302
+    assert client.post(url(org, "new/json/"), FIELDS).status_code == 302
     plan = PlanRun.objects.get(org=org)
     assert (plan.state, plan.name, plan.window_start) == (State.QUEUED, "cheaper", START)
     assert [route["name"] for route in plan.proposed_routes] == ["all"]
@@ -75,7 +94,7 @@ def test_a_plan_is_made_of_what_the_form_says(client: Client, org: Organization)
 def test_a_mistake_in_a_plan_is_told_in_the_form(
     client: Client, org: Organization, field: str, text: str, message: str
 ) -> None:
-    response = client.post(url(org, "new/"), {**FIELDS, field: text})
+    response = client.post(url(org, "new/json/"), {**FIELDS, field: text})
     assert response.status_code == 422
     assert message in response.content.decode()
     assert not PlanRun.objects.exists()
@@ -83,7 +102,7 @@ def test_a_mistake_in_a_plan_is_told_in_the_form(
 
 @pytest.mark.parametrize("mode", ["merge", "replace"])
 def test_an_empty_list_of_routes_is_a_proposal(client: Client, org: Organization, mode: str) -> None:
-    response = client.post(url(org, "new/"), {**FIELDS, "mode": mode, "routes": "[]"}, follow=True)
+    response = client.post(url(org, "new/json/"), {**FIELDS, "mode": mode, "routes": "[]"}, follow=True)
     assert response.status_code == 200
     assert PlanRun.objects.get(org=org).proposed_routes == []
 
@@ -95,7 +114,7 @@ def test_of_many_issues_a_sentence_names_five_and_the_form_all(client: Client, o
     assert str(caught.value).endswith("; and 95 more")
     assert str(caught.value).count("then is missing") == 5
     assert len(caught.value.issues) == 100
-    response = client.post(url(org, "new/"), {**FIELDS, "routes": json.dumps(routes)})
+    response = client.post(url(org, "new/json/"), {**FIELDS, "routes": json.dumps(routes)})
     assert response.content.decode().count("then is missing") == 100
 
 
@@ -109,7 +128,7 @@ def test_two_routes_with_the_id_of_one_that_is_live_are_no_proposal(org: Organiz
 def test_a_plan_that_could_never_be_applied_is_refused_when_it_is_made(client: Client, org: Organization) -> None:
     with pytest.raises(TooManyRoutes):
         propose(org, name="a", routes=TOO_MANY, window_start=START, window_end=START.replace(day=2), by=BY)
-    response = client.post(url(org, "new/"), {**FIELDS, "mode": "replace", "routes": json.dumps(TOO_MANY)})
+    response = client.post(url(org, "new/json/"), {**FIELDS, "mode": "replace", "routes": json.dumps(TOO_MANY)})
     assert response.status_code == 422
     assert "An organisation may have 1,000 routes" in response.content.decode()
 
@@ -189,7 +208,7 @@ def test_small_costs_are_shown_with_digits_that_say_something(client: Client, or
 def test_settings_that_are_not_as_offered_are_not_folded_away(
     client: Client, org: Organization, fields: dict[str, str], is_open: bool
 ) -> None:
-    refused = client.post(url(org, "new/"), {**FIELDS, "name": "", **fields})
+    refused = client.post(url(org, "new/json/"), {**FIELDS, "name": "", **fields})
     assert refused.status_code == 422
     assert ('<details class="more" open>' in refused.content.decode()) == is_open
 
@@ -376,17 +395,21 @@ def test_a_step_is_taken_on_what_the_page_showed(client: Client, org: Organizati
     written = {"reject-reason": "too dear", "schedule-apply_at": typed, "call_off": "1"} if step != "schedule" else {}
 
     def sent(page: str) -> dict[str, Any]:
-        form = next(part for part in page.split("<form")[1:] if f"{plan.pk}/{path}/" in part)
-        return {**sent_back("<form" + form.partition("</form>")[0]), **written, "schedule-apply_at": typed}
+        forms = [part.partition("</form>")[0] for part in page.split("<form")[1:]]
+        form = next(form for form in forms if f"{plan.pk}/{path}/" in form)
+        return {**sent_back("<form" + form), **written, "schedule-apply_at": typed}
 
-    shown = sent(client.get(url(org, f"{plan.pk}/")).content.decode())
+    # What is asked about first has a page of its own; the rest stands on the plan's.
+    asks = step not in ("rebase", "call off")
+    page = url(org, f"{plan.pk}/{f'{step}/' if asks else ''}")
+    shown = sent(client.get(page).content.decode())
     PlanRun.objects.filter(pk=plan.pk).update(note="Do not, see ticket 7.")
-    page = client.post(url(org, f"{plan.pk}/{path}/"), shown, follow=True).content.decode()
-    assert "The plan was changed after you looked. Look again." in page
-    assert {"reject": "too dear", "schedule": typed}.get(step, "") in page
+    told = client.post(url(org, f"{plan.pk}/{path}/"), shown, follow=True).content.decode()
+    assert "The plan was changed after you looked. Look again." in told
+    assert {"reject": "too dear", "schedule": typed}.get(step, "") in told
     assert {**state_of(org), "plans": ...} == {**before, "plans": ...}
     assert PlanRun.objects.get(pk=plan.pk).state == plan.state
-    again = client.post(url(org, f"{plan.pk}/{path}/"), sent(page), follow=True)
+    again = client.post(url(org, f"{plan.pk}/{path}/"), sent(client.get(page).content.decode()), follow=True)
     assert (again.status_code, "was changed after you looked" in again.content.decode()) == (200, False)
     assert PlanRun.objects.get(pk=plan.pk).state != plan.state
 
@@ -395,13 +418,14 @@ def test_a_reason_that_came_too_late_is_still_shown(client: Client, org: Organiz
     usual_prices()
     traffic(org)
     plan = projected(a_plan(org))
-    form = sent_back(client.get(url(org, f"{plan.pk}/")).content.decode())
+    form = sent_back(client.get(url(org, f"{plan.pk}/reject/")).content.decode())
     cancel(plan, by=BY)
     answer = client.post(url(org, f"{plan.pk}/reject/"), {**form, "reject-reason": "too <dear>"})
     assert answer.status_code == 422
     page = answer.content.decode()
     assert "The plan was changed after you looked. Look again. You wrote: “too &lt;dear&gt;”" in page
-    assert "/reject/" not in page
+    assert "This plan is cancelled, so that cannot be done with it." in page
+    assert "<textarea" not in page
 
 
 def test_a_plan_that_is_not_what_was_approved_is_offered_for_approval_and_not_to_be_applied(
@@ -416,7 +440,7 @@ def test_a_plan_that_is_not_what_was_approved_is_offered_for_approval_and_not_to
     def offered() -> set[str]:
         page = client.get(url(org, f"{plan.pk}/")).content.decode()
         assert ("This plan is not what arno approved. It needs a new approval." in page) == is_void(plan)
-        return {step for step, place in steps.items() if f'action="{place}"' in page}
+        return {step for step, place in steps.items() if f'href="{place}"' in page}
 
     assert offered() == {"apply", "schedule"}
     PlanRun.objects.filter(pk=plan.pk).update(mode="replace")
@@ -425,3 +449,239 @@ def test_a_plan_that_is_not_what_was_approved_is_offered_for_approval_and_not_to
     client.post(steps["approve"])
     plan.refresh_from_db()
     assert offered() == {"apply", "schedule"}
+
+
+# --- The page of a plan -------------------------------------------------------------------------------------------------
+
+
+def test_the_page_has_each_chart_and_its_numbers_in_a_table(client: Client, org: Organization) -> None:
+    usual_prices()
+    traffic(org, latency_ms=700)
+    plan = projected(a_plan(org))
+    page = client.get(url(org, f"{plan.pk}/")).content.decode()
+    for title in ("Saved by route", "Cost over time", "How long requests take", "Requests by model"):
+        assert page.count(f">{title}</title>") == 2, "for a window and for a phone"
+        assert f"<summary>{title}: the numbers</summary>" in page
+    series = (plan.outcome or {})["series"]["by_model"]["models"]
+    assert {line["model"]: line["requests_projected"] for line in series} == {"gpt-4o": 31, "gpt-4o-mini": 9}
+    assert '<td class="num" data-label="Proposed">31</td>' in page
+
+
+def test_a_result_without_series_has_the_chart_that_it_can_have_and_says_why_not_others(
+    client: Client, org: Organization
+) -> None:
+    usual_prices()
+    traffic(org)
+    plan = projected(a_plan(org))
+    old = json.loads(plan.result)
+    del old["series"]
+    old["provenance"]["engine_version"] = "5"
+    PlanRun.objects.filter(pk=plan.pk).update(result=json.dumps(old))
+    page = client.get(url(org, f"{plan.pk}/")).content.decode()
+    assert "left out below, such as cost over time, latencies and requests by model; a new plan" in page
+    assert ">Saved by route</title>" in page
+    assert ">Cost over time</title>" not in page
+
+
+def test_the_answer_is_told_between_its_bounds_in_the_time_of_the_window(client: Client, org: Organization) -> None:
+    usual_prices()
+    traffic(org, 400, clusters=40)
+    plan = projected(a_plan(org))
+    usd = (plan.outcome or {})["confidence_intervals"]["savings_usd_95"]
+    page = client.get(url(org, f"{plan.pk}/")).content.decode()
+    lead = page[page.index('"plan-lead"') :].partition("</p>")[0]
+    assert re.search(r"Saves \$[0-9.]+ to \$[0-9.]+ a day \([0-9.]+% to [0-9.]+%\)", lead)
+    assert f"${usd[0]:.4f}"[:6] in lead
+    assert ">certain</span>" in lead
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("apply", ["1 route added", "1 → 2", "about 9 of 40 requests a day are served otherwise"]),
+        ("approve", ["Nothing goes live: it may be applied from then on.", "1 route added"]),
+        ("reject", ["It is over: test sees your reason", "1 route added never go live"]),
+        ("schedule", ["1 → 2", "All is checked again at that time"]),
+        ("cancel", ["It is over, and its answer stays to be read."]),
+    ],
+)
+def test_a_step_says_in_numbers_what_it_will_do_before_it_is_done(
+    client: Client, org: Organization, step: str, said: list[str]
+) -> None:
+    usual_prices()
+    traffic(org)
+    a_route(org, "today", when={"model_in": ["other"]})
+    plan = projected(a_plan(org))
+    if step == "schedule":
+        approve(plan, by=a_person("arno", org, "approver"))
+    before = state_of(org)
+    page = unescape(client.get(url(org, f"{plan.pk}/{step}/")).content.decode())
+    for text in said:
+        assert text in page
+    assert state_of(org) == before, "to look is not to do"
+
+
+def test_a_revert_says_what_it_takes_back_and_what_is_in_its_way(client: Client, org: Organization) -> None:
+    usual_prices()
+    traffic(org)
+    plan = projected(a_plan(org))
+    apply(plan, by=BY)
+    where = url(org, f"{plan.pk}/revert/")
+    page = unescape(client.get(where).content.decode())
+    assert "1 route removed" in page
+    assert "1 → 2" in page
+    assert "In the way" not in page
+    row = Route.objects.get(org=org)
+    update_route(org, row.uid, engine.Route.from_dict({**row.as_document(), "priority": 3}), by=BY)
+    page = unescape(client.get(where).content.decode())
+    assert "Changed again since: short to mini. That is overwritten." in page
+    assert client.post(where, {"force-reason": "it fails"}).status_code == 302
+    assert not Route.objects.filter(org=org).exists()
+
+
+@pytest.mark.parametrize(
+    ("role", "step", "why"),
+    [
+        ("editor", "approve", "This needs an approver."),
+        ("approver", "revert", "This plan is projected, so that cannot be done with it."),
+        ("approver", "apply", "Somebody other than its author has to approve this plan first."),
+    ],
+)
+def test_a_step_that_is_not_possible_says_why(org: Organization, role: str, step: str, why: str) -> None:
+    usual_prices()
+    traffic(org)
+    Organization.objects.filter(pk=org.pk).update(approval="plans")
+    client = Client()
+    client.force_login(a_person("someone", org, role))
+    plan = projected(a_plan(org))
+    page = client.get(url(org, f"{plan.pk}/{step}/")).content.decode()
+    assert why in page
+    assert f'action="{url(org, f"{plan.pk}/{step}/")}"' not in page
+
+
+def test_afterwards_the_page_has_who_did_what_with_the_entry_the_version_and_the_gateways(
+    client: Client, org: Organization
+) -> None:
+    usual_prices()
+    traffic(org)
+    plan = projected(a_plan(org))
+    apply(plan, by=a_person("arno", org, "approver"))
+    report(org, "eu-1", running=1, schema_max=1, engine="1")
+    report(org, "eu-2", running=0, schema_max=1, engine="1")
+    page = unescape(client.get(url(org, f"{plan.pk}/")).content.decode())
+    assert [part.partition("<")[0] for part in page.split("<li><strong>")[1:]] == [
+        "Made", "Sent to the worker", "Replayed", "Applied",
+    ]  # fmt: skip
+    assert "<strong>Applied</strong> by arno: version 1" in page
+    assert "1 of 2 gateways run it" in page
+    link = re.search(r'href="([^"]*before=1[^"]*)">entry ([0-9]+)</a></span></li>\s*</ol>', page)
+    assert link is not None
+    entry = client.get(link[1]).content.decode()
+    assert entry[entry.index("<tbody>") :].partition("</tr>")[0].count("plan.applied") == 1, "it comes first there"
+    report(org, "eu-2", running=1, schema_max=1, engine="1")
+    assert "All 2 gateways run it" in client.get(url(org, f"{plan.pk}/")).content.decode()
+
+
+def test_progress_is_a_part_of_a_page_that_says_when_it_is_over(client: Client, org: Organization) -> None:
+    plan = a_plan(org)
+    project(plan, by=BY)
+    where = url(org, f"{plan.pk}/progress/")
+    assert 'data-state="queued" data-told="Waiting for the worker">' in client.get(where).content.decode()
+    fields = {
+        "state": "running",
+        "phase": "projection",
+        "rows_total": 3_000,
+        "rows_done": 1_250,
+        "rows_per_second": 500,
+    }
+    PlanRun.objects.filter(pk=plan.pk).update(**fields)
+    part = client.get(where).content.decode()
+    assert "<html" not in part
+    assert 'data-told="Step 2 of 3: Replaying requests, 40% done">' in part
+    assert "1,250 of 3,000 requests, 500 a second, about 4 s left of this step" in part
+    assert "data-done" not in part
+    PlanRun.objects.filter(pk=plan.pk).update(state="failed", phase="")
+    assert "data-done" in client.get(where).content.decode()
+
+
+# --- The list -------------------------------------------------------------------------------------------------------------
+
+
+def listed(client: Client, org: Organization, query: str = "") -> list[str]:
+    page = client.get(url(org, query)).content.decode()
+    return re.findall(r'<tr><td><a href="[^"]*">([^<]*)</a>', page)
+
+
+def test_plans_are_found_by_state_and_name_and_none_is_out_of_reach(client: Client, org: Organization) -> None:
+    for number in range(52):
+        a_plan(org, name=f"plan {number}")
+    cancel(PlanRun.objects.get(name="plan 7"), by=BY)
+    assert listed(client, org) == [f"plan {number}" for number in range(51, 1, -1)]
+    assert listed(client, org, "?page=2") == ["plan 1", "plan 0"]
+    assert listed(client, org, "?state=over") == listed(client, org, "?state=cancelled") == ["plan 7"]
+    assert listed(client, org, "?state=draft&q=plan+50") == ["plan 50"]
+    assert len(listed(client, org, "?state=nonsense&page=x")) == 50
+    for words in ("%00", "nobody"):
+        assert client.get(url(org, f"?q={words}")).status_code == 200
+    assert "No plan is like that" in client.get(url(org, "?q=nobody")).content.decode()
+
+
+def test_the_list_says_who_waits_for_whom(client: Client, org: Organization) -> None:
+    usual_prices()
+    traffic(org)
+    Organization.objects.filter(pk=org.pk).update(approval="plans")
+    edda = a_person("edda", org, "editor")
+    draft = a_plan(org, by=edda, name="draft")
+    plan = projected(a_plan(org, by=edda, name="answered"))
+    hers = Client()
+    hers.force_login(edda)
+    assert hers.get(url(org, "")).content.decode().count(">you</span>") == 1, "the draft"
+    assert "an approver other than edda" in hers.get(url(org, "")).content.decode()
+    theirs = client.get(url(org, "")).content.decode()
+    assert theirs.count(">you</span>") == 1, "the answered one"
+    assert "edda, to have it replayed" in theirs
+    approve(plan, by=a_person("arno", org, "approver"))
+    project(draft, by=edda)
+    page = hers.get(url(org, "")).content.decode()
+    assert "an approver, to apply it" in page
+    assert "the worker" in page
+
+
+def test_news_stand_on_the_list_until_they_are_seen(client: Client, org: Organization) -> None:
+    edda = a_person("edda", org, "editor")
+    cancel(a_plan(org, by=edda, name="hers"), by=BY)
+    hers = Client()
+    hers.force_login(edda)
+    assert "Since you last looked" in hers.get(url(org, "")).content.decode()
+    assert "Since you last looked" in hers.get(url(org, "")).content.decode(), "to look by chance is not to have seen"
+    assert "Since you last looked" not in client.get(url(org, "")).content.decode()
+    assert hers.post(url(org, "seen/")).status_code == 302
+    assert "Since you last looked" not in hers.get(url(org, "")).content.decode()
+
+
+# --- However much there is ------------------------------------------------------------------------------------------------
+
+
+def test_pages_take_as_many_queries_for_a_thousand_routes_as_for_one_and_are_bounded(
+    client: Client, org: Organization
+) -> None:
+    usual_prices()
+    traffic(org)
+    seen = []
+    for count in (1, 999):
+        many_routes(org, count)
+        today = document_of(org).content["routes"]
+        routes = [{**route, "then": {"target_model": "gpt-4o-mini"}} for route in today]
+        plan, draft = projected(a_plan(org, routes=routes)), a_plan(org, routes=routes)
+        counts, sizes = [], []
+        for path in (f"{plan.pk}/", f"{plan.pk}/apply/", f"{draft.pk}/", f"{draft.pk}/routes/{today[0]['id']}/", ""):
+            client.get(url(org, path))
+            with CaptureQueriesContext(connection) as found:
+                sizes.append(len(client.get(url(org, path)).content))
+            counts.append(len(found))
+        seen.append((counts, sizes))
+    assert seen[0][0] == seen[1][0]
+    assert max(seen[1][1]) < 200_000
+    assert "?all=routes" in client.get(url(org, f"{plan.pk}/")).content.decode()
+    assert client.get(url(org, f"{plan.pk}/?all=changes")).content.decode().count(">changed</span>") == 1_000
+    assert client.get(url(org, f"{draft.pk}/?all=draft")).content.decode().count(">Remove</button>") == 1_000
