@@ -77,7 +77,7 @@ One API key (acts for edda):
   {key.text}
 
 Three things to try:
-  1. As edda: Plans, New plan, start it as it is offered. The answer comes in a few seconds.
+  1. As edda: Plans, New plan, change a route of the copy, start the replay. The answer comes in a few seconds.
   2. As arno (another browser window): approve the plan, apply it, look at Audit, revert it.
   3. curl -H "Authorization: Bearer {key.text}" \\
        {address}/api/v1/orgs/{SLUG}/decide/ -H "Content-Type: application/json" \\
