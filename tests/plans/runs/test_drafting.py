@@ -117,6 +117,16 @@ def by_id(routes: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {route["id"]: {key: value for key, value in route.items() if value is not False} for route in routes}
 
 
+def test_a_route_that_is_asked_earlier_now_is_still_kept_as_what_differs(org: Organization) -> None:
+    for name in ("first", "second"):
+        a_route(org, name)
+    plan = a_plan(org, routes=[])
+    put_route(plan, {**document_of(org).content["routes"][1], "priority": 500}, by=BY)
+    assert [route["name"] for route in wanted(plan)] == ["second", "first"]
+    plan.refresh_from_db()
+    assert (plan.mode, len(plan.proposed_routes)) == ("merge", 1)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_any_edits_one_after_the_other_lead_to_what_they_say(org: Organization, seed: int) -> None:
     chance = random.Random(f"edits {seed}")

@@ -559,6 +559,21 @@ def test_a_step_that_is_not_possible_says_why(org: Organization, role: str, step
     assert f'action="{url(org, f"{plan.pk}/{step}/")}"' not in page
 
 
+@pytest.mark.parametrize("step", ["approve", "reject", "schedule", "apply", "revert"])
+def test_an_editor_who_sends_a_step_of_an_approver_does_nothing(org: Organization, step: str) -> None:
+    usual_prices()
+    traffic(org)
+    client = Client()
+    client.force_login(a_person("emil", org, "editor"))
+    plan = projected(a_plan(org))
+    if step == "revert":
+        apply(plan, by=BY)
+    before = state_of(org)
+    answer = client.post(url(org, f"{plan.pk}/{step}/"), {"reject-reason": "no"}, follow=True)
+    assert "This needs an approver." in answer.content.decode()
+    assert state_of(org) == before
+
+
 def test_afterwards_the_page_has_who_did_what_with_the_entry_the_version_and_the_gateways(
     client: Client, org: Organization
 ) -> None:
@@ -640,7 +655,12 @@ def test_the_list_says_who_waits_for_whom(client: Client, org: Organization) -> 
     theirs = client.get(url(org, "")).content.decode()
     assert theirs.count(">you</span>") == 1, "the answered one"
     assert "edda, to have it replayed" in theirs
-    approve(plan, by=a_person("arno", org, "approver"))
+    arno = a_person("arno", org, "approver")
+    his = Client()
+    his.force_login(arno)
+    projected(a_plan(org, by=arno, name="his own"))
+    assert his.get(url(org, "")).content.decode().count(">you</span>") == 1, "hers, not his own"
+    approve(plan, by=arno)
     project(draft, by=edda)
     page = hers.get(url(org, "")).content.decode()
     assert "an approver, to apply it" in page
