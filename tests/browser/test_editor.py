@@ -139,6 +139,23 @@ def test_what_is_wrong_is_put_right_from_the_messages_alone(
     edda.check()
 
 
+def test_a_time_that_is_written_by_half_is_not_left_out_in_silence(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    edda = visitor(a_person("edda", org, "editor"))
+    page = edda.visit(f"/admin/o/{org.slug}/routes/new/")
+    page.get_by_label("Name").fill("late")
+    page.get_by_label("Send to model").fill("m")
+    page.get_by_text("Only for some time").click()
+    page.get_by_label("Active until").focus()
+    page.keyboard.type("0502")
+    panel_says(page, "Active until (UTC): Enter a valid date/time.")
+    page.get_by_role("button", name="Save and publish").click()
+    says(page, "Active until (UTC): Enter a valid date/time.")
+    assert not Route.objects.exists()
+    edda.check()
+
+
 def test_the_panel_says_while_typing_what_is_said_findings_and_how_many_match(
     org: Organization, visitor: Callable[[Any], Visitor]
 ) -> None:

@@ -30,8 +30,8 @@ def test_every_condition_is_on_the_page_and_everybody_may_read_it() -> None:
         assert re.search(
             rf'<dt id="[^"]+">[^<]+<span class="muted mono">(?:[a-z_0-9]+, )*{key}(?:, [a-z_0-9]+)*</span>', page
         ), key
-    for kind in KINDS:
-        assert f'id="{kind.name}"' in page
+    for name in [*(kind.name for kind in KINDS), "any_of", "not"]:
+        assert f'<dt id="{name}">' in page
     for word in ("1,000 routes", "64 conditions", "4 levels", "Paused.", "Unknown facts.", "Share of the requests."):
         assert word in page
 
