@@ -34,6 +34,7 @@ class Site(AdminSite):
         from audit.admin import INSTALLATION_PAGES as INSTALLATION_AUDIT
         from audit.admin import PAGES as AUDIT
         from plans.logs.admin import PAGES as LOGS
+        from plans.matching.admin import PAGES as MATCHING
         from plans.runs.admin import PAGES as RUNS
         from routes.catalog.admin import PAGES as CATALOG
         from routes.examples.admin import PAGES as EXAMPLES
@@ -45,6 +46,7 @@ class Site(AdminSite):
         from routes.redaction.admin import PAGES as REDACTION
         from routes.rules.acting import PAGES as ACTING
         from routes.rules.admin import PAGES as RULES
+        from routes.rules.help import OUTSIDE_PAGES as HELP
         from routes.rules.kept import PAGES as KEPT
         from routes.transfer.admin import PAGES as TRANSFER
         from routing_admin.finding import OUTSIDE_PAGES as FINDING_OUTSIDE
@@ -66,6 +68,7 @@ class Site(AdminSite):
             *AUDIT,
             *REDACTION,
             *LOGS,
+            *MATCHING,
             *CATALOG,
             *FLEET,
             *ACCESS,
@@ -76,6 +79,7 @@ class Site(AdminSite):
                 self._guarded(pattern)
                 for pattern in (
                     *FINDING_OUTSIDE,
+                    *HELP,
                     *INSTALLATION_PAGES,
                     *INSTALLATION_AUDIT,
                     *INSTALLATION_REDACTION,

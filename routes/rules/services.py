@@ -147,11 +147,15 @@ def get_route(org: Organization, uid: UUID | str) -> Route:
     return row
 
 
-def changed_since(row: Route, revision: int | None) -> list[dict[str, Any]] | None:
-    """What differs in a route since this version published it, by field; None where that is not known any more, or never
-    had it."""
+def published_route(row: Route, revision: int | None) -> dict[str, Any] | None:
+    """The route as this version published it; None where that is not known any more, or the version never had it."""
     content = None if revision is None else content_at(row.org_id, revision)
-    was = next((route for route in (content or {}).get("routes", ()) if route["id"] == str(row.uid)), None)
+    return next((route for route in (content or {}).get("routes", ()) if route["id"] == str(row.uid)), None)
+
+
+def changed_since(row: Route, revision: int | None) -> list[dict[str, Any]] | None:
+    """What differs in a route since this version published it, by field; None where `published_route` is."""
+    was = published_route(row, revision)
     return None if was is None else fields_between(was, canonical_route(row.as_document()))
 
 

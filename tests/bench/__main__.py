@@ -33,6 +33,7 @@ RACES = {
     "audit": "The audit log",
     "replay": "A replay of a long log",
     "resampling": "Intervals by resampling",
+    "sampling": "The sample of a long log that pages ask for",
 }
 
 

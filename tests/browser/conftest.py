@@ -1,6 +1,7 @@
 """A real Chromium, driven by Playwright. Without it the tests skip and name the package; under CI they fail."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -51,6 +52,13 @@ def says(page: Any, text: Any) -> None:
     from playwright.sync_api import expect
 
     expect(page.locator("main")).to_contain_text(text, use_inner_text=True, timeout=30_000)
+
+
+def add_condition(where: Any, title: str) -> Any:
+    """Adds a condition to the route, or to the group of conditions, that `where` is; answers its row."""
+    where.get_by_role("button", name=re.compile("^Add a condition")).first.click()
+    where.get_by_role("menuitem", name=title, exact=True).click()
+    return where.locator("[data-rows] > [data-condition]").filter(has_text=title).first
 
 
 class Visitor:

@@ -18,7 +18,7 @@ from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routes.rules.services import set_default
-from tests.browser.conftest import Visitor, says
+from tests.browser.conftest import Visitor, add_condition, says
 from tests.build import BY, a_person, a_plan, a_route, an_example, an_org, prices, projected, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -155,6 +155,7 @@ def test_every_page_is_clean_light_dark_and_on_a_phone(org: Organization, visito
         "plan": f"{base}plans/{plan.pk}/", "plan-unsure": f"{base}plans/{unsure.pk}/",
         "plan-draft": f"{base}plans/{draft.pk}/",
         "audit": base + "audit/", "logs": base + "logs/", "logs-import": base + "logs/import/",
+        "help-rules": "/admin/help/rules/",
         "prices": base + "prices/", "prices-import": base + "prices/import/", "access": base + "access/",
     }  # fmt: skip
     for name, path in pages.items():
@@ -287,13 +288,14 @@ def test_from_the_first_route_to_a_reverted_plan(org: Organization, visitor: Cal
     # A route, with a mistake that the message alone explains.
     page = edda.visit(base + "routes/new/")
     page.get_by_label("Name").fill("long ones")
-    page.get_by_label("Fewer input tokens than").fill("50000")
+    add_condition(page, "Input tokens").get_by_label("Fewer than").fill("50000")
     page.get_by_label("Send to model").fill("gpt-4.1")
     page.get_by_label("If that fails, try").fill("gpt-4.1")
     page.get_by_role("button", name="Save and publish").click()
     says(page, "Not saved.")
     assert page.locator(".has-error").count() == 1
     shot(page, "route-refused")
+    page.get_by_role("button", name="Remove gpt-4.1").click()
     page.get_by_label("If that fails, try").fill("gpt-4o")
     page.get_by_role("button", name="Save and publish").click()
     says(page, "“long ones” is live as version 3.")
@@ -366,13 +368,18 @@ def test_groups_are_added_and_removed_and_an_action_shows_what_belongs_to_it(
     for _ in range(3):
         add.click()
     groups = page.locator("fieldset.group")
-    groups.nth(0).get_by_label("Tag is").fill("a")
-    groups.nth(1).get_by_label("Tag is").fill("gone")
+    add_condition(groups.nth(0), "Tag is").get_by_label("Tag is").fill("a")
+    add_condition(groups.nth(1), "Tag is").get_by_label("Tag is").fill("gone")
     groups.nth(1).get_by_role("button", name="Remove this group").click()
-    groups.nth(1).get_by_label("Fewer input tokens than").fill("9")
+    add_condition(groups.nth(1), "Input tokens").get_by_label("Fewer than").fill("9")
     page.get_by_role("button", name="Add an exception").click()
     assert page.get_by_role("button", name="Add an exception").count() == 0, "there is one at most"
-    groups.nth(2).get_by_label("Requested model is one of").fill("gpt-4o\ngpt-4o")
+    models = add_condition(groups.nth(2), "Requested model is one of").get_by_label(
+        "Requested model is one of", exact=True
+    )
+    for _ in range(2):
+        models.fill("gpt-4o")
+        models.press("Enter")
     page.get_by_label("Send to model").fill("left behind")
     page.get_by_label("What happens to them").select_option("refuse")
     assert page.get_by_label("Send to model").is_hidden()
@@ -385,7 +392,7 @@ def test_groups_are_added_and_removed_and_an_action_shows_what_belongs_to_it(
     assert page.locator(".has-error").count() == 2
     shot(page, "route-groups-refused")
     accessible(page)
-    groups.nth(2).get_by_label("Requested model is one of").fill("gpt-4o")
+    groups.nth(2).get_by_role("button", name="Remove gpt-4o").last.click()
     page.get_by_label("Message").fill("Ask your admin.")
     page.get_by_role("button", name="Save and publish").click()
     says(page, "(tag is a or fewer than 9 input tokens) and not (model is gpt-4o)")

@@ -2,8 +2,10 @@
 the engine accepts is changed by being shown and sent again."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -49,6 +51,12 @@ class Lines(Text):
         return "\n".join(value) if isinstance(value, list) else value
 
 
+class Models(Lines):
+    """Names of models, one a line, completed from the price table."""
+
+    widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "data-chips": "models"})
+
+
 class Notation(Text):
     """Lines in one of the notations of `lines`."""
 
@@ -83,6 +91,9 @@ class YesNo(forms.TypedChoiceField):
 
 
 class Whole(forms.IntegerField):
+    # A browser's own field for numbers sends nothing for what it cannot read, and what was meant is gone.
+    widget = forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"})
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"required": False, "min_value": 0, **kwargs})
 
@@ -90,15 +101,39 @@ class Whole(forms.IntegerField):
 class Usd(forms.DecimalField):
     """A JSON number of US dollars."""
 
-    # The step that Django would write makes browsers refuse sums of nine decimals.
-    widget = forms.NumberInput(attrs={"step": "any"})
+    widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"required": False, "min_value": 0, "max_value": 1_000_000, "decimal_places": 9, **kwargs})
 
+    def prepare_value(self, value: Any) -> Any:
+        # As people write it: not 1e-09.
+        return f"{Decimal(repr(value)):f}" if isinstance(value, float) else value
+
     def clean(self, value: Any) -> int | float | None:  # type: ignore[override]
         amount = super().clean(value)
         return None if amount is None else int(amount) if amount == int(amount) else float(amount)
+
+
+#: What browsers have fields of their own for.
+_MINUTES_AND_MORE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,3})?)?", re.ASCII)
+_CLOCK = re.compile("[0-9]{2}:[0-9]{2}", re.ASCII)
+
+
+class _ClockInput(forms.TimeInput):
+    input_type = "time"
+
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        context = super().get_context(name, value, attrs)
+        if (shown := context["widget"]["value"]) and not _CLOCK.fullmatch(shown):
+            context["widget"]["type"] = "text"
+        return context
+
+
+class Clock(Text):
+    """A time of day as the engine reads it."""
+
+    widget = _ClockInput
 
 
 class _UtcInput(forms.DateTimeInput):
@@ -108,8 +143,8 @@ class _UtcInput(forms.DateTimeInput):
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
         context = super().get_context(name, value, attrs)
         shown = context["widget"]["value"] or ""
-        if len(shown.partition(".")[2]) > 3:
-            # A browser's own field knows milliseconds and empties what is finer.
+        if shown and not _MINUTES_AND_MORE.fullmatch(shown):
+            # A browser's own field knows milliseconds and empties what is finer, and what is no time.
             context["widget"]["type"] = "text"
         return context
 

@@ -1,4 +1,4 @@
-"""The parts of the forms: what a route is called, when it matches, what it does, what people know of it."""
+"""The parts of the forms: what a route is called, what it does, what people know of it. When it matches: `conditions`."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,10 +6,17 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
-from routes.engine.times import DAYS
 from routes.rules.forms import lines
-from routes.rules.forms.fields import Days, Json, Lines, Notation, Paragraph, Text, Usd, UtcTime, Whole, YesNo
-from routes.rules.sentences import condition
+from routes.rules.forms.fields import (
+    Json,
+    Models,
+    Notation,
+    Paragraph,
+    Text,
+    Usd,
+    UtcTime,
+    Whole,
+)
 from routes.times import rfc3339
 
 #: The steps from an object to a value within it: keys, and of lists the index.
@@ -56,6 +63,10 @@ class Part(forms.Form):
     def field_of(self, path: Steps) -> tuple[str, Steps]:
         """The field for the value at this path, and the rest of the path within it."""
         return (str(path[0]), path[1:]) if path else ("", [])
+
+    def label_of(self, name: str) -> str:
+        """What a field is called where it does not stand beside what it belongs to."""
+        return str(self[name].label)
 
     def shown(self, names: Iterable[str]) -> list[Any]:
         return [self[name] for name in names]
@@ -130,144 +141,6 @@ class AboutPart(Part):
         return self.shown([*self.KEYS, *(["extensions"] if has_extensions else [])])
 
 
-class ConditionsPart(Part):
-    """The conditions of a route, or of one group of them. Groups inside a group are kept as JSON, in `nested`."""
-
-    model_in = Lines(label="Requested model is one of", help_text="One a line, exactly as requested. Empty: any model.")
-    model_matches = Lines(
-        label="Requested model matches one of", help_text="One pattern a line; * stands for anything."
-    )
-    input_tokens_gt = Whole(label="More input tokens than")
-    input_tokens_lt = Whole(label="Fewer input tokens than")
-    tag_equals = Text(label="Tag is", help_text="Exactly, upper and lower case differ.")
-    has_images = YesNo(label="Has images")
-    has_audio = YesNo(label="Has audio")
-    has_documents = YesNo(label="Has documents")
-    has_tools = YesNo(label="Has tools")
-    is_stream = YesNo(label="Is streamed")
-    prompt_contains_any_of = Lines(
-        label="Text contains any of",
-        help_text="One a line. User and system text, upper and lower case alike. Spaces around a word count.",
-    )
-    prompt_matches_any_of = Lines(
-        label="Text matches any of these patterns",
-        help_text="One regular expression (RE2) a line, found anywhere. (?i) in front: upper and lower case alike.",
-    )
-    estimated_cost_gt = Usd(label="Estimated to cost more than (USD)")
-    estimated_cost_lt = Usd(label="Estimated to cost less than (USD)")
-    upstream_latency_ms_p95_gt = Whole(label="Upstream p95 latency above (ms)")
-    metadata = Notation(
-        lines.read_names,
-        lines.write_names,
-        label="Metadata",
-        help_text="One key a line, with the values of which one must be there: team = search, ads",
-    )
-    headers = Notation(
-        lines.read_names,
-        lines.write_names,
-        label="Request headers",
-        help_text="One name a line, in lower case: x-customer = acme, globex",
-    )
-    numbers = Notation(
-        lines.read_ranges,
-        lines.write_ranges,
-        label="The gateway's own figures",
-        help_text="One a line: budget_share > 0.8, or 0.2 < error_rate < 0.5",
-    )
-    window_from = Text(label="From", widget=forms.TimeInput(attrs={"type": "time"}))
-    window_to = Text(
-        label="To",
-        widget=forms.TimeInput(attrs={"type": "time"}),
-        help_text="Not included. 00:00 to 00:00 is the whole day; 22:00 to 06:00 goes over midnight.",
-    )
-    window_tz = Text(label="Time zone", completes_from="zones", help_text="For example Europe/Berlin, or UTC.")
-    window_days = Days(label="Days on which it begins")
-    nested = Json(label="Groups inside this group, as JSON")
-
-    COMMON = ("model_in", "model_matches", "input_tokens_gt", "input_tokens_lt", "tag_equals")
-    CONTENT = ("has_images", "has_audio", "has_documents", "has_tools", "is_stream")
-    TEXT = ("prompt_contains_any_of", "prompt_matches_any_of")
-    FIGURES = ("estimated_cost_gt", "estimated_cost_lt", "upstream_latency_ms_p95_gt", "numbers")
-    CALLER = ("metadata", "headers")
-    WINDOW = ("window_from", "window_to", "window_tz")
-    MORE = (*CONTENT, *TEXT, *FIGURES, *CALLER, *WINDOW, "window_days", "nested")
-    FLAT = (*COMMON, *CONTENT, *TEXT, *FIGURES, *CALLER)
-
-    @classmethod
-    def initial_of(cls, when: Mapping[str, Any], *, is_group: bool = True) -> dict[str, Any]:
-        hours = when.get("time_window") or {}
-        nested = {key: when[key] for key in ("any_of", "not") if is_group and key in when}
-        return {
-            **{key: when[key] for key in cls.FLAT if key in when},
-            **{f"window_{key}": hours[key] for key in ("from", "to", "tz") if key in hours},
-            "window_days": hours.get("days", list(DAYS) if hours else []),
-            **({"nested": nested} if nested else {}),
-        }
-
-    def document(self) -> dict[str, Any]:
-        data = self.cleaned_data
-        # No is an answer too; only None is none.
-        when = {key: data[key] for key in self.FLAT if data.get(key) not in (None, "", [], {})}
-        hours = {key: data[f"window_{key}"] for key in ("from", "to", "tz") if data.get(f"window_{key}")}
-        days = data.get("window_days", [])
-        if hours or days:
-            when["time_window"] = {**hours, **({"days": days} if days and len(days) < len(DAYS) else {})}
-        return {**when, **(data.get("nested") or {})}
-
-    def clean_nested(self) -> Any:
-        value = self.cleaned_data["nested"]
-        if value is not None and (not isinstance(value, dict) or not set(value) <= {"any_of", "not"}):
-            raise forms.ValidationError('Write an object with "any_of", "not" or both.')
-        return value
-
-    def field_of(self, path: Steps) -> tuple[str, Steps]:
-        if path and path[0] in ("any_of", "not"):
-            return "nested", path
-        if path and path[0] == "time_window":
-            return (f"window_{path[1]}", path[2:]) if len(path) > 1 else ("window_from", [])
-        return super().field_of(path)
-
-    # What the page shows.
-
-    @property
-    def number(self) -> str:
-        """Of an alternative, the number in its name."""
-        return (self.prefix or "").removeprefix("any_of-")
-
-    def common(self) -> list[Any]:
-        return self.shown(self.COMMON)
-
-    def more(self) -> list[tuple[str, list[Any], bool]]:
-        """(heading, fields, whether they are shown at once): those in use, and all where none is."""
-        subjects = (
-            ("Content", self.CONTENT),
-            ("Text", self.TEXT),
-            ("Cost, latency and figures", self.FIGURES),
-            ("Metadata and headers", self.CALLER),
-        )
-        return [(heading, self.shown(names), self._is_subject_open(names)) for heading, names in subjects]
-
-    def window(self) -> list[Any]:
-        return self.shown(self.WINDOW)
-
-    def is_window_open(self) -> bool:
-        return self._is_subject_open((*self.WINDOW, "window_days"))
-
-    def _is_subject_open(self, names: Iterable[str]) -> bool:
-        return self.is_used(names) or not self.is_more_open()
-
-    def is_more_open(self) -> bool:
-        return self.is_used(self.MORE)
-
-    def nested_sentence(self) -> str:
-        """What is nested deeper, in words; empty where nothing is."""
-        nested = self.cleaned_data.get("nested") if self.is_bound else self.initial.get("nested")
-        return condition(nested) if nested else ""
-
-    def has_nested(self) -> bool:
-        return self.is_used(["nested"])
-
-
 class ActionPart(Part):
     """What happens to the requests."""
 
@@ -306,7 +179,7 @@ class ActionPart(Part):
     refuse_status = Whole(label="HTTP status", help_text="400 to 499.")
     refuse_code = Text(label="Code", help_text="A stable word for programs: too_expensive")
     refuse_message = Text(label="Message", help_text="A sentence for whoever sent the request.")
-    fallbacks = Lines(label="If that fails, try", help_text="One model a line, in this order.")
+    fallbacks = Models(label="If that fails, try", help_text="Models, one a line, in this order.")
     max_cost_usd = Usd(label="At most (USD a request)", help_text="A model on which it would cost more is not tried.")
     shadow_model = Text(
         label="Send a copy to model",

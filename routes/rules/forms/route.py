@@ -15,7 +15,8 @@ from routes.engine.conditions import KEYS as CONDITION_KEYS
 from routes.engine.conditions import MAX_ATOMS, read_conditions
 from routes.engine.reading import UNLIMITED, Reading
 from routes.engine.times import read_time
-from routes.rules.forms.parts import AboutPart, ActionPart, ConditionsPart, IdentityPart, Part, Steps
+from routes.rules.forms.conditions import ConditionsPart
+from routes.rules.forms.parts import AboutPart, ActionPart, IdentityPart, Part, Steps
 
 Issue = Mapping[str, str]
 
@@ -32,6 +33,8 @@ class WholeForm:
 
     def __init__(self) -> None:
         self._other: list[str] = []
+        #: Whether `is_valid` was asked, so that `document` can be.
+        self.was_judged = False
 
     @property
     def errors(self) -> bool:
@@ -41,6 +44,24 @@ class WholeForm:
     def non_field_errors(self) -> list[str]:
         """What is wrong and belongs to no field."""
         return [*self._other, *(str(error) for part in self.parts() for error in part.non_field_errors())]
+
+    def mistakes(self) -> list[dict[str, str]]:
+        """All that is wrong: `field` (the id of its control; "" where it belongs to none), `label` and `message`."""
+        found = [{"field": "", "label": "", "message": message} for message in self.non_field_errors()]
+        for part in self.parts():
+            for name, messages in part.errors.items():
+                if name in part.fields:
+                    field = part[name]
+                    label = ": ".join(filter(None, (self.what(part), part.label_of(name))))
+                    found += [
+                        {"field": field.id_for_label or field.auto_id, "label": label, "message": str(message)}
+                        for message in messages
+                    ]
+        return found
+
+    def what(self, part: Part) -> str:
+        """Which of several alike this part is, in words; "" where there is one."""
+        return ""
 
     def add_error(self, field: str | None, message: str) -> None:
         """A refusal that the form could not foresee, at a field of the first part that has it."""
@@ -67,6 +88,7 @@ class WholeForm:
 
     def is_valid(self) -> bool:
         """Everything at once: what single fields say, and what the engine says about the rest."""
+        self.was_judged = True
         for part in self.parts():
             part.check()
         try:
@@ -115,6 +137,11 @@ class RouteForm(WholeForm):
 
     def parts(self) -> list[Part]:
         return [self.identity, self.when, *self.any_of, *([self.not_] if self.not_ else []), self.then, self.about]
+
+    def what(self, part: Part) -> str:
+        if part in self.any_of:
+            return f"Alternative {self.any_of.index(part) + 1}"
+        return "Exception" if part is self.not_ else ""
 
     def document(self) -> dict[str, Any]:
         when = self.when.document()
@@ -174,12 +201,6 @@ class RouteForm(WholeForm):
 
     def blank_exception(self) -> ConditionsPart:
         return ConditionsPart(prefix="not")
-
-    def set_revision(self, revision: int) -> None:
-        """The form as it was sent, but opened with this revision of the route."""
-        data = self.identity.data.copy()
-        data["revision"] = str(revision)
-        self.identity.data = data
 
 
 class DefaultForm(WholeForm):

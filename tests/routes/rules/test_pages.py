@@ -1,20 +1,23 @@
 """The pages about routes, as they answer: what they show, and that nothing sent to them breaks them."""
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
+from uuid import uuid4
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
 from routes import engine
+from routes.catalog.models import ModelPrice, PriceEdition
 from routes.document import document_of
 from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routes.rules.services import set_default, update_route
-from tests.build import BY, a_person, a_route, usual_prices
+from tests.build import BY, a_person, a_route, prices, usual_prices
 from tests.databases import ON_POSTGRES
 from tests.paths import shared
 from tests.routes.rules.test_route_form import NEW, Controls
@@ -50,14 +53,62 @@ def test_a_name_in_use_and_a_changed_route_are_told_in_the_form(client: Client, 
     page = text_of(client.post(url(org, "routes/new/"), {**NEW, "name": "taken"}), 422)
     assert "Another route of this organisation is called &quot;taken&quot;" in page
     opened = Controls(text_of(client.get(url(org, f"routes/{row.uid}/")))).sent
-    update_route(org, row.uid, engine.Route.from_dict({**row.as_document(), "priority": 3}), by=BY)
-    page = text_of(client.post(url(org, f"routes/{row.uid}/"), opened), 422)
-    assert "last changed at version 2" in page
+    theirs = {**row.as_document(), "priority": 3, "meta": {"owner": "them"}}
+    update_route(org, row.uid, engine.Route.from_dict(theirs), by=BY)
+    page = text_of(
+        client.post(url(org, f"routes/{row.uid}/"), {**opened.dict(), "owner": "me", "link": "https://x.y"}), 422
+    )
+    assert "test changed this route while you wrote" in page
+    assert "It last changed at version 2" in page
+    told = [
+        re.sub("<[^>]*>", " ", line).split() for line in page.split("<tbody>")[1].split("</tbody>")[0].split("</tr>")
+    ]
+    assert told[0][:4] == ["Priority", "100", "3", "100"]
+    assert told[0][4] == "theirs"
+    assert told[1][:4] == ["Owner", "none", "them", "me"]
+    assert told[1][4] == "yours"
     again = Controls(page).sent
-    assert (again["revision"], again["priority"]) == ("2", "100"), "one's own input, on what is there now"
-    client.post(url(org, f"routes/{row.uid}/"), again)
+    assert (again["revision"], again["priority"]) == ("2", "3"), "what they changed and I did not"
+    assert (again["owner"], again["link"]) == ("me", "https://x.y"), "my own input"
+    assert client.post(url(org, f"routes/{row.uid}/"), again).status_code == 302
     row.refresh_from_db()
-    assert row.priority == 100
+    assert (row.priority, row.meta) == (3, {"owner": "me", "link": "https://x.y"})
+
+
+def test_json_fills_the_form_and_what_is_no_route_leaves_it_as_typed(client: Client, org: Organization) -> None:
+    row = a_route(org, "there")
+    for path, revision in (("routes/new/", ""), (f"routes/{row.uid}/", "1")):
+        opened = Controls(text_of(client.get(url(org, path)))).sent
+        typed = {**opened.dict(), "name": "typed", "use_json": "on"}
+        route = {
+            "id": "anything",
+            "name": "given",
+            "when": {"any_of": [{"tag_equals": "a"}]},
+            "then": {"target_model": "m"},
+        }
+        page = text_of(client.post(url(org, path), {**typed, "json": json.dumps(route)}))
+        assert "Nothing is saved yet." in page
+        filled = Controls(page).sent
+        assert (filled["name"], filled["any_of-0-tag_equals"], filled["target_model"]) == ("given", "a", "m")
+        assert filled["revision"] == revision
+        nonsense = {"[": "The text is not JSON", "[1]": "A route is an object", '{"name": ""}': "then: "}
+        for text, message in nonsense.items():
+            page = text_of(client.post(url(org, path), {**typed, "json": text}), 422)
+            assert "The JSON was not used" in page
+            assert message in page
+            left = Controls(page).sent
+            assert (left["name"], left["json"]) == ("typed", text)
+        assert client.post(url(org, path), {**opened.dict(), **filled.dict()}).status_code == 302
+        Route.objects.filter(name="given").update(name="saved" + revision)
+
+
+def test_json_that_was_changed_and_not_used_is_not_forgotten(client: Client, org: Organization) -> None:
+    row = a_route(org, "there")
+    opened = Controls(text_of(client.get(url(org, f"routes/{row.uid}/")))).sent
+    page = text_of(client.post(url(org, f"routes/{row.uid}/"), {**opened.dict(), "json": opened["json"] + "x"}), 422)
+    assert "what you changed is not in the form yet" in page
+    text = opened["json"].replace("\r\n", "\n")
+    assert client.post(url(org, f"routes/{row.uid}/"), {**opened.dict(), "json": text}).status_code == 302
 
 
 def test_the_list_says_of_each_route_whether_it_acts_now(client: Client, org: Organization) -> None:
@@ -95,7 +146,9 @@ def test_the_list_shows_what_lint_warns_of_at_the_later_route(client: Client, or
     assert "never reached" not in first
     assert "never reached" in second
     late = Route.objects.of(org).get(name="late")
-    assert "never reached" in text_of(client.get(url(org, f"routes/{late.uid}/")))
+    sent = Controls(text_of(client.get(url(org, f"routes/{late.uid}/")))).sent
+    said = client.post(url(org, f"routes/{late.uid}/preview/"), sent.dict()).json()
+    assert [one["label"] for one in said["findings"]] == ["never reached"]
 
 
 @pytest.mark.parametrize(
@@ -130,6 +183,30 @@ def test_routes_that_this_machine_cannot_serve_are_listed_and_can_be_mended(clie
         assert client.post(edit, {**NEW, "revision": Controls(page).sent["revision"]}).status_code == 302
         assert "not loaded" not in text_of(client.get(url(org, "routes/")))
     assert document_of(org).content["routes"][0]["name"] == NEW["name"]
+
+
+def test_models_are_offered_with_what_they_cost_now(client: Client, org: Organization) -> None:
+    def edition() -> None:
+        PriceEdition.objects.update_or_create(
+            scope=PriceEdition.EVERYBODY, defaults={"edition": uuid4(), "changed_at": timezone.now()}
+        )
+
+    for known in (False, True):
+        usual_prices() if not known else prices(**{"new-one": ("1", "2.5")})
+        edition()
+        for path in ("routes/new/", "routes/default/"):
+            page = text_of(client.get(url(org, path)))
+            assert '<option value="gpt-4o-mini" label="$0.15 in, $0.60 out per 1M tokens"></option>' in page
+            assert ('<option value="new-one" label="$1.00 in, $2.50 out per 1M tokens"></option>' in page) == known
+            assert '<option value="openai"></option>' in page
+    later = timezone.now() + timedelta(days=9)
+    ModelPrice.objects.create(
+        provider="<b>", model='"><i>', input_usd_per_million=1, output_usd_per_million=1, since=later
+    )
+    edition()
+    page = text_of(client.get(url(org, "routes/new/")))
+    assert '<option value="&quot;&gt;&lt;i&gt;" label="no price yet"></option>' in page
+    assert "<b>" not in page
 
 
 def test_nothing_that_is_sent_breaks_the_forms(client: Client, org: Organization) -> None:
@@ -211,7 +288,7 @@ def test_a_default_that_changes_while_the_form_is_checked_is_not_overwritten(cli
     def read_too_early(read: Organization) -> None:
         set_default(org, engine.Action("colleague"), by=BY)
 
-    with patch("routes.rules.admin.default_of", side_effect=read_too_early):
+    with patch("routes.rules.editor.default_of", side_effect=read_too_early):
         page = text_of(client.post(url(org, "routes/default/"), {"kind": "send", "target_model": "mine"}), 422)
     assert "The routes changed since version 0" in page
     assert document_of(org).content["default"] == {"target_model": "colleague"}

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from routes.engine import Action, NewRoute
 from routes.rules.forms import DefaultForm, RouteForm
+from routes.rules.forms.rows import GROUPS
 from tests.routes.rules.generate import CANONICAL_ACTIONS, NEW_ROUTES
 
 _LINE_BREAK = re.compile("\r\n|\r|\n")
@@ -213,6 +214,37 @@ def test_groups_are_added_by_number_and_removed_by_their_checkbox() -> None:
     )
     assert form.is_valid()
     assert form.document()["when"] == {"any_of": [{"tag_equals": "b"}]}
+
+
+def test_a_condition_that_stands_there_empty_is_a_mistake_and_not_left_out_in_silence() -> None:
+    rows = {"row": ["tag_equals", "has_tools", "time_window", "input_tokens", "unheard of"], "has_tools": "false"}
+    found = mistakes(filled(**rows, any_of="0", **{"any_of-0-row": "model_in", "input_tokens_lt": "0"}))
+    message = ["Fill this in, or remove the condition."]
+    assert found == {"tag_equals": message, "window_from": message, "any_of-0-model_in": message}
+
+
+def test_rows_are_those_that_say_something_and_the_others_can_be_added() -> None:
+    when = {"tag_equals": "t", "has_tools": False, "input_tokens_gt": 0}
+    shown = RouteForm(route={"name": "a", "then": {"target_model": "m"}, "when": when}).when
+    assert [row.kind.name for row in shown.rows()] == ["input_tokens", "has_tools", "tag_equals"]
+    others = "".join(html for _, html in shown.others())
+    names = [kind.name for _, kinds in GROUPS for kind in kinds]
+    assert [f'data-condition="{name}"' in others for name in names] == [
+        name not in ("input_tokens", "has_tools", "tag_equals") for name in names
+    ]
+    group = RouteForm().blank_group()
+    assert 'name="any_of-__n__-model_in" ' in str(group.others()[0][1])
+    assert 'name="model_in" ' in str(RouteForm().when.others()[0][1])
+    assert "any-group" not in str(group.others())
+
+
+def test_the_way_to_a_mistake_is_the_id_of_its_control() -> None:
+    form = filled(name="", any_of="0", extensions="[", **{"any_of-0-window_days": "x", "any_of-0-nested": "["})
+    found = mistakes(form)
+    page = str([str(field) for part in form.parts() for field in part])
+    for one in form.mistakes():
+        assert f'id="{one["field"]}"' in page, one
+    assert len(form.mistakes()) == sum(map(len, found.values()))
 
 
 def test_an_empty_group_is_a_group_that_always_holds() -> None:

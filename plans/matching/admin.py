@@ -1,0 +1,42 @@
+"""What the pages about routes ask for once they are there: figures from the log, as JSON."""
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from plans.matching import services
+from routes import engine
+from routes.orgs.models import new_id
+from routes.rules.editor import route_or_404
+from routes.rules.forms import RouteForm
+from routes.rules.models import Route
+from routes.rules.preview import live_with
+
+
+@require_POST
+def route_matching(request: HttpRequest, id: str | None = None) -> HttpResponse:
+    """How many requests the route of an editor's form would match, as a new one or in the place of this one."""
+    row = None if id is None else route_or_404(request, id)
+    form = RouteForm(request.POST)
+    if not form.is_valid():
+        return JsonResponse({"mistakes": form.mistakes()}, status=422)
+    route = engine.NewRoute.from_dict(form.document()).with_id(str(row.uid) if row else new_id())
+    routes = live_with(request.org, route, row)
+    return JsonResponse(services.matching(request.org.pk, route, routes, now=timezone.now()))
+
+
+@require_GET
+def route_hits(request: HttpRequest) -> HttpResponse:
+    """The share of the newest week's requests that each route took."""
+    routes = [str(uid) for uid in Route.objects.of(request.org).values_list("uid", flat=True)]
+    return JsonResponse(services.hits(request.org.pk, routes, now=timezone.now()))
+
+
+route_matching.required_role = "editor"
+route_hits.required_role = "viewer"
+PAGES = [
+    path("logs/matching/", route_matching, name="route_matching"),
+    path("logs/matching/<uuid:id>/", route_matching, name="route_matching_of"),
+    path("logs/hits/", route_hits, name="route_hits"),
+]
