@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from plans.errors import PlansError
@@ -20,9 +22,10 @@ from routes import engine
 from routes.errors import RoutesError
 from routes.live import live
 from routes.orgs.models import new_id
-from routes.rules.admin import editor_context
+from routes.rules.editor import editor_context, loaded
 from routes.rules.forms import RouteForm
-from routes.rules.sentences import sentence
+from routes.rules.models import Route
+from routes.rules.preview import NotARoute, as_json, drafted, mark_of, read_route
 
 REFUSED = (engine.errors.RoutingError, PlansError, RoutesError)
 
@@ -36,13 +39,22 @@ def plan_route(request: HttpRequest, id: str, route: str | None = None) -> HttpR
         )
         return redirect("admin:plan", request.org.slug, run.pk)
     was = _route_of(run, request, str(route)) if route else None
-    form = RouteForm(request.POST) if request.method == "POST" else RouteForm(route=was) if was else RouteForm()
-    if request.method == "POST" and form.is_valid():
+    if request.method != "POST":
+        return _page(request, run, RouteForm(route=was) if was else RouteForm(), was, document=was)
+    form, text = RouteForm(request.POST), request.POST.get("json", "")
+    if "use_json" in request.POST:
+        try:
+            given = read_route(text, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        except NotARoute as error:
+            return _page(request, run, form, was, typed=text, json_problems=error.problems)
+        return _page(request, run, RouteForm(route=given), was, document=given, is_filled=True)
+    typed = text if text.strip() and mark_of(text) != request.POST.get("json_mark", "") else ""
+    if form.is_valid() and typed:
+        form.add_error(None, "You changed the JSON, and it is not in the form yet: press “Use this” there.")
+    if not form.errors:
         document = {"id": was["id"] if was else str(new_id()), **form.document()}
         try:
             put_route(run, document, by=request.actor, seen=request.POST.get("seen"))
-        except engine.errors.InvalidRoute as error:
-            form.add_issues(error.issues)
         except InvalidPlan as error:
             for issue in error.issues:
                 form.add_error("name" if "two routes called" in issue["message"] else None, issue["message"])
@@ -51,15 +63,41 @@ def plan_route(request: HttpRequest, id: str, route: str | None = None) -> HttpR
         else:
             messages.success(request, f"“{document['name']}” is in the plan. Nothing is live before it is applied.")
             return redirect("admin:plan", request.org.slug, run.pk)
+    return _page(request, run, form, was, document=form.document() if form.was_judged else None, typed=typed)
+
+
+def _page(
+    request: HttpRequest,
+    run: PlanRun,
+    form: RouteForm,
+    was: dict[str, Any] | None,
+    *,
+    document: dict[str, Any] | None = None,
+    typed: str = "",
+    **more: Any,
+) -> HttpResponse:
+    """The form, and beside it what it says, as in the editor of routes. `typed` is JSON that was not used."""
+    shown = {**(document or {}), **({"id": was["id"]} if was else {})}
+    text = {"json": typed, "json_mark": ""}
+    if not typed and loaded({"id": str(new_id()), **shown})[0] is not None:
+        text = as_json(shown)
+    # A route that is live is judged in its place, a new one behind all.
+    is_live = was is not None and Route.objects.of(request.org).filter(uid=was["id"]).exists()
+    own, of = [request.org.slug, *([was["id"]] if was and is_live else [])], "_of" if is_live else ""
     context = {
         "title": f"{was['name'] if was else 'A new route'}, in the plan “{run.name}”",
         "plan": run,
         "form": form,
-        "sentence": sentence(was) if was else "",
+        "sentence": drafted(document or {}),
         "seen": services.tag(run),
+        **text,
+        "preview_url": reverse(f"admin:route_preview{of}", args=own),
+        "matching_url": reverse(f"admin:route_matching{of}", args=own),
         **editor_context(request),
+        **more,
     }
-    return render(request, "plans/route.html", context, status=422 if form.errors else 200)
+    refused = form.errors or more.get("json_problems")
+    return render(request, "plans/route.html", context, status=422 if refused else 200)
 
 
 def _route_of(run: PlanRun, request: HttpRequest, uid: str) -> dict[str, Any]:

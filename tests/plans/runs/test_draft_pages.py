@@ -97,6 +97,25 @@ def test_a_mistake_in_a_route_is_told_at_its_field_and_what_was_written_stays(
     assert [route["name"] for route in wanted(plan)] == ["taken", "new"]
 
 
+def test_json_of_a_route_fills_its_form_and_is_not_forgotten_where_it_was_not_used(
+    client: Client, org: Organization
+) -> None:
+    plan = a_plan(org, routes=[])
+    where = url(org, f"{plan.pk}/routes/new/")
+    pasted = '{"name": "pasted", "then": {"target_model": "gpt-4o"}}'
+    filled = unescape(client.post(where, {"use_json": "on", "json": pasted}).content.decode())
+    assert "The form is filled from the JSON." in filled
+    assert 'value="pasted"' in filled
+    wrong = client.post(where, {"use_json": "on", "json": "{"})
+    assert (wrong.status_code, "The JSON was not used" in wrong.content.decode()) == (422, True)
+    form = {"name": "mine", "priority": "100", "enabled": "on", "kind": "send", "target_model": "gpt-4o-mini"}
+    unused = client.post(where, {**form, "json": pasted, "json_mark": "x"})
+    assert unused.status_code == 422
+    assert "press “Use this” there" in unescape(unused.content.decode())
+    assert pasted in unescape(unused.content.decode())
+    assert wanted(plan) == []
+
+
 def test_routes_are_paused_removed_and_put_back_by_buttons(client: Client, org: Organization) -> None:
     row = a_route(org, "today")
     plan = a_plan(org, routes=[])

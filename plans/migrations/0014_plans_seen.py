@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("plans", "0012_fill_summary"),
+        ("plans", "0013_request_log_sample"),
         ("routes", "0011_what_needs_no_second_person"),
     ]
 
