@@ -75,7 +75,7 @@ def test_a_plan_from_a_copy_of_today_to_applied_and_reverted_by_keyboard_alone(
     says(keys.page, "fewer than 100 input tokens → gpt-4o-mini")
     keys.to("Edit short ones").press()
     says(keys.page, "This is the plan's copy")
-    keys.to("Fewer input tokens than").write("20000").to("Keep in the plan").press()
+    keys.to("Fewer than").write("20000").to("Keep in the plan").press()
     says(keys.page, "1. Routes: 1 route changed")
     assert document_of(org).content["routes"][0]["when"]["input_tokens_lt"] == 100
     shot(keys.page, "plan-draft-changed")
