@@ -81,9 +81,9 @@ def waits_for(plan: PlanRun, org: Organization, role: Any, person: str | None) -
 
 @require_POST
 def plans_seen(request: HttpRequest) -> HttpResponse:
-    """What there is of news by now is seen."""
+    """What there is of news by now is seen; back to the page that showed it."""
     saw(request.org, request.actor)
-    return redirect("admin:plans", request.org.slug)
+    return redirect("admin:home" if request.POST.get("from") == "home" else "admin:plans", request.org.slug)
 
 
 plans.required_role = "viewer"

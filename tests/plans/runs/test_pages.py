@@ -675,7 +675,8 @@ def test_news_stand_on_the_list_until_they_are_seen(client: Client, org: Organiz
     assert "Since you last looked" in hers.get(url(org, "")).content.decode()
     assert "Since you last looked" in hers.get(url(org, "")).content.decode(), "to look by chance is not to have seen"
     assert "Since you last looked" not in client.get(url(org, "")).content.decode()
-    assert hers.post(url(org, "seen/")).status_code == 302
+    assert hers.post(url(org, "seen/"))["Location"] == url(org, "")
+    assert hers.post(url(org, "seen/"), {"from": "home"})["Location"] == f"/admin/o/{org.slug}/"
     assert "Since you last looked" not in hers.get(url(org, "")).content.decode()
 
 
