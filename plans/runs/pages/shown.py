@@ -29,6 +29,8 @@ from routes.versions.difference import changes_between
 #: Acts and changes that are shown where nobody asks for all.
 _ACTS: Final = 30
 _CHANGES: Final = 25
+#: What has a receipt beside what came of it.
+RECEIPTS: Final = ("plan.applied", "plan.reverted")
 #: In the words of the timeline, what was done.
 ACTS: Final = {
     "plan.proposed": "Made",
@@ -75,7 +77,8 @@ def plan(request: HttpRequest, id: str, traffic: TrafficForm | None = None) -> H
         "live_version": now.version,
         "seen": services.tag(run),
         **may,
-        "acts": timeline(request, run),
+        "acts": (acts := timeline(request, run)),
+        "receipt": next((one for one in acts[::-1] if one["act"].action in RECEIPTS), None),
         "gateways": gateways_of(run),
         "is_waiting": run.state in (State.QUEUED, State.RUNNING),
         "successor": PlanRun.objects.of(request.org).brief().filter(pk=run.superseded_by).first()

@@ -589,6 +589,10 @@ def test_afterwards_the_page_has_who_did_what_with_the_entry_the_version_and_the
     ]  # fmt: skip
     assert "<strong>Applied</strong> by arno: version 1" in page
     assert "1 of 2 gateways run it" in page
+    assert re.search(r'Receipt: <a href="[^"]*">entry [0-9]+</a> of the log <span class="mono">[^<]+</span>', page)
+    version = re.search(r'Live since <a href="([^"]*)">version 1</a>', page)
+    assert version is not None
+    assert "save" in client.get(version[1]).content.decode()
     link = re.search(r'href="([^"]*before=1[^"]*)">entry ([0-9]+)</a></span></li>\s*</ol>', page)
     assert link is not None
     entry = client.get(link[1]).content.decode()
