@@ -144,6 +144,7 @@ def test_charts_are_clean_light_dark_and_on_a_phone(org: Organization, visitor: 
             .map(one => parseFloat(getComputedStyle(one).fontSize) * one.getScreenCTM().a)"""
         )
         assert min(sizes) >= 10, "readable"
+        assert page.locator(".plan-panel a, .plan-panel button").count() > 3
         inside = page.evaluate(
             """() => [...document.querySelectorAll("svg.chart")].filter(one => one.getClientRects().length).flatMap(svg =>
             [...svg.querySelectorAll("text")].filter(text => {
@@ -206,6 +207,13 @@ def test_hostile_names_are_shown_and_never_executed(org: Organization, visitor: 
         assert page.evaluate("window.wasExecuted") is None
         ada.check()
     page = ada.visit(f"/admin/o/{org.slug}/plans/{draft.pk}/")
+    page.set_viewport_size({"width": 390, "height": 900})
+    for button in page.get_by_role("button", name=re.compile("^Remove")).all()[:3]:
+        box = button.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 375, "without scrolling sideways"
+    ada.check()
+    page.set_viewport_size({"width": 1280, "height": 900})
     text = page.locator("main").inner_text()
     for name in names[:20]:
         assert " ".join(name.split()) in " ".join(text.split())

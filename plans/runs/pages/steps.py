@@ -79,6 +79,12 @@ def plan_step(request: HttpRequest, id: str, step: str) -> HttpResponse:
     return redirect("admin:plan", request.org.slug, run.pk)
 
 
+def _lead(run: PlanRun) -> str:
+    """The answer in one sentence; "" before there is one."""
+    result = run.outcome
+    return (lead(result, (run.window_start, run.window_end)) or headline_of(result)) if result else ""
+
+
 def _has_role(request: HttpRequest, step: str) -> bool:
     return not STEPS[step].needs_approver or request.role.includes("approver")
 
@@ -99,7 +105,6 @@ def _page(
     may = possible(request, run, now.digest)
     is_possible = may[shown.may] and _has_role(request, step)
     form = mistakes.form if mistakes else _form(run, step, request)
-    result = run.outcome
     return render(
         request,
         "plans/step.html",
@@ -114,7 +119,7 @@ def _page(
             "why": "" if is_possible else _why_not(run, step, may, request),
             "action": f"admin:plan_{step}",
             "seen": services.tag(run),
-            "lead": (lead(result, (run.window_start, run.window_end)) or headline_of(result)) if result else "",
+            "lead": _lead(run) if step not in ("cancel", "revert") else "",
             "facts": _facts(run, step, now.version, changes, request) if is_possible else [],
             "changes": (
                 compared(base, content, changes=changes, most=_CHANGES)
@@ -196,6 +201,7 @@ def _facts(
         ("Routes", in_numbers(back)),
         ("Version", f"{version} → {version + 1 if back else version}"),
         ("Applied", f"{_moment(run.applied_at)} as version {run.applied_version}"),
+        ("Given up", f"The plan's answer was: {_lead(run)}"),
     ]
     if names := in_the_way(request.org, run):
         facts.append(("In the way", f"Changed again since: {', '.join(names[:_CHANGES])}. That is overwritten."))

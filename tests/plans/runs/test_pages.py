@@ -529,6 +529,7 @@ def test_a_revert_says_what_it_takes_back_and_what_is_in_its_way(client: Client,
     where = url(org, f"{plan.pk}/revert/")
     page = unescape(client.get(where).content.decode())
     assert "1 route removed" in page
+    assert "The plan's answer was: Saves $" in page
     assert "1 → 2" in page
     assert "In the way" not in page
     row = Route.objects.get(org=org)
