@@ -26,6 +26,8 @@
       area.removeAttribute(name);
     }
     delete area.dataset.chips;
+    const label = document.querySelector(`label[for="${CSS.escape(input.id)}"]`);
+    list.setAttribute("aria-label", `${label?.textContent ?? "Models"}: chosen`);
     area.hidden = true;
     area.after(box);
     box.append(list, input);
