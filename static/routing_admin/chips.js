@@ -26,8 +26,7 @@
       area.removeAttribute(name);
     }
     delete area.dataset.chips;
-    const label = document.querySelector(`label[for="${CSS.escape(input.id)}"]`);
-    list.setAttribute("aria-label", `${label?.textContent ?? "Models"}: chosen`);
+    list.setAttribute("aria-label", "Chosen models");
     area.hidden = true;
     area.after(box);
     box.append(list, input);
