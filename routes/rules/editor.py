@@ -281,7 +281,7 @@ def _editor(
     if not more.get("is_filled") and (typed := _unused_json(request)):
         text["json"] = typed  # it does not fit the mark, and so is known to be somebody's
     elif loaded({"id": str(row.uid) if row else new_id(), **document})[0] is not None:
-        text = as_json({**document, **({"id": str(row.uid)} if row else {})})
+        text = as_json({**({"id": str(row.uid)} if row else {}), **document})
     own = [request.org.slug, *([row.uid] if row else [])]
     context = {
         "title": title,
