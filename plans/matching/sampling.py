@@ -13,10 +13,12 @@ from random import Random
 from typing import Any, Final
 from uuid import UUID
 
+import numpy as np
 from django.db import connection
 
 from plans.logs.models import BUCKET_SQL, BUCKETS, RequestLog
 from plans.replay import LogRow
+from plans.replay.sure import splitmix64
 from routes.engine import RequestContext
 
 #: So many requests at most. More would say little more: of these a share is known to two points.
@@ -68,21 +70,20 @@ def window_of(org_id: UUID, now: datetime) -> tuple[tuple[datetime, datetime], b
 
 def sample_of(org_id: UUID, now: datetime, *, most: int = MOST, listed: int = _LISTED) -> Sample | None:
     """At most `most` requests of the week of `window_of`, each as likely as any other, and all where there are no more;
-    None where there are no rows. Equal logs have equal samples all day long, so that a figure does not waver while somebody
-    types. `listed` is for tests."""
+    None where there are no rows. What two weeks of one day share is drawn alike, so that a figure hardly wavers while
+    somebody types. `listed` is for tests."""
     found = window_of(org_id, now)
     if found is None:
         return None
     window, is_last_week = found
     random = Random(f"{org_id} {window[1].astimezone(UTC):%Y-%m-%d}")  # noqa: S311  chance, not secrecy
-    ids = _listed(org_id, window, listed + 1)
+    seed = random.getrandbits(63)
+    ids = _drawn(_listed(org_id, window, listed + 1), seed)
     buckets = list(range(BUCKETS))
     asked = BUCKETS
     if len(ids) > listed:
         random.shuffle(buckets)
         ids, asked = [], 0
-    else:
-        random.shuffle(ids)
     rows: list[dict[str, Any]] = []
     read = 0
     while len(rows) < most:
@@ -92,9 +93,7 @@ def sample_of(org_id: UUID, now: datetime, *, most: int = MOST, listed: int = _L
             # Of the first bucket it is known how many a few of them will have.
             wanted = 1 if not asked else 1 + (most - len(rows)) * asked * 11 // (10 * max(1, len(rows)))
             some = buckets[asked : asked + min(wanted, 1_000)]
-            more = _in_buckets(org_id, window, some)
-            random.shuffle(more)
-            ids, asked = ids + more, asked + len(some)
+            ids, asked = ids + _drawn(_in_buckets(org_id, window, some), seed), asked + len(some)
         chunk = ids[read : read + most]
         read += len(chunk)
         rows += _primary(chunk)
@@ -123,6 +122,13 @@ def texts_of(sample: Sample) -> dict[str, str]:
             if prompt is not None:
                 found[request_id] = prompt
     return found
+
+
+def _drawn(ids: list[int], seed: int) -> list[int]:
+    """In an order by chance, in which two rows stay as they are whichever others come and go."""
+    numbers = np.array(ids, np.int64)
+    drawn: list[int] = numbers[np.argsort(splitmix64(numbers.astype(np.uint64) ^ np.uint64(seed)))].tolist()
+    return drawn
 
 
 def _primary(ids: list[int]) -> list[dict[str, Any]]:
@@ -156,7 +162,7 @@ def _in_buckets(org_id: UUID, window: tuple[datetime, datetime], buckets: Iterab
     )
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
-        return sorted(number for (number,) in cursor.fetchall())
+        return [number for (number,) in cursor.fetchall()]
 
 
 def _log_row(row: dict[str, Any]) -> LogRow:

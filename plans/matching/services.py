@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from threading import Lock
@@ -17,6 +17,8 @@ from routes.engine import Engine, RequestContext, Route
 #: Samples of so many organisations: a few megabytes each.
 KEPT: Final = 8
 _LIFE: Final = timedelta(minutes=1)
+#: So many characters of text are kept with a sample.
+_MOST_TEXT: Final = 4_000_000
 
 
 @dataclass
@@ -26,15 +28,21 @@ class Kept:
     sample: Sample
     #: Until it is taken anew.
     until: datetime
+    _with_texts: list[RequestContext] | None = field(default=None, repr=False)
 
     @cached_property
     def contexts(self) -> list[RequestContext]:
         return contexts_of(self.sample.rows)
 
-    @cached_property
     def with_texts(self) -> list[RequestContext]:
-        """With the texts too, which few conditions ask for, and which may be long."""
-        return contexts_of(self.sample.rows, texts_of(self.sample))
+        """With the texts too, which few conditions ask for, and which may be long: long ones are read anew each time."""
+        if self._with_texts is not None:
+            return self._with_texts
+        texts = texts_of(self.sample)
+        made = contexts_of(self.sample.rows, texts)
+        if sum(map(len, texts.values())) <= _MOST_TEXT:
+            self._with_texts = made
+        return made
 
 
 #: By organisation, the least recently used first.
@@ -69,7 +77,7 @@ def matching(org_id: UUID, route: Route, routes: Sequence[Route], *, now: dateti
         return {**_figures(None), "matched": 0, "taken_above": 0, "unknown": 0, "words": _NO_REQUESTS}
     above = [each for each in routes[: routes.index(route)] if each.enabled]
     asks_text = "prompt" in facts_of_engines([Engine([*above, replace(route, enabled=True)])])
-    counted = count_matches(found.with_texts if asks_text else found.contexts, route, above)
+    counted = count_matches(found.with_texts() if asks_text else found.contexts, route, above)
     interval = counted.interval
     return {
         **_figures(found.sample),

@@ -4,6 +4,7 @@ import json
 from collections import OrderedDict
 from datetime import datetime
 from functools import cache
+from threading import Lock
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import available_timezones
@@ -176,13 +177,15 @@ def editor_context(request: HttpRequest) -> dict[str, Any]:
 #: the rest of the page.
 _options: OrderedDict[UUID, tuple[str, datetime, dict[str, SafeString]]] = OrderedDict()
 _MOST_OPTIONS: Final = 64
+_lock = Lock()
 
 
 def _priced(org: Organization) -> dict[str, SafeString]:
     """The models with what they cost now, and their providers, as options of lists."""
     now = timezone.now().replace(second=0, microsecond=0)
     etag = ServedPrices(org).etag
-    known = _options.get(org.pk)
+    with _lock:
+        known = _options.get(org.pk)
     if known is not None and known[:2] == (etag, now):
         return known[2]
     table = price_table(org)
@@ -196,9 +199,10 @@ def _priced(org: Organization) -> dict[str, SafeString]:
         ),
     }
     if etag is not None:  # else nobody would know when they change
-        _options[org.pk] = etag, now, made
-        while len(_options) > _MOST_OPTIONS:
-            _options.popitem(last=False)
+        with _lock:
+            _options[org.pk] = etag, now, made
+            while len(_options) > _MOST_OPTIONS:
+                _options.popitem(last=False)
     return made
 
 
@@ -277,7 +281,7 @@ def _editor(
     if not more.get("is_filled") and (typed := _unused_json(request)):
         text["json"] = typed  # it does not fit the mark, and so is known to be somebody's
     elif loaded({"id": str(row.uid) if row else new_id(), **document})[0] is not None:
-        text = as_json({**document, **({"id": str(row.uid)} if row else {})})
+        text = as_json({**({"id": str(row.uid)} if row else {}), **document})
     own = [request.org.slug, *([row.uid] if row else [])]
     context = {
         "title": title,

@@ -41,8 +41,8 @@ def preview(org: Organization, form: RouteForm, row: Route | None) -> dict[str, 
     routes = live_with(org, route, row)
     if len(routes) > MOST_LINTED:
         answer["unlinted"] = f"There are {len(routes):,} routes: what others take of it is looked up when it is saved."
-    else:
-        answer["findings"] = [in_words(finding) for finding in _caused(org, routes, route.id)]
+        routes = [route]
+    answer["findings"] = [in_words(finding) for finding in _caused(org, routes, route.id)]
     return answer
 
 
@@ -88,7 +88,7 @@ def live_with(org: Organization, route: engine.Route, row: Route | None) -> list
 
 def _caused(org: Organization, routes: list[engine.Route], uid: str) -> list[Finding]:
     """What lint finds about a route, and about others because of it."""
-    before = {_said(finding) for finding in findings_of(org)}
+    before = {_said(finding) for finding in findings_of(org)} if len(routes) > 1 else set()
     found = engine.lint(routes, catalog=catalog_of(org), today=datetime.now(UTC).date())
     told = [finding.to_dict() for finding in found]
     return [one for one in told if uid in (*one["route_ids"], *one["by"]) or _said(one) not in before]

@@ -1,6 +1,7 @@
 "use strict";
 // Lists of models: each a chip with its price, and a field that completes the next. The text of the server's field, a model a
 // line, stays what is sent; without this script it is what is written into. It has what is being typed too, so nothing is lost.
+// A field for one model says its price below.
 (() => {
   const costs = new Map();
   for (const option of document.querySelectorAll("#models option")) costs.set(option.value, option.label);
@@ -25,6 +26,7 @@
       area.removeAttribute(name);
     }
     delete area.dataset.chips;
+    list.setAttribute("aria-label", "Chosen models");
     area.hidden = true;
     area.after(box);
     box.append(list, input);
@@ -94,6 +96,17 @@
     area.addEventListener("ra:cleared", read);
     read();
   };
+
+  const price = (input) => {
+    const line = make("p", "help");
+    const say = () => {
+      line.textContent = costs.has(input.value) ? `${input.value}: ${costs.get(input.value)}` : "";
+    };
+    input.after(line);
+    input.addEventListener("input", say);
+    say();
+  };
+  for (const input of document.querySelectorAll('form[data-route-form] input[list="models"]')) price(input);
 
   const all = (root) => root.querySelectorAll("textarea[data-chips]").forEach(fit);
   document.addEventListener("ra:added", (event) => all(event.target));

@@ -10,14 +10,13 @@ import io
 import json
 import logging
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tests.bench.environment import in_each_database
 from tests.bench.report import Row, held, say, tell, times
 from tests.bench.timing import Candidate, Fresh, race
-from tests.paths import ROOT
 
 ROUTES = 100
 GOAL_TIMES, GOAL_QUERIES, GOAL_304 = 8, 2, 0.3
@@ -34,14 +33,7 @@ def main() -> int:
     if "TEST_DATABASE" in os.environ:
         _measure(quick="--quick" in sys.argv)
         return 0
-    failed = 0
-    for database in ("sqlite", "postgres"):
-        run = subprocess.run(
-            [sys.executable, "-m", "tests.bench.api", *sys.argv[1:]],
-            cwd=ROOT, env={**os.environ, "TEST_DATABASE": database}, check=False,
-        )  # fmt: skip
-        failed += run.returncode != 0
-    return 1 if failed else 0
+    return in_each_database("tests.bench.api")
 
 
 def _measure(*, quick: bool) -> None:

@@ -53,6 +53,16 @@ def run_inside(python: str, module: str, *arguments: str, **options: Any) -> "su
     )
 
 
+def in_each_database(module: str) -> int:
+    """Run a race that `TEST_DATABASE` names the database of, in SQLite and in PostgreSQL; the exit code of both."""
+    failed = 0
+    for database in ("sqlite", "postgres"):
+        environment = {**os.environ, "TEST_DATABASE": database}
+        command = [sys.executable, "-m", module, *sys.argv[1:]]
+        failed += subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0
+    return 1 if failed else 0
+
+
 def _fails(command: list[Any]) -> str | None:
     """The last line of what a failing command says, None where it succeeds."""
     try:

@@ -5,16 +5,15 @@ database is counted: the clock is that of the day. Named by TEST_DATABASE, a dat
 """
 
 import os
-import subprocess
 import sys
 import time
 from datetime import timedelta
 from typing import Any
 
+from tests.bench.environment import in_each_database
 from tests.bench.replay_data import WINDOW, fill, log_blocks
 from tests.bench.report import Row, held, say, tell, times
 from tests.bench.timing import race
-from tests.paths import ROOT
 
 ROWS, QUICK_ROWS, GOAL_MS = 1_000_000, 100_000, 200
 SAMPLE, SHUFFLED, DRAFT = "sample", "ORDER BY random()", "one route, sample at hand"
@@ -24,14 +23,7 @@ def main() -> int:
     if "TEST_DATABASE" in os.environ:
         _measure(quick="--quick" in sys.argv)
         return 0
-    failed = 0
-    for database in ("sqlite", "postgres"):
-        run = subprocess.run(
-            [sys.executable, "-m", "tests.bench.sampling", *sys.argv[1:]],
-            cwd=ROOT, env={**os.environ, "TEST_DATABASE": database}, check=False,
-        )  # fmt: skip
-        failed += run.returncode != 0
-    return 1 if failed else 0
+    return in_each_database("tests.bench.sampling")
 
 
 def _measure(*, quick: bool) -> None:

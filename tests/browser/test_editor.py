@@ -82,7 +82,8 @@ def test_the_first_route_is_made_by_keyboard_alone(org: Organization, visitor: C
     keys.press("Enter")
     tab_to("Remove: Tag is")
     keys.press("Enter")
-    assert "Remove: Input tokens" in page.evaluate("document.activeElement.textContent"), "the focus is not lost"
+    here = "document.activeElement.tagName + document.activeElement.textContent"
+    assert page.evaluate(here) == "BUTTON× Remove: Input tokens", "the focus is not lost"
     tab_to("Add an exception")
     keys.press("Enter")
     assert page.evaluate("document.activeElement.textContent") == "Add a condition"
@@ -92,6 +93,7 @@ def test_the_first_route_is_made_by_keyboard_alone(org: Organization, visitor: C
     keys.press("Escape")
     tab_to("Send to model")
     keys.type("gpt-4o-mini")
+    says(page, "gpt-4o-mini: $0.15 in, $0.60 out per 1M tokens")
     panel_says(page, "model is gpt-4o and fewer than 1,000 input tokens and not (has tools) → gpt-4o-mini")
     panel_says(page, "Nothing is wrong with it.")
     assert Route.objects.count() == 0

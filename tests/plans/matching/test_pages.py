@@ -90,12 +90,17 @@ def test_a_sample_says_so_with_its_interval(client: Client, org: Organization, m
     )
 
 
-def test_texts_are_asked_for_where_a_condition_is_on_them(client: Client, org: Organization) -> None:
+def test_texts_are_asked_for_where_a_condition_is_on_them(
+    client: Client, org: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
     traffic(org)
     body = {"model": "m", "messages": [{"role": "user", "content": "a refund please"}]}
     RequestLog.objects.filter(request_id__in=["r1", "r2"]).update(body=body)
-    said = matching(client, org, prompt_contains_any_of="refund", enabled="")
-    assert (said["matched"], said["unknown"]) == (2, 38)
+    for most, is_kept in ((10, False), (100, True)):
+        monkeypatch.setattr(services, "_MOST_TEXT", most)
+        said = matching(client, org, prompt_contains_any_of="refund", enabled="")
+        assert (said["matched"], said["unknown"]) == (2, 38)
+        assert (services._kept[org.pk]._with_texts is not None) == is_kept
 
 
 def test_a_form_with_mistakes_is_not_counted(client: Client, org: Organization) -> None:

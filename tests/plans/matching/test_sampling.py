@@ -9,8 +9,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from plans.logs.models import BUCKETS, RequestLog
+from plans.logs.source import DatabaseSource
 from plans.matching import sampling
+from plans.matching.counting import contexts_of
 from plans.matching.sampling import sample_of, texts_of, window_of
+from plans.replay.columns.block import COLUMNS, context_of
+from routes.engine import RequestContext
 from routes.orgs.models import Organization
 from tests.build import an_org
 
@@ -128,12 +132,18 @@ def _of_seed(org: Organization, seed: int, listed: int) -> Any:
         return sample_of(org.pk, NOW, most=130, listed=listed)
 
 
-def test_a_sample_is_the_same_all_day_long(org: Organization) -> None:
+@pytest.mark.parametrize("listed", [10, 1_000], ids=["walked", "listed"])
+def test_a_sample_hardly_changes_while_the_log_grows(org: Organization, listed: int) -> None:
     rows(org, every(1, 400, NOW - timedelta(hours=1)))
-    first, later = (sample_of(org.pk, NOW + timedelta(minutes=n), most=100, listed=10) for n in (0, 7))
+    first = sample_of(org.pk, NOW, most=100, listed=listed)
+    rows(org, every(1, 20, NOW + timedelta(minutes=2)), "new")
+    later = sample_of(org.pk, NOW + timedelta(minutes=7), most=100, listed=listed)
     assert first is not None
     assert later is not None
-    assert names(first) == names(later)
+    assert len(set(names(first)) & set(names(later))) > 85
+    another_day = sample_of(org.pk, NOW + timedelta(days=1), most=100, listed=listed)
+    assert another_day is not None
+    assert len(set(names(first)) & set(names(another_day))) < 60
 
 
 def test_where_few_are_first_attempts_the_walk_ends(org: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +192,29 @@ def test_buckets_are_filled_alike_even_by_numbers_in_turns(org: Organization) ->
         mean = 200_000 / BUCKETS
         deviation = sum((buckets[bucket] - mean) ** 2 for bucket in range(BUCKETS)) / BUCKETS / mean
         assert 0.2 < deviation < 3, (step, deviation)
+
+
+def test_a_request_has_the_very_facts_that_a_replay_decides_on(org: Organization) -> None:
+    facts: list[dict[str, Any]] = [
+        {}, {"tag": "a", "metadata": {"k": "v"}, "has_images": True, "is_stream": False}, {"metadata": {"k": 5}},
+        {"fact_input_tokens": 7, "fact_sticky_key": "s", "fact_upstream_latency_ms_p95": 900},
+        {"baseline_cost_usd": "0.000000123", "metadata": {}, "has_tools": False},
+        {"baseline_cost_usd": "1.5", "fact_estimated_cost_usd": "0.25", "requested_model": "other"},
+        {"body": {"model": "m", "messages": [{"role": "user", "content": "hello"}]}, "has_audio": True},
+    ]  # fmt: skip
+    for number, columns in enumerate(facts):
+        rows(org, [NOW - timedelta(minutes=number)], f"r{number}-")
+        RequestLog.objects.filter(request_id=f"r{number}-0").update(**columns)
+    sample = sample_of(org.pk, NOW)
+    assert sample is not None
+    (block,) = DatabaseSource(org.pk, sample.window).blocks(frozenset(COLUMNS))
+    replayed = [context_of(block, row) for row in range(block.rows)]
+    sampled = contexts_of(sample.rows, texts_of(sample))
+    names = [name for name in RequestContext.__slots__ if not name.startswith("_")]
+    assert len(names) > 10
+    for one, other in zip(sampled, replayed, strict=True):
+        assert {name: getattr(one, name) for name in names} == {name: getattr(other, name) for name in names}
+    assert [row.request_id for row in sample.rows] == [f"r{number}-0" for number in reversed(range(len(facts)))]
 
 
 def test_texts_are_read_of_the_sampled_requests_alone(org: Organization) -> None:

@@ -17,7 +17,7 @@ from routes.document import document_of
 from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routes.rules.services import set_default, update_route
-from tests.build import BY, a_person, a_route, prices, usual_prices
+from tests.build import BY, a_person, a_route, many_routes, prices, usual_prices
 from tests.databases import ON_POSTGRES
 from tests.paths import shared
 from tests.routes.rules.test_route_form import NEW, Controls
@@ -183,6 +183,19 @@ def test_routes_that_this_machine_cannot_serve_are_listed_and_can_be_mended(clie
         assert client.post(edit, {**NEW, "revision": Controls(page).sent["revision"]}).status_code == 302
         assert "not loaded" not in text_of(client.get(url(org, "routes/")))
     assert document_of(org).content["routes"][0]["name"] == NEW["name"]
+
+
+def test_the_editor_asks_the_database_as_often_however_many_routes_there_are(
+    client: Client, org: Organization, django_assert_max_num_queries: Any
+) -> None:
+    row = a_route(org, "one")
+    for _ in range(2):
+        many_routes(org, 30)
+        usual_prices() if not ModelPrice.objects.exists() else prices(**{f"m{n}": ("1", "1") for n in range(50)})
+        for path in ("routes/new/", f"routes/{row.uid}/", "routes/default/"):
+            client.get(url(org, path))
+            with django_assert_max_num_queries(9):
+                client.get(url(org, path))
 
 
 def test_models_are_offered_with_what_they_cost_now(client: Client, org: Organization) -> None:

@@ -9,8 +9,11 @@ from django.test import Client
 from routes.document import document_of
 from routes.orgs.models import Organization
 from routes.rules import preview as previewing
+from routes.rules.forms import RouteForm
 from routes.rules.models import Route
 from tests.build import a_person, a_route, many_routes, usual_prices
+from tests.databases import ON_POSTGRES
+from tests.paths import shared
 from tests.routes.rules.test_route_form import NEW
 
 pytestmark = pytest.mark.django_db
@@ -85,8 +88,9 @@ def test_with_many_routes_typing_waits_for_no_lint(
 ) -> None:
     many_routes(org, 3)
     monkeypatch.setattr(previewing, "MOST_LINTED", 3)
-    said = previewed(client, org)
-    assert said["findings"] == []
+    usual_prices()
+    said = previewed(client, org, tag_equals="a")
+    assert [one["label"] for one in said["findings"]] == ["unknown model"], "what is to be said of it alone"
     assert said["unlinted"] == "There are 4 routes: what others take of it is looked up when it is saved."
     monkeypatch.setattr(previewing, "MOST_LINTED", 4)
     assert previewed(client, org)["unlinted"] == ""
@@ -118,6 +122,27 @@ def test_asking_costs_the_same_however_many_routes_there_are(
         previewed(client, org)
         with django_assert_max_num_queries(11):
             previewed(client, org)
+
+
+def test_nothing_that_is_written_breaks_the_preview_or_the_count(client: Client, org: Organization) -> None:
+    row = a_route(org, "there")
+    fields = [name for part in RouteForm().parts() for name in part.fields]
+    group = [f"any_of-0-{name}" for name in RouteForm().when.fields]
+    nasty = ["\x00", '"\\ud800"', "{" * 3000, "1e999", "9" * 400, "a = \\", "9999-12-31T23:59-05:00", "²"]
+    nasty += json.loads(shared("vectors/naughty-strings.json").read_text(encoding="utf-8"))[
+        :: 60 if ON_POSTGRES else 12
+    ]
+    for number, text in enumerate(nasty):
+        sent = {**dict.fromkeys([*fields, *group, "row", "any_of-0-row", "not"], text), "any_of": "0", "json": text}
+        right = {**NEW, "description": "", "tag_equals": text, "metadata": f"k = {json.dumps(text)}"}
+        for fields_sent in (sent, right):
+            of = (None, row)[number % 2]
+            said = previewed(client, org, of, **fields_sent)
+            assert isinstance(said["sentence"], str)
+            at = f"/admin/o/{org.slug}/logs/matching/{f'{of.uid}/' if of else ''}"
+            assert client.post(at, {**NEW, **fields_sent}).status_code in (200, 422), text[:50]
+        use = {**NEW, "use_json": "on", "json": text}
+        assert client.post(f"/admin/o/{org.slug}/routes/new/", use).status_code == 422, text[:50]
 
 
 def test_nobody_but_editors_previews_and_only_by_post(client: Client, org: Organization) -> None:
