@@ -1,5 +1,6 @@
 """Two people changed one route: what both did, field by field, and one route that has both."""
 
+import json
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -11,13 +12,16 @@ from routes.rules.sentences import condition, effect, moment
 #: Where a value is in a route: its key, and of conditions and of what people know of it the key within.
 Place = tuple[str, ...]
 
+#: In the order of the page.
 _LABELS: Final[dict[Place, str]] = {
     ("name",): "Name", ("priority",): "Priority", ("enabled",): "Enabled", ("paused",): "Paused",
-    ("active_from",): "Active from", ("active_until",): "Active until", ("then",): "What happens to the requests",
-    ("when", "any_of"): "Alternatives", ("when", "not"): "Exception",
+    ("active_from",): "Active from", ("active_until",): "Active until",
     **{("when", key): kind.title for _, kinds in GROUPS for kind in kinds for key in kind.keys},
+    ("when", "any_of"): "Alternatives", ("when", "not"): "Exception", ("then",): "What happens to the requests",
 }  # fmt: skip
 _DEFAULTS: Final[dict[Place, Any]] = {("paused",): False, ("when", "model_in"): []}
+#: What stands where a key is missing, which null does not mean of what programs keep.
+_NOTHING: Final = object()
 #: Of these objects each member is changed by itself. An action is one thing: half of one and half of another is none.
 _OPENED: Final = ("when", "meta")
 
@@ -42,7 +46,8 @@ def merged(
     document's keys and their canonical form; without `base`, or where no engine would read both together, it is `mine`."""
     left, right, own = (None if base is None else _flat(base)), _flat(theirs), _flat(mine)
     found, taken = [], {}
-    for place in dict.fromkeys([*right, *(left or ()), *own]):
+    places = {place: number for number, place in enumerate(_LABELS)}
+    for place in sorted({*right, *(left or ()), *own}, key=lambda place: (places.get(place, len(places)), place)):
         was, other, me = (_at(values, place) for values in (left or {}, right, own))
         if _same(other, me if left is None else was):
             continue
@@ -65,7 +70,7 @@ def _flat(route: dict[str, Any]) -> dict[Place, Any]:
     found: dict[Place, Any] = {}
     for key, value in route.items():
         if key in _OPENED and isinstance(value, dict):
-            found |= {(key, inner): member for inner, member in value.items()}
+            found |= {(key, inner): member for inner, member in value.items() if key != "when" or member is not None}
         elif key != "id":
             found[key,] = value
     return found
@@ -74,8 +79,8 @@ def _flat(route: dict[str, Any]) -> dict[Place, Any]:
 def _unflat(values: dict[Place, Any]) -> dict[str, Any]:
     route: dict[str, Any] = {"when": {}}
     for place, value in values.items():
-        if value is None:
-            continue  # not there, or as good as that
+        if value is _NOTHING:
+            continue
         if len(place) == 2:
             route.setdefault(place[0], {})[place[1]] = value
         else:
@@ -85,10 +90,12 @@ def _unflat(values: dict[Place, Any]) -> dict[str, Any]:
 
 def _at(values: dict[Place, Any], place: Place) -> Any:
     """What stands there, or holds where nothing does."""
-    return values.get(place, _DEFAULTS.get(place))
+    return values.get(place, _DEFAULTS.get(place, _NOTHING))
 
 
 def _same(one: Any, other: Any) -> bool:
+    if one is _NOTHING or other is _NOTHING:
+        return one is other
     return canonical_bytes(one) == canonical_bytes(other)
 
 
@@ -97,18 +104,18 @@ def _label(place: Place) -> str:
 
 
 def _in_words(place: Place, value: Any) -> str:
+    if value is _NOTHING:
+        return "no such condition" if place[0] == "when" else "none"
     if place == ("then",):
-        return effect(value or {})
+        return effect(value)
     if place == ("when",):
         return condition(value)  # which no engine reads
     if place[0] == "when":
-        return "no such condition" if value in (None, []) else condition({place[1]: value})
-    if value is None:
-        return "none"
+        return "no such condition" if value == [] else condition({place[1]: value})
     if place[0].startswith("active_"):
         return moment(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, dict):
+    if place == ("meta", "labels"):
         return ", ".join(f"{name} = {inner}" for name, inner in value.items())
-    return str(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

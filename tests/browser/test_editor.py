@@ -255,8 +255,8 @@ def test_of_two_editors_the_second_learns_what_the_first_did_and_loses_nothing(
         ["Priority", "100", "7", "100", "theirs you had not changed it"],
         ["Input tokens", "fewer than 1,000 input tokens", "no such condition", "fewer than 1,000 input tokens",
          "theirs you had not changed it"],
-        ["Tag is", "tag is a", "tag is theirs", "tag is mine", "yours you both changed it"],
         ["Has tools", "no such condition", "has tools", "no such condition", "theirs you had not changed it"],
+        ["Tag is", "tag is a", "tag is theirs", "tag is mine", "yours you both changed it"],
     ]  # fmt: skip
     assert page.get_by_label("Tag is").input_value() == "mine"
     assert page.get_by_label("Owner").input_value() == "edda"

@@ -35,8 +35,8 @@ def test_what_only_one_changed_is_taken_and_what_both_changed_stays_mine() -> No
     assert told(route(), theirs, mine) == [
         ("Priority", "100", "7", "100", "theirs"),
         ("Input tokens", "fewer than 5 input tokens", "no such condition", "fewer than 5 input tokens", "theirs"),
-        ("Tag is", "tag is t", "tag is theirs", "tag is mine", "mine"),
         ("Has tools", "no such condition", "has no tools", "no such condition", "theirs"),
+        ("Tag is", "tag is t", "tag is theirs", "tag is mine", "mine"),
         ("Owner", "o", "none", "o", "theirs"),
     ]
 
@@ -80,6 +80,15 @@ def test_who_changed_nothing_has_what_the_other_has(base: dict[str, Any], other:
     assert merged(base, with_id, base)[0] == other
     together, differences = merged(base, base, with_id)
     assert ({**together, "id": UID}, differences) == (with_id, [])
+
+
+def test_null_that_a_program_keeps_is_not_the_same_as_nothing() -> None:
+    theirs = route(meta={"owner": "o", "x-a": None, "labels": {"stage": "trial"}})
+    together, differences = merged(route(), theirs, route(name="b"))
+    assert together["meta"] == theirs["meta"]
+    assert [(one.label, one.was, one.theirs) for one in differences] == [
+        ("Labels", "none", "stage = trial"), ("X-a", "none", "null"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("key", ["when", "meta"])
