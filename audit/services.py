@@ -19,11 +19,11 @@ from audit.actors import as_actor
 from audit.errors import EntryRefused, EntryTooLarge, LogDamaged, NoTransaction
 from audit.log import tree
 from audit.log.canonical import NotCanonical, canonical_bytes
+from audit.log.check import MAX_PAYLOAD_BYTES
 from audit.log.entry import SALT_SIZE, BadEntry, Entry, payload_hash, time_text
 from audit.models import AuditEntry, AuditHead, as_bytes
 from audit.statements import Head
 
-MAX_PAYLOAD_BYTES = 256 * 1024
 #: Of a payload above that, so much is kept beside what is said of the members that are not; so many, and no longer names.
 _KEPT_BYTES = 192 * 1024
 _NAMED, _LONGEST_NAME = 50, 100

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 from uuid import UUID
 
 from django.conf import settings
@@ -10,10 +11,24 @@ from django.conf import settings
 from audit.log import notes, tree
 from audit.log.check import REDACTED, Checker
 from audit.log.entry import BadEntry
+from audit.log.links import Link
 from audit.models import UNREADABLE, AuditEntry, AuditHead, Checkpoint, as_bytes
-from audit.services import columns_of, payload_of, place_of
+from audit.services import columns_of, place_of
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What the next log tells: how many entries of this one were signed and cannot be shown to be there, the logs after it
+    that are lost whole, with the number of signed entries of each, and why."""
+
+    entries: int = 0
+    logs: dict[str, int] = field(default_factory=dict)
+    reason: str = ""
+
+
+NOTHING_LOST: Final = Lost()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +42,25 @@ class Verification:
     bad_seq: int | None = None
     rule: str = ""
     message: str = ""
+    lost: Lost = NOTHING_LOST
 
     def __str__(self) -> str:
         if self.ok:
-            return f"{self.log}: verified {self.size:,} {'entry' if self.size == 1 else 'entries'}, root {self.root}"
+            lost = (
+                f"; {_entries(self.lost.entries)} that were signed lost: {self.lost.reason}"
+                if self.lost.entries
+                else ""
+            )
+            whole = [
+                f"\n{log}: LOST, with {_entries(size)} that were signed: {self.lost.reason}"
+                for log, size in self.lost.logs.items()
+            ]
+            return f"{self.log}: verified {_entries(self.size)}, root {self.root}{lost}{''.join(whole)}"
         return f"{self.log}: TAMPERED at entry {self.bad_seq} ({self.rule}): {self.message}"
+
+
+def _entries(number: int) -> str:
+    return f"{number:,} {'entry' if number == 1 else 'entries'}"
 
 
 def verify_org(org_id: UUID | None) -> Verification:
@@ -63,7 +92,7 @@ def verify(log: str) -> Verification:
 
     May run while others write: it checks the head as it was when it began, and every entry that it finds.
     """
-    checker = Checker(log)
+    checker = Checker(log, reads_payloads=True)
 
     def bad(seq: int, rule: str, message: str) -> Verification:
         return Verification(log, False, checker.size, checker.root.hex(), seq, rule, message)
@@ -84,8 +113,9 @@ def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verificat
     if problem := _not_linked(head):
         return bad(0, "not_linked", problem)
     found = _state(checker)
-    kept, lost = _told_lost(head)
-    marks = (mark for mark in _marks(log) if not kept < mark.size <= lost)
+    link = _told(head)
+    kept, signed = (link.kept, link.signed_size) if link else (0, 0)
+    marks = (mark for mark in _marks(log) if not kept < mark.size <= signed)
     mark = next(marks, None)
     # In the order of the columns: an entry moved to another place shows as a break at that place.
     for row in AuditEntry.objects.filter(log=log).order_by("seq", "pk").iterator(chunk_size=1_000):
@@ -124,35 +154,39 @@ def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verificat
     last = None if head.last_leaf_hash is None else as_bytes(head.last_leaf_hash)
     if (last, as_bytes(head.right_edge), head.last_ts) != found:
         return bad(max(head.size - 1, 0), "wrong_head", "The head is not that of these entries.")
-    return Verification(log, True, checker.size, checker.root.hex())
+    lost = Lost(max(signed - kept, 0), link.lost, link.reason) if link else NOTHING_LOST
+    return Verification(log, True, checker.size, checker.root.hex(), lost=lost)
 
 
 def _not_linked(head: AuditHead) -> str:
     """Why the log is not the first of its organisation, and none that goes on for the one before it; "" where it is."""
-    before = AuditHead.objects.filter(org_id=head.org_id, epoch__lt=head.epoch).order_by("-epoch").first()
     if head.epoch == 1:
         return ""
+    before = AuditHead.objects.filter(org_id=head.org_id, epoch__lt=head.epoch).order_by("-epoch").first()
     if before is None:
         return "The logs before this one are gone."
-    first = AuditEntry.objects.filter(log=head.log, seq=0).first()
-    previous = ((first and payload_of(first)) or {}).get("previous")
-    root = tree.root(tree.unpack(as_bytes(before.right_edge))).hex()
-    if not isinstance(previous, dict) or (previous.get("log"), previous.get("size"), previous.get("root")) != (
-        before.log, before.size, root,
-    ):  # fmt: skip
+    link, root = _link(head), tree.root(tree.unpack(as_bytes(before.right_edge))).hex()
+    if link is None or (link.log, link.size, link.root) != (before.log, before.size, root):
         return f"It does not begin with what the log before it, {before.log}, is."
     return ""
 
 
-def _told_lost(head: AuditHead) -> tuple[int, int]:
-    """Of a closed log the sizes between which what was signed was lost, as the next log tells; (0, 0) where nothing was."""
+def _told(head: AuditHead) -> Link | None:
+    """What the next log tells of this one, where there is one."""
     following = AuditHead.objects.filter(org_id=head.org_id, epoch__gt=head.epoch).order_by("epoch").first()
-    first = following and AuditEntry.objects.filter(log=following.log, seq=0).first()
-    previous = (payload_of(first) or {}).get("previous") if first else None
-    match previous:
-        case {"log": head.log, "kept": int(kept), "signed_size": int(signed)}:
-            return kept, signed
-    return 0, 0
+    link = following and _link(following)
+    return link if link is not None and link.log == head.log else None
+
+
+def _link(head: AuditHead) -> Link | None:
+    """What the first entry of this log says of the one before it; None where that cannot be read."""
+    first = AuditEntry.objects.filter(log=head.log, seq=0).first()
+    if first is None or first.payload is None or first.salt is None:
+        return None
+    try:
+        return Link.of_first(head.log, as_bytes(first.entry), as_bytes(first.payload), as_bytes(first.salt))
+    except (*UNREADABLE, KeyError):
+        return None
 
 
 def _told_later(head: AuditHead) -> set[str]:

@@ -172,7 +172,8 @@ def continued(before: Signed, row: Row | None) -> Signed:
         raise Refused("cut", f"Of {before.size:,} entries that were signed {size} are left.")
     if (size, last, edge, last_ts) == (before.size, before.last_leaf, tree.pack(before.edge), before.last_ts):
         return before
-    checker = Checker(before.log, before.size, before.last_leaf, before.last_ts, list(before.edge))
+    so_far = (before.log, before.size, before.last_leaf, before.last_ts, list(before.edge))
+    checker = Checker(*so_far, reads_payloads=True)
     rows = AuditEntry.objects.filter(log=before.log, seq__gte=before.size, seq__lt=size).order_by("seq", "pk")
     for data, payload, salt, leaf in rows.values_list("entry", "payload", "salt", "leaf_hash").iterator(1_000):
         kept = (None if payload is None else as_bytes(payload), None if salt is None else as_bytes(salt))

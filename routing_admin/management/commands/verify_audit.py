@@ -34,7 +34,7 @@ class Command(BaseCommand):
         else:
             for one in found:
                 if one.ok:
-                    self.stdout.write(f"{one} ({whose[one.log]})")
+                    self.stdout.write(f"{whose[one.log]}: {one}")
         bad = [str(one) for one in found if not one.ok] + [
             f"{one.log}: the signer refuses it since {one.since:%Y-%m-%d %H:%M} UTC ({one.rule}): {one.message}"
             for one in refused.values()

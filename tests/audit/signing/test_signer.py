@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, transaction
 from django.utils import timezone
 
+from audit import services
 from audit.actors import system
 from audit.log.entry import time_text
 from audit.log.notes import BadNote, SigningKey, open_checkpoint, open_note
@@ -595,3 +596,14 @@ def test_it_goes_on_through_an_outage_and_stops_when_told() -> None:
         thread.join(20)
     assert not thread.is_alive()
     assert checkpoint().size == 2
+
+
+@pytest.mark.parametrize(
+    "payload", [b'{"n":\n1}', b"", b'{"n":"' + b"x" * 600_000 + b'"}', b'{"who":"eve","who":"jo"}']
+)
+def test_a_payload_that_no_bundle_can_carry_is_not_signed(payload: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    signed()  # which tells the key
+    monkeypatch.setattr(services, "_payload_bytes", lambda *_: payload)
+    some(1)
+    assert rules() == {LOG: "bad_payload"}
+    assert verify_org(ORG).rule == "bad_payload"
