@@ -2,17 +2,19 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import BinaryField, Func
 
 from audit.log import notes, tree
 from audit.log.check import REDACTED, Checker
 from audit.log.entry import BadEntry
-from audit.log.links import Link
-from audit.models import UNREADABLE, AuditEntry, AuditHead, Checkpoint, as_bytes
+from audit.log.links import Link, number_of
+from audit.models import UNREADABLE, AuditEntry, AuditHead, Checkpoint, Unreadable, as_bytes, reading
 from audit.services import columns_of, place_of
 
 logger = logging.getLogger(__name__)
@@ -98,15 +100,18 @@ def verify(log: str) -> Verification:
         return Verification(log, False, checker.size, checker.root.hex(), seq, rule, message)
 
     try:
-        return _verify(log, checker, bad)
-    except UNREADABLE as error:
+        with reading():
+            return _verify(log, checker, bad)
+    except Unreadable as error:
         logger.warning("The log %s cannot be read.", log, exc_info=True)
-        return bad(checker.size, "unreadable", f"What is stored there cannot be read: {error}")
+        return bad(checker.size, "unreadable", str(error))
 
 
 def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verification]) -> Verification:
     head = AuditHead.objects.filter(log=log).first()
     if head is None:
+        if lost := _told_lost(log):
+            return Verification(log, True, 0, checker.root.hex(), lost=lost)
         return bad(0, "no_head", "The head of this log is gone.")
     if not head.log.endswith(place_of(head.org_id, head.epoch)):
         return bad(0, "wrong_org", "The head is kept under another organisation than its log names.")
@@ -140,7 +145,7 @@ def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verificat
             if (mark.size, mark.root) != (checker.size, checker.root):
                 return bad(row.seq, "wrong_root", "A signed checkpoint says that the log was another one up to here.")
             mark = next(marks, None)
-    if mark is not None and head.is_current:
+    if mark is not None:
         return bad(checker.size, "cut", f"Of {mark.size:,} entries that were signed {checker.size:,} are left.")
     checker.explain(head.epoch, _told_later(head))
     if checker.unexplained is not None:
@@ -165,7 +170,7 @@ def _not_linked(head: AuditHead) -> str:
     before = AuditHead.objects.filter(org_id=head.org_id, epoch__lt=head.epoch).order_by("-epoch").first()
     if before is None:
         return "The logs before this one are gone."
-    link, root = _link(head), tree.root(tree.unpack(as_bytes(before.right_edge))).hex()
+    link, root = link_of(head.log), tree.root(tree.unpack(as_bytes(before.right_edge))).hex()
     if link is None or (link.log, link.size, link.root) != (before.log, before.size, root):
         return f"It does not begin with what the log before it, {before.log}, is."
     return ""
@@ -174,19 +179,26 @@ def _not_linked(head: AuditHead) -> str:
 def _told(head: AuditHead) -> Link | None:
     """What the next log tells of this one, where there is one."""
     following = AuditHead.objects.filter(org_id=head.org_id, epoch__gt=head.epoch).order_by("epoch").first()
-    link = following and _link(following)
+    link = None if following is None else link_of(following.log)
     return link if link is not None and link.log == head.log else None
 
 
-def _link(head: AuditHead) -> Link | None:
+def _told_lost(log: str) -> Lost | None:
+    """What a later log tells of this one, where that is that all of it is lost."""
+    first = log.removesuffix(f"/e{number_of(log)}")
+    for later in AuditHead.objects.filter(log__startswith=f"{first}/e").order_by("epoch").values_list("log", flat=True):
+        link = link_of(later)
+        if link is not None and log in link.lost:
+            return Lost(link.lost[log], {}, link.reason)
+    return None
+
+
+def link_of(log: str) -> Link | None:
     """What the first entry of this log says of the one before it; None where that cannot be read."""
-    first = AuditEntry.objects.filter(log=head.log, seq=0).first()
-    if first is None or first.payload is None or first.salt is None:
-        return None
-    try:
-        return Link.of_first(head.log, as_bytes(first.entry), as_bytes(first.payload), as_bytes(first.salt))
-    except (*UNREADABLE, KeyError):
-        return None
+    first = AuditEntry.objects.filter(log=log, seq=0).values_list("entry", "payload", "salt").first()
+    with suppress(*UNREADABLE, KeyError):
+        return None if first is None else Link.of_first(log, *map(as_bytes, first))
+    return None
 
 
 def _told_later(head: AuditHead) -> set[str]:
@@ -198,8 +210,25 @@ def _told_later(head: AuditHead) -> set[str]:
 def _marks(log: str) -> Iterator[notes.Checkpoint]:
     """What is kept of what was signed, the smallest first. Whose signatures they are is for those to check who have the
     key: the offline verifier, and the signer."""
-    for note in Checkpoint.objects.filter(log=log).order_by("size").values_list("note", flat=True).iterator():
+    for note in notes_about(log):
         yield notes.unverified(note)
+
+
+class _Stored(Func):
+    """A column of text, on SQLite as the bytes that stand there: it keeps what is no text too, and fails to read that."""
+
+    template = "%(expressions)s"
+    output_field = BinaryField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template="CAST(%(expressions)s AS BLOB)", **context)
+
+
+def notes_about(log: str, *, newest_first: bool = False) -> Iterator[str]:
+    """What is kept of what was signed of a log, by size."""
+    rows = Checkpoint.objects.filter(log=log).order_by("-size" if newest_first else "size")
+    for (note,) in rows.values_list(_Stored("note")).iterator():
+        yield note if isinstance(note, str) else bytes(note or b"").decode(errors="replace")
 
 
 def _state(checker: Checker) -> tuple[bytes | None, bytes, str]:

@@ -18,9 +18,20 @@ def is_host(text: str) -> bool:
     return _FIRST.fullmatch(f"{text}/audit/installation") is not None and is_key_name(text)
 
 
+def host_of(log: str) -> str:
+    """With what the name of a log begins; "" for what is none."""
+    found = _FIRST.fullmatch(log) or _LATER.fullmatch(log)
+    return "" if found is None else log.rpartition("/audit/")[0]
+
+
 def is_first(log: str) -> bool:
     """Whether an organisation's first log may be called so."""
     return _FIRST.fullmatch(log) is not None
+
+
+def is_later(log: str) -> bool:
+    """Whether it goes on for another log."""
+    return _LATER.fullmatch(log) is not None
 
 
 def number_of(log: str) -> int:
