@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -100,14 +100,16 @@ def verify(log: str) -> Verification:
         return Verification(log, False, checker.size, checker.root.hex(), seq, rule, message)
 
     try:
-        with reading():
-            return _verify(log, checker, bad)
+        with reading(), ExitStack() as opened:
+            return _verify(log, checker, bad, opened)
     except Unreadable as error:
-        logger.warning("The log %s cannot be read.", log, exc_info=True)
+        logger.warning("The log %s cannot be read: %s", log, str(error))
         return bad(checker.size, "unreadable", str(error))
 
 
-def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verification]) -> Verification:
+def _verify(
+    log: str, checker: Checker, bad: Callable[[int, str, str], Verification], opened: ExitStack
+) -> Verification:
     head = AuditHead.objects.filter(log=log).first()
     if head is None:
         if lost := _told_lost(log):
@@ -120,10 +122,13 @@ def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verificat
     found = _state(checker)
     link = _told(head)
     kept, signed = (link.kept, link.signed_size) if link else (0, 0)
-    marks = (mark for mark in _marks(log) if not kept < mark.size <= signed)
+    # Whose signatures they are is for those to check who have the key: the offline verifier, and the signer.
+    said = map(notes.unverified, opened.enter_context(closing(notes_about(log))))
+    marks = (mark for mark in said if not kept < mark.size <= signed)
     mark = next(marks, None)
+    rows = AuditEntry.objects.filter(log=log).order_by("seq", "pk").iterator(chunk_size=1_000)
     # In the order of the columns: an entry moved to another place shows as a break at that place.
-    for row in AuditEntry.objects.filter(log=log).order_by("seq", "pk").iterator(chunk_size=1_000):
+    for row in opened.enter_context(closing(rows)):
         # Read whole before the checker moves on: what cannot be read is then a finding at this entry.
         data, leaf = as_bytes(row.entry), as_bytes(row.leaf_hash)
         payload = None if row.payload is None else as_bytes(row.payload)
@@ -205,13 +210,6 @@ def _told_later(head: AuditHead) -> set[str]:
     """The entries of older logs of which the logs after this one tell that they were blanked."""
     rows = AuditEntry.objects.of(head.org_id).filter(epoch__gt=head.epoch, action=REDACTED, target_type="entry")
     return set(rows.values_list("target_id", flat=True))
-
-
-def _marks(log: str) -> Iterator[notes.Checkpoint]:
-    """What is kept of what was signed, the smallest first. Whose signatures they are is for those to check who have the
-    key: the offline verifier, and the signer."""
-    for note in notes_about(log):
-        yield notes.unverified(note)
 
 
 class _Stored(Func):

@@ -6,7 +6,7 @@ only what continues that is signed. So whoever rewrites the database, head and a
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import wraps
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -64,12 +64,13 @@ class Witness(NamedTuple):
 
 def witness_of(log: str, own: Sequence[notes.VerifyKey], retired: Sequence[notes.VerifyKey]) -> Witness | None:
     """What the database has of the signer's own word, which counts where its memory is older, or lost."""
-    for note in notes_about(log, newest_first=True):
-        for keys in (own, retired):
-            with suppress(notes.BadNote):  # of nobody: it says nothing
-                found = notes.open_checkpoint(note, keys)
-                if found.origin == log:
-                    return Witness(found, keys is own)
+    with closing(notes_about(log, newest_first=True)) as said:
+        for note in said:
+            for keys in (own, retired):
+                with suppress(notes.BadNote):  # of nobody: it says nothing
+                    found = notes.open_checkpoint(note, keys)
+                    if found.origin == log:
+                        return Witness(found, keys is own)
     return None
 
 
@@ -187,12 +188,10 @@ def closed_before(name: str, memory: Memory) -> list[Closed]:
         found += [Closed(lost, LOST, b"") for lost in link.lost]
         if link.log in memory.closed:
             break
-        size, edge, known = 0, list[bytes](), memory.signed.get(link.log)
+        size, edge = 0, list[bytes]()
         rows = AuditEntry.objects.filter(log=link.log).order_by("seq", "pk")
         for (data,) in rows.values_list(raw("entry")).iterator(1_000):
             edge, size = tree.append(size, edge, tree.leaf_hash(bytes(data))), size + 1
-            if known is not None and size == known.size <= link.kept and tree.root(edge) != known.root:
-                return found
         if (size, tree.root(edge).hex()) != (link.size, link.root):
             break
         found.append(Closed(link.log, size, tree.pack(edge)))

@@ -28,11 +28,11 @@ from audit.log.verify import Found
 from audit.log.verify import verify as verify_bundle
 from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal
 from audit.services import host_of_logs, payload_of, record
-from audit.signing import signer
+from audit.signing import looking, signer
 from audit.signing.epochs import open_epoch
 from audit.signing.keys import MAX_KEYS, BadKeys, add_key, known_keys, own_keys, retire_key, told_keys
 from audit.signing.looking import witness_of
-from audit.signing.state import BadState, State, at_work
+from audit.signing.state import BadState, Memory, State, at_work
 from audit.signing.tail import unsigned_tail
 from audit.verification import verify, verify_org
 from tests.audit.build import ORG, OTHER, TABLE, some, sql, without_triggers
@@ -164,6 +164,55 @@ def test_closed_logs_are_watched_again_by_a_signer_that_lost_its_memory(folder: 
     with without_triggers():
         sql(f"UPDATE {TABLE} SET entry = entry || %s WHERE log = %s AND seq = 1", b" ", LOG)
     assert rules() == {LOG: "closed"}
+
+
+def test_what_was_lost_does_not_come_back_to_a_signer_that_lost_its_memory(folder: Path) -> None:
+    closed_once()
+    with without_triggers():
+        sql(f"DELETE FROM {TABLE} WHERE log = %s", SECOND)
+    sql("DELETE FROM audit_audithead WHERE log = %s", SECOND)
+    sql("UPDATE audit_audithead SET is_current = %s WHERE log = %s", True, LOG)
+    assert opened() == THIRD
+    assert rules() == {}
+    forget(folder)
+    assert rules() == {}
+    AuditHead.objects.create(org_id=ORG, log=SECOND, epoch=2, is_current=False)
+    assert rules() == {SECOND: "lost"}
+
+
+def test_a_key_that_was_retired_opens_no_new_log(folder: Path) -> None:
+    closed_once()
+    lost = own_keys()[0].verify_key
+    shutil.rmtree(folder)
+    retire_key(lost.key_id.hex(), by=BY, reason="the folder is lost")
+    assert rules() == {LOG: "closed", SECOND: "not_linked"}
+    assert opened() == THIRD
+    assert rules() == {}
+
+
+def test_what_a_retired_key_signed_is_signed_by_the_new_one(folder: Path) -> None:
+    some(3)
+    signed()
+    lost = own_keys()[0].verify_key
+    shutil.rmtree(folder)
+    retire_key(lost.key_id.hex(), by=BY, reason="the folder is lost")
+    assert signed().signed[LOG] == 3
+    assert open_checkpoint(Checkpoint.objects.get(log=LOG).note, known_keys()).size == 3
+
+
+@pytest.mark.usefixtures("older")
+def test_what_is_refused_by_its_own_checkpoint_is_so_in_every_round() -> None:
+    rewrite(ORG, 6, action="test.forged")
+    with signer.Signer() as one:
+        assert [one.round().refused[LOG].rule for _ in range(3)] == ["rewritten"] * 3
+
+
+def test_what_is_signed_is_not_signed_again() -> None:
+    with signer.Signer() as one:
+        for _ in range(3):
+            some(1)
+            assert LOG in one.round().signed
+        assert one.round().signed == {}
 
 
 def test_a_memory_that_others_may_read_or_that_is_none_is_not_used(folder: Path) -> None:
@@ -444,6 +493,28 @@ def test_a_note_about_another_log_is_no_word_about_this_one() -> None:
     assert found.checkpoint.size == 3
 
 
+def test_nor_is_it_told_as_what_was_signed_of_it() -> None:
+    some(3)
+    some(9, OTHER)
+    signed()
+    note, now = Checkpoint.objects.get(log=LOG.replace(str(ORG), str(OTHER))).note, timezone.now()
+    Checkpoint.objects.create(log=LOG, size=9, note=note, signed_at=now, checked_at=now)
+    opened(force=True)
+    assert (payload_of(AuditEntry.objects.get(log=SECOND)) or {})["previous"]["signed_size"] == 3
+
+
+def test_a_payload_that_is_gone_is_not_excused_by_an_entry_about_another() -> None:
+    some(3)
+    (head,) = (row for row in looking.heads() if row.log == LOG)
+    with transaction.atomic():
+        record(ORG, by=BY, action="audit.redacted", target=("entry", "2"), payload={"reason": "a name"})
+    with without_triggers():
+        sql(f"UPDATE {TABLE} SET payload = NULL, salt = NULL WHERE seq = 1 AND org_id IS NOT NULL")
+    with pytest.raises(looking.Refused) as caught:
+        looking.look(LOG, head, Memory("routing.example", {}, {}, {}), None)
+    assert caught.value.rule == "missing_payload"
+
+
 def test_of_two_own_notes_the_newer_one_counts(folder: Path) -> None:
     some(3)
     signed()
@@ -547,11 +618,17 @@ def test_what_is_refused_as_before_is_not_written_again() -> None:
 
 def test_who_is_told_to_stop_leaves_the_rest_for_later() -> None:
     some(2)
+    some(2, OTHER)
+    signed()
+    some(1)
+    cut(OTHER, 1)
     with signer.Signer() as one:
+        assert len(one.round().refused) == 1
+        some(1)
         stop = threading.Event()
         stop.set()
-        assert (one.round(stop).signed, Refusal.objects.count()) == ({}, 0)
-        assert set(one.round().signed) == {LOG, INSTALLATION}
+        assert (one.round(stop).signed, Refusal.objects.count()) == ({}, 1)
+        assert set(one.round().signed) == {LOG}
 
 
 @pytest.mark.parametrize(("kept", "shown"), [(6, 6), (5, 4), (3, 2), (1, 0)])
