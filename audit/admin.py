@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 from rest_framework.exceptions import ValidationError
 
 from audit.api import FILTERS, filtered
-from audit.models import UNREADABLE, AuditEntry, AuditHead, Checkpoint, Refusal, as_bytes
+from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal, Unreadable, as_bytes, reading
 from audit.redaction import is_never_blanked, told_by
 from audit.services import payload_of, payload_text
 from audit.verification import logs_of, verify
@@ -38,9 +38,10 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
         epoch, seq = int(place[1]), int(place[2])
         rows = rows.filter(Q(epoch__lt=epoch) | Q(epoch=epoch, seq__lt=seq))
     try:
-        page = list(rows.order_by("-epoch", "-seq")[: PAGE + 1])
-        entries = _shown(page[:PAGE])
-    except UNREADABLE:
+        with reading():
+            page = list(rows.order_by("-epoch", "-seq")[: PAGE + 1])
+            entries = _shown(page[:PAGE])
+    except Unreadable:
         page, entries = [], []
         problem = "Some of these entries cannot be read: somebody wrote to the database. Verify the log to see where."
     last = page[PAGE - 1] if len(page) > PAGE else None

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from audit.errors import LogDamaged
 from audit.log.entry import time_text
-from audit.models import UNREADABLE, AuditEntry, AuditEntryQuerySet, as_bytes
+from audit.models import AuditEntry, AuditEntryQuerySet, Unreadable, as_bytes, reading
 from audit.services import payload_of
 from audit.times import read_time
 from audit.verification import logs_of
@@ -110,8 +110,9 @@ class AuditList(generics.GenericAPIView[AuditEntry]):
         org_id = None if request.org is None else request.org.id
         rows = filtered(self.filter_queryset(AuditEntry.objects.of(org_id)), request.query_params.dict())
         try:
-            return self.get_paginated_response([entry_json(row) for row in self.paginate_queryset(rows) or []])
-        except UNREADABLE as error:
+            with reading():
+                return self.get_paginated_response([entry_json(row) for row in self.paginate_queryset(rows) or []])
+        except Unreadable as error:
             raise LogDamaged(logs_of(org_id)[-1]) from error
 
 

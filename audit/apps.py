@@ -1,6 +1,8 @@
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.models.signals import post_migrate, pre_migrate
 
@@ -9,6 +11,14 @@ class AuditConfig(AppConfig):
     name = "audit"
 
     def ready(self) -> None:
+        from audit.log.links import is_host
+
+        if not is_host(settings.AUDIT_ORIGIN):
+            # It is kept for ever, in what is signed: every bundle would be refused.
+            raise ImproperlyConfigured(
+                f"AUDIT_ORIGIN is the host name of this installation, at most 200 characters of ASCII without spaces and"
+                f" plus signs, not {settings.AUDIT_ORIGIN!r}."
+            )
         pre_migrate.connect(_drop_triggers, sender=self)
         post_migrate.connect(_make_triggers, sender=self)
 

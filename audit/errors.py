@@ -43,6 +43,15 @@ class NoSuchEntry(AuditError):
     code = "not_found"
 
 
+class LogsChanged(AuditError):
+    """Another log was opened while these were exported."""
+
+    code = "logs_changed"
+
+    def __init__(self) -> None:
+        super().__init__("Another log was opened meanwhile, and what was written is not whole. Export again.")
+
+
 class NotSigned(AuditError):
     """No checkpoint covers it yet."""
 

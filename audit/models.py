@@ -1,9 +1,11 @@
 """The rows of the log: what is hashed stands as exact bytes, beside columns for searching."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 from uuid import UUID
 
-from django.db import models
+from django.db import DataError, InternalError, OperationalError, models
 from django.db.models import Q
 from django.db.models.functions import Cast
 
@@ -160,6 +162,23 @@ class Refusal(models.Model):
 
 #: What reading garbage raises: SQLite keeps any value in any column.
 UNREADABLE: Final = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+
+
+class Unreadable(Exception):
+    """What is stored is nothing that was ever written here."""
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Raises `Unreadable` for garbage, and for what the database itself cannot read."""
+    try:
+        yield
+    except (*UNREADABLE, DataError, InternalError) as error:
+        raise Unreadable(f"What is stored there cannot be read: {error}") from error
+    except OperationalError as error:
+        if "decode" not in str(error):  # SQLite's word for text that is none
+            raise
+        raise Unreadable(f"What is stored there cannot be read: {error}") from error
 
 
 def raw(column: str) -> Cast:

@@ -11,12 +11,12 @@ from audit.models import AuditEntry
 from audit.services import Receipt, locked_head, record
 
 
-def redact(org_id: UUID | None, seq: int, *, reason: str, by: Any, log: str = "") -> tuple[Receipt, int | None]:
+def redact(org_id: UUID | None, seq: int, *, reason: str, by: Any, log: str = "") -> tuple[Receipt, AuditEntry]:
     """Blank the payload of an entry of an organisation's log, or of the installation's for None, in the caller's
     transaction. `log` names an older one of its logs; without it the one that is written to is meant.
 
-    The entry itself stays, with who did what when to what: its leaf hash never was over the payload. Answers the version
-    that it published too, None where it published none. Raises `NoSuchEntry`, `AlreadyBlanked` and `NeverBlanked`.
+    The entry itself stays, with who did what when to what: its leaf hash never was over the payload. Answers it too. Raises
+    `NoSuchEntry`, `AlreadyBlanked` and `NeverBlanked`.
     """
     head = locked_head(org_id)
     row = get_entry(org_id, log or head.log, seq)
@@ -24,11 +24,10 @@ def redact(org_id: UUID | None, seq: int, *, reason: str, by: Any, log: str = ""
         raise NeverBlanked(f"Entry {seq} is {row.action}: what the log says of itself is never blanked.")
     if not statements.blank(row.pk):
         raise AlreadyBlanked(f"The payload of entry {seq} was blanked before.")
-    version = row.version_after if row.version_after != row.version_before else None
     receipt = record(
         org_id, by=by, action=REDACTED, target=("entry", _name(row, head.epoch)), payload={"reason": reason}
     )
-    return receipt, version
+    return receipt, row
 
 
 def told_by(rows: Sequence[AuditEntry]) -> dict[int, AuditEntry]:

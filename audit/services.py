@@ -19,11 +19,13 @@ from audit.actors import as_actor
 from audit.errors import EntryRefused, EntryTooLarge, LogDamaged, NoTransaction
 from audit.log import tree
 from audit.log.canonical import NotCanonical, canonical_bytes
+from audit.log.check import MAX_PAYLOAD_BYTES
 from audit.log.entry import SALT_SIZE, BadEntry, Entry, payload_hash, time_text
+from audit.log.links import host_of
 from audit.models import AuditEntry, AuditHead, as_bytes
 from audit.statements import Head
 
-MAX_PAYLOAD_BYTES = 256 * 1024
+LONGEST_REASON = 1_000
 #: Of a payload above that, so much is kept beside what is said of the members that are not; so many, and no longer names.
 _KEPT_BYTES = 192 * 1024
 _NAMED, _LONGEST_NAME = 50, 100
@@ -197,9 +199,18 @@ def locked_head(org_id: UUID | None) -> Head:
     except IntegrityError:
         pass  # somebody else made it first; its lock is waited for below
     head = statements.locked(org_id)
-    if head is None:
-        raise AuditHead.DoesNotExist
+    if head is None:  # there is a closed one alone
+        raise LogDamaged(host_of_logs() + place_of(org_id))
     return head
+
+
+def check_reason(reason: str) -> None:
+    """Why somebody did what the log tells of itself: raises `EntryRefused` for nothing, and for what is no short text."""
+    if not reason.strip():
+        raise EntryRefused("Say why: whoever reads the log will want to know.")
+    if len(reason) > LONGEST_REASON:
+        raise EntryRefused(f"A reason has at most {LONGEST_REASON:,} characters.")
+    _payload_bytes({"reason": reason}, "")
 
 
 def place_of(org_id: UUID | None, epoch: int = 1) -> str:
@@ -209,11 +220,12 @@ def place_of(org_id: UUID | None, epoch: int = 1) -> str:
 
 def host_of_logs() -> str:
     """With what the origins of all logs begin: chosen once, with the first of them."""
-    first = AuditHead.objects.order_by("pk").values_list("log", "org_id", "epoch").first()
-    if first is None:
-        return str(settings.AUDIT_ORIGIN)
-    log, org_id, epoch = first
-    return str(log).removesuffix(place_of(org_id, epoch))
+    host = str(settings.AUDIT_ORIGIN)
+    # As long as any log is called by the setting, whatever else stands there.
+    if AuditHead.objects.filter(log__startswith=f"{host}/audit/").exists():
+        return host
+    names = AuditHead.objects.order_by("pk").values_list("log", flat=True)
+    return next((found for name in names if (found := host_of(str(name)))), host)
 
 
 def columns_of(entry: Entry) -> dict[str, Any]:

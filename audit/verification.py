@@ -2,18 +2,35 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import BinaryField, Func
 
 from audit.log import notes, tree
 from audit.log.check import REDACTED, Checker
 from audit.log.entry import BadEntry
-from audit.models import UNREADABLE, AuditEntry, AuditHead, Checkpoint, as_bytes
-from audit.services import columns_of, payload_of, place_of
+from audit.log.links import Link, number_of
+from audit.models import UNREADABLE, AuditEntry, AuditHead, Checkpoint, Unreadable, as_bytes, reading
+from audit.services import columns_of, place_of
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What the next log tells: how many entries of this one were signed and cannot be shown to be there, the logs after it
+    that are lost whole, with the number of signed entries of each, and why."""
+
+    entries: int = 0
+    logs: dict[str, int] = field(default_factory=dict)
+    reason: str = ""
+
+
+NOTHING_LOST: Final = Lost()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +44,25 @@ class Verification:
     bad_seq: int | None = None
     rule: str = ""
     message: str = ""
+    lost: Lost = NOTHING_LOST
 
     def __str__(self) -> str:
         if self.ok:
-            return f"{self.log}: verified {self.size:,} {'entry' if self.size == 1 else 'entries'}, root {self.root}"
+            lost = (
+                f"; {_entries(self.lost.entries)} that were signed lost: {self.lost.reason}"
+                if self.lost.entries
+                else ""
+            )
+            whole = [
+                f"\n{log}: LOST, with {_entries(size)} that were signed: {self.lost.reason}"
+                for log, size in self.lost.logs.items()
+            ]
+            return f"{self.log}: verified {_entries(self.size)}, root {self.root}{lost}{''.join(whole)}"
         return f"{self.log}: TAMPERED at entry {self.bad_seq} ({self.rule}): {self.message}"
+
+
+def _entries(number: int) -> str:
+    return f"{number:,} {'entry' if number == 1 else 'entries'}"
 
 
 def verify_org(org_id: UUID | None) -> Verification:
@@ -63,32 +94,41 @@ def verify(log: str) -> Verification:
 
     May run while others write: it checks the head as it was when it began, and every entry that it finds.
     """
-    checker = Checker(log)
+    checker = Checker(log, reads_payloads=True)
 
     def bad(seq: int, rule: str, message: str) -> Verification:
         return Verification(log, False, checker.size, checker.root.hex(), seq, rule, message)
 
     try:
-        return _verify(log, checker, bad)
-    except UNREADABLE as error:
-        logger.warning("The log %s cannot be read.", log, exc_info=True)
-        return bad(checker.size, "unreadable", f"What is stored there cannot be read: {error}")
+        with reading(), ExitStack() as opened:
+            return _verify(log, checker, bad, opened)
+    except Unreadable as error:
+        logger.warning("The log %s cannot be read: %s", log, str(error))
+        return bad(checker.size, "unreadable", str(error))
 
 
-def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verification]) -> Verification:
+def _verify(
+    log: str, checker: Checker, bad: Callable[[int, str, str], Verification], opened: ExitStack
+) -> Verification:
     head = AuditHead.objects.filter(log=log).first()
     if head is None:
+        if lost := _told_lost(log):
+            return Verification(log, True, 0, checker.root.hex(), lost=lost)
         return bad(0, "no_head", "The head of this log is gone.")
     if not head.log.endswith(place_of(head.org_id, head.epoch)):
         return bad(0, "wrong_org", "The head is kept under another organisation than its log names.")
     if problem := _not_linked(head):
         return bad(0, "not_linked", problem)
     found = _state(checker)
-    kept, lost = _told_lost(head)
-    marks = (mark for mark in _marks(log) if not kept < mark.size <= lost)
+    link = _told(head)
+    kept, signed = (link.kept, link.signed_size) if link else (0, 0)
+    # Whose signatures they are is for those to check who have the key: the offline verifier, and the signer.
+    said = map(notes.unverified, opened.enter_context(closing(notes_about(log))))
+    marks = (mark for mark in said if not kept < mark.size <= signed)
     mark = next(marks, None)
+    rows = AuditEntry.objects.filter(log=log).order_by("seq", "pk").iterator(chunk_size=1_000)
     # In the order of the columns: an entry moved to another place shows as a break at that place.
-    for row in AuditEntry.objects.filter(log=log).order_by("seq", "pk").iterator(chunk_size=1_000):
+    for row in opened.enter_context(closing(rows)):
         # Read whole before the checker moves on: what cannot be read is then a finding at this entry.
         data, leaf = as_bytes(row.entry), as_bytes(row.leaf_hash)
         payload = None if row.payload is None else as_bytes(row.payload)
@@ -110,7 +150,7 @@ def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verificat
             if (mark.size, mark.root) != (checker.size, checker.root):
                 return bad(row.seq, "wrong_root", "A signed checkpoint says that the log was another one up to here.")
             mark = next(marks, None)
-    if mark is not None and head.is_current:
+    if mark is not None:
         return bad(checker.size, "cut", f"Of {mark.size:,} entries that were signed {checker.size:,} are left.")
     checker.explain(head.epoch, _told_later(head))
     if checker.unexplained is not None:
@@ -124,35 +164,46 @@ def _verify(log: str, checker: Checker, bad: Callable[[int, str, str], Verificat
     last = None if head.last_leaf_hash is None else as_bytes(head.last_leaf_hash)
     if (last, as_bytes(head.right_edge), head.last_ts) != found:
         return bad(max(head.size - 1, 0), "wrong_head", "The head is not that of these entries.")
-    return Verification(log, True, checker.size, checker.root.hex())
+    lost = Lost(max(signed - kept, 0), link.lost, link.reason) if link else NOTHING_LOST
+    return Verification(log, True, checker.size, checker.root.hex(), lost=lost)
 
 
 def _not_linked(head: AuditHead) -> str:
     """Why the log is not the first of its organisation, and none that goes on for the one before it; "" where it is."""
-    before = AuditHead.objects.filter(org_id=head.org_id, epoch__lt=head.epoch).order_by("-epoch").first()
     if head.epoch == 1:
         return ""
+    before = AuditHead.objects.filter(org_id=head.org_id, epoch__lt=head.epoch).order_by("-epoch").first()
     if before is None:
         return "The logs before this one are gone."
-    first = AuditEntry.objects.filter(log=head.log, seq=0).first()
-    previous = ((first and payload_of(first)) or {}).get("previous")
-    root = tree.root(tree.unpack(as_bytes(before.right_edge))).hex()
-    if not isinstance(previous, dict) or (previous.get("log"), previous.get("size"), previous.get("root")) != (
-        before.log, before.size, root,
-    ):  # fmt: skip
+    link, root = link_of(head.log), tree.root(tree.unpack(as_bytes(before.right_edge))).hex()
+    if link is None or (link.log, link.size, link.root) != (before.log, before.size, root):
         return f"It does not begin with what the log before it, {before.log}, is."
     return ""
 
 
-def _told_lost(head: AuditHead) -> tuple[int, int]:
-    """Of a closed log the sizes between which what was signed was lost, as the next log tells; (0, 0) where nothing was."""
+def _told(head: AuditHead) -> Link | None:
+    """What the next log tells of this one, where there is one."""
     following = AuditHead.objects.filter(org_id=head.org_id, epoch__gt=head.epoch).order_by("epoch").first()
-    first = following and AuditEntry.objects.filter(log=following.log, seq=0).first()
-    previous = (payload_of(first) or {}).get("previous") if first else None
-    match previous:
-        case {"log": head.log, "kept": int(kept), "signed_size": int(signed)}:
-            return kept, signed
-    return 0, 0
+    link = None if following is None else link_of(following.log)
+    return link if link is not None and link.log == head.log else None
+
+
+def _told_lost(log: str) -> Lost | None:
+    """What a later log tells of this one, where that is that all of it is lost."""
+    first = log.removesuffix(f"/e{number_of(log)}")
+    for later in AuditHead.objects.filter(log__startswith=f"{first}/e").order_by("epoch").values_list("log", flat=True):
+        link = link_of(later)
+        if link is not None and log in link.lost:
+            return Lost(link.lost[log], {}, link.reason)
+    return None
+
+
+def link_of(log: str) -> Link | None:
+    """What the first entry of this log says of the one before it; None where that cannot be read."""
+    first = AuditEntry.objects.filter(log=log, seq=0).values_list("entry", "payload", "salt").first()
+    with suppress(*UNREADABLE, KeyError):
+        return None if first is None else Link.of_first(log, *map(as_bytes, first))
+    return None
 
 
 def _told_later(head: AuditHead) -> set[str]:
@@ -161,11 +212,21 @@ def _told_later(head: AuditHead) -> set[str]:
     return set(rows.values_list("target_id", flat=True))
 
 
-def _marks(log: str) -> Iterator[notes.Checkpoint]:
-    """What is kept of what was signed, the smallest first. Whose signatures they are is for those to check who have the
-    key: the offline verifier, and the signer."""
-    for note in Checkpoint.objects.filter(log=log).order_by("size").values_list("note", flat=True).iterator():
-        yield notes.unverified(note)
+class _Stored(Func):
+    """A column of text, on SQLite as the bytes that stand there: it keeps what is no text too, and fails to read that."""
+
+    template = "%(expressions)s"
+    output_field = BinaryField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template="CAST(%(expressions)s AS BLOB)", **context)
+
+
+def notes_about(log: str, *, newest_first: bool = False) -> Iterator[str]:
+    """What is kept of what was signed of a log, by size."""
+    rows = Checkpoint.objects.filter(log=log).order_by("-size" if newest_first else "size")
+    for (note,) in rows.values_list(_Stored("note")).iterator():
+        yield note if isinstance(note, str) else bytes(note or b"").decode(errors="replace")
 
 
 def _state(checker: Checker) -> tuple[bytes | None, bytes, str]:

@@ -6,10 +6,8 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from django.core.management.base import CommandError
-from django.db import Error
+from django.db import DataError, Error, IntegrityError, ProgrammingError
 
-from routes.errors import NotFound
-from routes.orgs.access import named_org
 from routes.orgs.models import Organization
 
 
@@ -27,10 +25,11 @@ def org_id_of(ref: str | UUID | None) -> UUID | None:
         return UUID(str(ref))
     except ValueError:
         pass
-    try:
-        return UUID(str(named_org(str(ref)).pk))
-    except NotFound:
-        raise CommandError(f"There is no organisation {ref}: give its slug or its id.", returncode=3) from None
+    # Not the whole row: the signer's role may read no more of it.
+    found: UUID | None = Organization.objects.filter(slug=ref).values_list("pk", flat=True).first()
+    if found is None:
+        raise CommandError(f"There is no organisation {ref}: give its slug or its id.", returncode=3)
+    return found
 
 
 def called(logs: Iterable[str]) -> dict[str, str]:
@@ -46,5 +45,7 @@ def or_cannot_say() -> Iterator[None]:
     """Exit code 2, in one line, where the database does not answer: nothing was verified, and nothing found."""
     try:
         yield
+    except (DataError, IntegrityError, ProgrammingError) as error:
+        raise CommandError(f"The database refuses: {str(error).splitlines()[0]}", returncode=2) from error
     except Error as error:
         raise CommandError(f"The database does not answer: {str(error).splitlines()[0]}", returncode=2) from error

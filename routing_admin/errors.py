@@ -13,7 +13,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
-from audit.errors import AlreadyBlanked, AuditError, LogDamaged, NeverBlanked, NoSuchEntry, NotSigned
+from audit.errors import AlreadyBlanked, AuditError, LogDamaged, LogsChanged, NeverBlanked, NoSuchEntry, NotSigned
 from plans.errors import PlansError
 from plans.logs.api import TooManyRows
 from plans.runs.api import plan_json
@@ -73,6 +73,7 @@ STATUS: dict[type[Exception], int] = {
     AlreadyBlanked: 409,
     NeverBlanked: 409,
     LogDamaged: 503,
+    LogsChanged: 409,
     StaleVersion: 412,
     StaleRoute: 412,
     NameTaken: 422,

@@ -77,7 +77,7 @@ class CheckpointView(EvidenceView):
 
         Keep it elsewhere: with `--since` the verifier shows that a later export continues it.
         """
-        return _text(newest_checkpoint(log_of(_org_id(request), _log(request)).log).note)
+        return _text(newest_checkpoint(log_of(_org_id(request), _log(request))).note)
 
 
 class ProofView(EvidenceView):
@@ -89,7 +89,7 @@ class ProofView(EvidenceView):
         """That an entry is in the log, for whoever has its bytes: a proof as c2sp.org/tlog-proof has it, with the newest
         checkpoint.
 
-        409 `not_signed` for the few seconds until an entry is signed.
+        409 `not_signed` for the few seconds until an entry is signed; of a log that was closed before, for ever.
         """
         return _text(proof_of(_org_id(request), seq, _log(request)))
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import Max, Min
 
-from audit.errors import NoSuchEntry
+from audit.errors import LogsChanged, NoSuchEntry
 from audit.log.bundle import (
     CHECKPOINTS,
     ENTRIES,
@@ -33,7 +33,8 @@ def files_of(org_id: UUID | None) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Name and lines of each file of the bundle, read as they are asked for, one after the other.
 
     Of the log that is written to, what is signed; all of it where nothing is. What comes meanwhile is not in it, but for
-    entries that tell of a payload that was blanked. Raises `NoSuchEntry` where there is no log.
+    entries that tell of a payload that was blanked. Raises `NoSuchEntry` where there is no log, and `LogsChanged` in the
+    midst of it where one is opened meanwhile.
     """
     heads = list(AuditHead.objects.filter(org_id=org_id).order_by("epoch"))
     if not heads:
@@ -45,6 +46,9 @@ def files_of(org_id: UUID | None) -> Iterator[tuple[str, Iterator[bytes]]]:
     # it has to come along.
     for number, payloads in enumerate(kept, 1):
         yield f"{number}/{PAYLOADS}", payloads.lines()
+    if AuditHead.objects.filter(org_id=org_id).count() != len(heads):
+        # One of the payloads may be gone because the new log tells of it.
+        raise LogsChanged
     for number, (head, payloads) in enumerate(zip(heads, kept, strict=True), 1):
         signed = Checkpoint.objects.filter(log=head.log).order_by("size")
         if head.is_current:

@@ -20,9 +20,10 @@ def log_of(org_id: UUID | None, log: str = "") -> AuditHead:
     return head
 
 
-def newest_checkpoint(log: str) -> Checkpoint:
-    """What was signed last. Raises `NotSigned`."""
-    found = Checkpoint.objects.filter(log=log).order_by("-size").first()
+def newest_checkpoint(head: AuditHead) -> Checkpoint:
+    """What was signed last of a log, of a closed one so far as it is there. Raises `NotSigned`."""
+    rows = Checkpoint.objects.filter(log=head.log)
+    found = (rows if head.is_current else rows.filter(size__lte=head.size)).order_by("-size").first()
     if found is None:
         raise NotSigned("Nothing of this log is signed yet. The signer does so within ten seconds, where it runs.")
     return found
@@ -35,7 +36,12 @@ def proof_of(org_id: UUID | None, seq: int, log: str = "") -> str:
     leaf = AuditEntry.objects.filter(log=head.log, seq=seq).values_list("leaf_hash", flat=True).first()
     if seq >= head.size:
         raise NoSuchEntry(f"The log has {head.size:,} entries, from 0 on.")
-    newest = newest_checkpoint(head.log)
+    newest = newest_checkpoint(head)
+    if seq >= newest.size and not head.is_current:
+        raise NotSigned(
+            f"The log was closed before entry {seq:,} was signed. The first entry of the next log tells how large this one"
+            " was, and its root."
+        )
     if seq >= newest.size:
         raise NotSigned(f"Entry {seq:,} is not signed yet: the newest checkpoint covers {newest.size:,} entries.")
     try:

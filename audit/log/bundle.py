@@ -29,6 +29,8 @@ BLANKED: Final = b"blanked"
 #: No line is longer, whatever a forger writes: a payload of 256 KiB with its salt, and a note.
 MAX_LINE_BYTES = 512 * 1024
 MAX_LOGS = 1_000
+#: With folders, which some programs list too.
+_MAX_FILES: Final = 4 * MAX_LOGS + 2
 _PAYLOAD = re.compile(rb"([0-9a-f]{32}) (.+)", re.DOTALL)
 
 
@@ -44,11 +46,16 @@ class Bundle(AbstractContextManager["Bundle"]):
         self._folder = path
         self._zip: zipfile.ZipFile | None = None
         if not path.is_dir():
+            if path.exists() and not path.is_file():
+                raise BadBundle("It is neither a folder nor a file.")
             try:
                 self._zip = self._open.enter_context(zipfile.ZipFile(path))
             except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
                 raise BadBundle(f"It is neither a folder nor a ZIP file: {error}") from error
             names = self._zip.namelist()
+            if len(names) > _MAX_FILES:
+                self._open.close()
+                raise BadBundle("It has more files than a bundle has.")
             if len(set(names)) != len(names):
                 self._open.close()
                 raise BadBundle("Two of its files have one name.")
@@ -109,6 +116,8 @@ class Bundle(AbstractContextManager["Bundle"]):
     def _stream(self, name: str) -> IO[bytes]:
         try:
             if self._zip is None:
+                if (self._folder / name).exists() and not (self._folder / name).is_file():
+                    raise BadBundle(f"{name} is no file.")  # a pipe would be waited for
                 return (self._folder / name).open("rb", buffering=1 << 20)
             member = self._zip.getinfo(name)
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -1,8 +1,11 @@
 """The rules of a stored log, checked one entry at a time in constant memory."""
 
+import re
 from collections.abc import Set
 from dataclasses import dataclass, field
+from typing import Final
 
+from audit.log.canonical import NotCanonical, parse
 from audit.log.entry import SALT_SIZE, BadEntry, Entry, payload_hash
 from audit.log.tree import append, leaf_hash, root
 
@@ -11,6 +14,10 @@ from audit.log.tree import append, leaf_hash, root
 REDACTED = "audit.redacted"
 #: The first entry of a log that was opened after another one could not go on.
 EPOCH_OPENED = "audit.epoch_opened"
+MAX_PAYLOAD_BYTES: Final = 256 * 1024
+#: A payload is canonical JSON of an object. Of that this is what a bundle needs, which keeps a line for each.
+_PAYLOAD: Final = re.compile(rb"\{[^\x00-\x1f]*\}")
+_OLDER: Final = re.compile(r"[1-9]\d{0,8}\.\d{1,16}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -18,8 +25,9 @@ class Checker:
     """Takes the entries of one log in order; raises `BadEntry` at the first that breaks a rule.
 
     Rules: `too_large`, `bad_canonical`, `wrong_shape`, `wrong_log`, `wrong_seq`, `wrong_prev`, `time_went_back`,
-    `wrong_payload`, `missing_payload`. After a refusal the state is that of the entries before. At the end
-    `missing_payload` is broken by the payloads that are gone and that no entry tells of: `unexplained`.
+    `wrong_payload`, `missing_payload`, `bad_payload` (it is the one that the entry names, and none that a log may have).
+    After a refusal the state is that of the entries before. At the end `missing_payload` is broken by the payloads that are
+    gone and that no entry tells of: `unexplained`.
     """
 
     log: str
@@ -27,6 +35,8 @@ class Checker:
     last_leaf: bytes | None = None
     last_ts: str = ""
     edge: list[bytes] = field(default_factory=list)
+    #: Whether payloads are read as JSON too, which takes as long as all the rest: before anything is signed.
+    reads_payloads: bool = False
     #: How many payloads are gone, and an entry tells so.
     redacted: int = 0
     #: The entries of older logs, `1.42`, of which this one tells that they were blanked.
@@ -52,11 +62,18 @@ class Checker:
             raise BadEntry("wrong_payload", "The payload or its salt is not kept whole beside it.")
         elif payload_hash(salt, payload) != entry.payload_sha256:
             raise BadEntry("wrong_payload", "The payload kept beside it is not the one it names.")
+        elif len(payload) > MAX_PAYLOAD_BYTES or not _PAYLOAD.fullmatch(payload):
+            raise BadEntry("bad_payload", f"Its payload is no JSON object of at most {MAX_PAYLOAD_BYTES:,} bytes.")
+        elif self.reads_payloads:
+            try:
+                parse(payload)
+            except NotCanonical as error:
+                raise BadEntry("bad_payload", f"Its payload is not canonical: {error}") from error
         if entry.action == REDACTED and entry.target_type == "entry":
             if entry.target_id in self._gone:
                 self._gone.remove(entry.target_id)
                 self.redacted += 1
-            elif "." in entry.target_id:
+            elif _OLDER.fullmatch(entry.target_id):
                 self.told_of_older.add(entry.target_id)
         self.last_leaf = leaf_hash(data)
         self.edge = append(self.size, self.edge, self.last_leaf)

@@ -6,16 +6,20 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
 
+from audit.log.entry import Entry, payload_hash
+from audit.log.links import number_of
 from audit.log.notes import BadKey, SigningKey, VerifyKey
-from audit.models import AuditEntry, as_bytes
-from audit.services import host_of_logs, record
+from audit.models import UNREADABLE, AuditEntry, AuditHead, as_bytes
+from audit.services import check_reason, host_of_logs, record
 from audit.signing.state import open_private, private_folder, write_private
 
+#: Of a note so many signatures are read, and every one takes its time.
+MAX_KEYS: Final = 4
 ADDED, RETIRED = "audit.key_added", "audit.key_retired"
 
 
@@ -54,27 +58,41 @@ def own_keys() -> list[SigningKey]:
 
 
 class Told(NamedTuple):
-    """What the log of the installation says of keys. `unreadable`: the entries that name none."""
+    """What the logs of the installation say of keys, `known` and `retired` the oldest first. `unreadable`: the entries of
+    the one that is written to which name none; of older ones nobody needs to know."""
 
     known: list[VerifyKey]
-    retired: set[VerifyKey]
+    retired: list[VerifyKey]
     unreadable: list[int]
 
 
 def told_keys() -> Told:
-    """All keys of which the log tells, those that are not retired the oldest first."""
-    found: dict[VerifyKey, str] = {}
+    """All keys of which the logs tell. A row is believed as far as its bytes say the same, and stand in a log: columns are
+    for searching, and whoever may add rows could add any."""
+    heads = AuditHead.objects.filter(org_id=None).order_by("epoch").values_list("log", "size", "is_current")
+    sizes, current = {log: size for log, size, _ in heads}, {log for log, _, is_current in heads if is_current}
+    entries: list[tuple[int, int, str, VerifyKey]] = []
     unreadable = []
-    rows = AuditEntry.objects.of(None).filter(action__in=(ADDED, RETIRED)).in_order()
-    for seq, action, payload in rows.values_list("seq", "action", "payload"):
+    rows = AuditEntry.objects.of(None).filter(action__in=(ADDED, RETIRED), log__in=sizes)
+    for log, seq, data, payload, salt in rows.values_list("log", "seq", "entry", "payload", "salt"):
         try:
-            key = VerifyKey.parse(str(json.loads(as_bytes(payload))["key"]))
-        except (BadKey, ValueError, TypeError, KeyError, RecursionError):
-            unreadable.append(seq)
-        else:
-            found[key] = action
-    known = [key for key, action in found.items() if action == ADDED]
-    return Told(known, found.keys() - set(known), unreadable)
+            if not seq < sizes[log]:
+                continue
+            entry, kept = Entry.from_bytes(as_bytes(data)), as_bytes(payload)
+            if (entry.log, entry.seq, entry.payload_sha256) != (log, seq, payload_hash(as_bytes(salt), kept)):
+                raise ValueError("its bytes are those of another entry")
+            key = VerifyKey.parse(str(json.loads(kept)["key"]))
+            entries.append((number_of(log), seq, entry.action, key))
+        except (BadKey, KeyError, *UNREADABLE):
+            unreadable += [seq] if log in current else []
+    found: dict[VerifyKey, str] = {}
+    for _, _, action, key in sorted(entries, key=lambda each: each[:2]):
+        found[key] = action
+    return Told(
+        [key for key, action in found.items() if action == ADDED],
+        [key for key, action in found.items() if action == RETIRED],
+        sorted(unreadable),
+    )
 
 
 def known_keys() -> list[VerifyKey]:
@@ -89,10 +107,12 @@ def known_keys() -> list[VerifyKey]:
 
 
 class Signing(NamedTuple):
-    """What to sign with; `problem`: why the log of the installation is not to be signed, "" where it is."""
+    """What to sign with; `problem`: why the log of the installation is not to be signed, "" where it is. `retired`: what
+    was signed with before."""
 
     keys: list[SigningKey]
-    problem: str = ""
+    problem: str
+    retired: list[VerifyKey]
 
 
 def keys_to_sign_with(*, by: Any, has_signed: bool) -> Signing:
@@ -110,21 +130,24 @@ def keys_to_sign_with(*, by: Any, has_signed: bool) -> Signing:
                     f" folder back from its backup. If the key is lost for good, retire it: {retire}, and give auditors the"
                     " new one. Where another machine signs: AUDIT_SIGNER=apart, and no audit_sign here."
                 )
-            return Signing(own, f"It tells of the key {strangers[-1]}, which is not in {key_file()}: {retire}")
+            problem = f"It tells of the key {strangers[-1]}, which is not in {key_file()}: {retire}"
+            return Signing(own, problem, told.retired)
         if not own:
-            return Signing([_added(by=by, reason="The first key.")])
+            return Signing([_added(by=by, reason="There was none.")], "", told.retired)
         for key in own:
             if key.verify_key not in told.known:  # it was written, and then the database was away
                 _record(ADDED, key.verify_key, by=by, reason="It is in the file of the signer.")
-        if told.unreadable:
-            return Signing(own, f"Its entry {told.unreadable[0]} names no key.")
-        return Signing(own)
+        problem = f"Its entry {told.unreadable[0]} names no key." if told.unreadable else ""
+        return Signing(own, problem, told.retired)
 
 
 def add_key(*, by: Any, reason: str) -> SigningKey:
     """Make one more key; from now on checkpoints are signed with it too. Raises `BadKeys` where the log tells of one that
-    is not in the file: then somebody else signs, or it has to be retired."""
+    is not in the file: then somebody else signs, or it has to be retired; where there are enough; and `EntryRefused`."""
+    check_reason(reason)
     with _keys_turn():
+        if len(own_keys()) >= MAX_KEYS:
+            raise BadKeys(f"There are {MAX_KEYS} keys already. Retire one first: manage.py audit_key retire.")
         own = [key.verify_key for key in own_keys()]
         if strangers := [key for key in known_keys() if key not in own]:
             raise BadKeys(
@@ -135,7 +158,8 @@ def add_key(*, by: Any, reason: str) -> SigningKey:
 
 
 def retire_key(key_id: str, *, by: Any, reason: str) -> VerifyKey:
-    """Sign with a key no more. Raises `BadKeys` for one that is not known, and for the only one."""
+    """Sign with a key no more. Raises `BadKeys` for one that is not known, and for the only one, and `EntryRefused`."""
+    check_reason(reason)
     with _keys_turn():
         own, known = own_keys(), told_keys().known
         retired = next((key for key in known if key.key_id.hex() == key_id), None)

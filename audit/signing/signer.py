@@ -1,31 +1,23 @@
-"""A round of the signer, and going on with rounds.
-
-What is added to a log is read from the database as bytes and recomputed from the signer's own memory of what came before;
-only what continues that is signed. So whoever rewrites the database, head and all, is refused.
-"""
+"""A round of the signer, and going on with rounds."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import wraps
-from typing import Any, Final, NamedTuple
-from uuid import UUID
+from typing import Final
 
-from django.db import Error, close_old_connections, connection, connections
+from django.db import Error, close_old_connections, connections
 from django.utils import timezone
 
 from audit.actors import system
-from audit.log import notes, tree
-from audit.log.check import REDACTED, Checker
-from audit.log.entry import BadEntry
-from audit.models import UNREADABLE, AuditEntry, AuditHead, Checkpoint, Refusal, as_bytes
-from audit.services import place_of
+from audit.log import notes
+from audit.log.links import is_later
+from audit.models import Checkpoint, Refusal
 from audit.signing.keys import BadKeys, keys_to_sign_with, signer_folder
-from audit.signing.state import LOST, AnotherSigner, Closed, Signed, State, Turn
+from audit.signing.looking import Refused, Witness, closed_before, heads, look, newest_first, witness_of
+from audit.signing.state import AnotherSigner, BadState, Closed, Signed, State, Turn, at_work
 
 BY: Final = system("audit_sign")
 #: So often a round is made; what is committed is signed within twice that.
@@ -37,14 +29,6 @@ IDLE_AT_ONCE: Final = 200
 log = logging.getLogger(__name__)
 
 
-class Refused(Exception):
-    """This log does not continue what was signed; `rule` is the stable name of what it breaks."""
-
-    def __init__(self, rule: str, message: str) -> None:
-        super().__init__(message)
-        self.rule = rule
-
-
 @dataclass
 class Round:
     """What a round did: the size that each log was signed at, and why others were not."""
@@ -53,43 +37,25 @@ class Round:
     refused: dict[str, Refused] = field(default_factory=dict)
 
 
-def readable[**P, T](look: Callable[P, T]) -> Callable[P, T]:
-    """Raises `Refused` for what is no entry or head at all."""
+@dataclass
+class _Published:
+    """Of a log what the database has, as this signer left it, or found it: the size of its newest checkpoint, -1 where it
+    has none of the signer's, and when it was looked at last."""
 
-    @wraps(look)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return look(*args, **kwargs)
-        except UNREADABLE as error:
-            raise Refused("unreadable", f"What is stored there cannot be read: {error}") from error
-
-    return run
-
-
-class Row(NamedTuple):
-    """A head as the database has it, which may be anything."""
-
-    log: Any
-    org_id: Any
-    epoch: Any
-    is_current: Any
-    size: Any
-    last_ts: Any
-    last_leaf_hash: Any
-    right_edge: Any
+    size: int
+    checked_at: datetime
 
 
 class Signer:
-    """Signs with the keys and the memory of this machine, alone. Raises `AnotherSigner` and `BadKeys`."""
+    """Signs with the keys and the memory of this machine, alone. Raises `AnotherSigner`, `BadState` and `BadKeys`."""
 
     def __init__(self) -> None:
-        folder = signer_folder()
+        self._folder = signer_folder()
         with ExitStack() as opened:
-            opened.enter_context(closing(Turn(folder)))
-            self._state = opened.enter_context(closing(State(folder)))
+            opened.enter_context(closing(Turn(self._folder)))
+            self._state = opened.enter_context(closing(State(self._folder)))
             self._opened = opened.pop_all()
-        #: By log its newest checkpoint in the database: size, and when it was looked at last.
-        self._published: dict[str, tuple[int, datetime]] = {}
+        self._published: dict[str, _Published] = {}
 
     def __enter__(self) -> "Signer":
         return self
@@ -97,175 +63,112 @@ class Signer:
     def __exit__(self, *_: object) -> None:
         self._opened.close()
 
-    def round(self) -> Round:
-        """Look at every log. Raises `BadKeys` and what the database raises; a log that is refused, or that nobody can read,
-        keeps no other from being signed."""
-        known, closed, opened = self._state.all(), self._state.closed(), self._state.opened()
-        keys, problem = keys_to_sign_with(by=BY, has_signed=bool(known))
-        host = keys[0].verify_key.name.removesuffix("/audit")
+    def round(self, stop: threading.Event | None = None) -> Round:
+        """Look at every log, and sign what goes on. Raises `BadKeys` and what the database raises; a log that is refused,
+        or that nobody can read, keeps no other from being signed. One that is to `stop` leaves the rest for later."""
+        with at_work(self._folder):
+            return self._round(stop or threading.Event())
+
+    def _round(self, stop: threading.Event) -> Round:
+        # The host is that of the key: it was chosen once, and the database may say anything by now.
+        has_signed = self._state.has_signed()
+        keys, problem, retired = keys_to_sign_with(by=BY, has_signed=has_signed)
+        if not has_signed and not self._published and Checkpoint.objects.exists():
+            log.warning("the signer remembers nothing: it goes by the checkpoints that the database has of it")
+        memory = self._state.read(keys[0].verify_key.name.removesuffix("/audit"))
         rows = {str(row.log): row for row in heads()}
-        found, again = Round(), 0
-        for name in sorted(rows.keys() | known.keys() | closed.keys()):
-            row, before = rows.get(name), known.get(name) or Signed(name)
+        own = [key.verify_key for key in keys]
+        found, after, closed = Round(), list[Signed](), list[Closed]()
+        for name in newest_first([*(rows.keys() | memory.signed.keys() | memory.closed.keys())]):
+            if stop.is_set():
+                break
+            row, witness = rows.get(name), None
             try:
-                if name in closed:
-                    _look_at_closed(row, closed[name])
-                    continue
-                _look_at_name(row, name, host)
-                if row is not None and not row.is_current:
-                    if name in known and not any(later.startswith(f"{_base(name)}/e") for later in known):
-                        raise Refused("closed", "It is closed, and no operator did that here: manage.py audit_epoch.")
-                    continue
+                if name not in self._published and name not in memory.closed:
+                    # Once: what this signer publishes itself it also remembers.
+                    witness = witness_of(name, own, retired)
+                    self._published[name] = _published(name, witness)
                 if problem and row is not None and row.org_id is None:
                     raise Refused("wrong_keys", problem)
-                if name not in known:
-                    look_at_own(name, keys, opened.get(name))
-                after = continued(before, row)
-                size, checked_at = self._newest(after)
+                now = look(name, row, memory, witness)
+                if now is None:
+                    continue
+                if is_later(name) and name not in memory.signed:
+                    for one in closed_before(name, memory):
+                        memory.closed[one.log] = one
+                        closed.append(one)
             except Refused as error:
+                self._published.pop(name, None)
                 found.refused[name] = error
                 continue
-            if after != before:
-                # First what is signed is remembered: who is killed here signs the very same again.
-                self._state.put(after)
-            is_due = timezone.now() - checked_at >= IDLE and again < IDLE_AT_ONCE
-            if after.size and (after.size != size or is_due):
-                again += after.size == size
-                self._publish(after, keys)
-                found.signed[name] = after.size
-        _tell_refusals(found.refused)
+            after.append(now)
+        # First what is signed is remembered: who is killed here signs the very same again.
+        self._state.put([one for one in after if one != memory.signed.get(one.log)], closed)
+        for one in after:
+            if one.size and one == memory.signed.get(one.log) and one.size != self._published[one.log].size:
+                log.warning(
+                    "the checkpoint of %s at %d entries is gone, or another: it is made again", one.log, one.size
+                )
+        found.signed = self._publish(self._due(after), keys)
+        if not stop.is_set():
+            _tell_refusals(found.refused)
         return found
 
-    @readable
-    def _newest(self, signed: Signed) -> tuple[int, datetime]:
-        if signed.log not in self._published:
-            row = Checkpoint.objects.filter(log=signed.log, size=signed.size).values_list("size", "checked_at").first()
-            self._published[signed.log] = row or (-1, timezone.now())
-        return self._published[signed.log]
-
-    def _publish(self, signed: Signed, keys: list[notes.SigningKey]) -> None:
-        text = notes.Checkpoint(signed.log, signed.size, signed.root).text()
+    def _due(self, logs: list[Signed]) -> list[Signed]:
+        """Those that are not signed as they are, and of the others some that nobody looked at for long."""
+        grown = [one for one in logs if one.size and one.size != self._published[one.log].size]
         now = timezone.now()
-        said = {"note": notes.sign(text, keys), "checked_at": now}
-        # What stands there is not read: it may be anything.
-        if not Checkpoint.objects.filter(log=signed.log, size=signed.size).update(**said):
-            Checkpoint.objects.create(log=signed.log, size=signed.size, signed_at=now, **said)
-        self._published[signed.log] = (signed.size, now)
+        # Either way: a clock may have been ahead.
+        idle = [one for one in logs if one.size and abs(now - self._published[one.log].checked_at) >= IDLE]
+        idle = [one for one in idle if one.size == self._published[one.log].size]
+        # Those first that have waited longest.
+        idle.sort(key=lambda one: self._published[one.log].checked_at)
+        return grown + idle[:IDLE_AT_ONCE]
 
-
-def heads() -> list[Row]:
-    """All heads, as they are stored: SQLite keeps any value in any column, and one that cannot be read keeps no other from
-    being looked at."""
-    with connection.cursor() as cursor:
-        cursor.execute(f'SELECT {", ".join(Row._fields)} FROM "{AuditHead._meta.db_table}"')  # noqa: S608  constants
-        return [Row(*row) for row in cursor.fetchall()]
-
-
-@readable
-def continued(before: Signed, row: Row | None) -> Signed:
-    """What the log is now. Raises `Refused` unless it goes on from what was signed."""
-    if row is None:
-        raise Refused("no_head", f"The log is gone. It had {before.size:,} entries when it was signed.")
-    size, last_ts, last = row.size, row.last_ts, None if row.last_leaf_hash is None else as_bytes(row.last_leaf_hash)
-    edge = as_bytes(row.right_edge)
-    if not isinstance(size, int) or size < before.size:
-        raise Refused("cut", f"Of {before.size:,} entries that were signed {size} are left.")
-    if (size, last, edge, last_ts) == (before.size, before.last_leaf, tree.pack(before.edge), before.last_ts):
-        return before
-    checker = Checker(before.log, before.size, before.last_leaf, before.last_ts, list(before.edge))
-    rows = AuditEntry.objects.filter(log=before.log, seq__gte=before.size, seq__lt=size).order_by("seq", "pk")
-    for data, payload, salt, leaf in rows.values_list("entry", "payload", "salt", "leaf_hash").iterator(1_000):
-        kept = (None if payload is None else as_bytes(payload), None if salt is None else as_bytes(salt))
-        try:
-            checker.take(as_bytes(data), *kept)
-        except BadEntry as error:
-            raise Refused(error.rule, f"Entry {checker.size:,}: {error}") from error
-        if as_bytes(leaf) != checker.last_leaf:
-            raise Refused(
-                "wrong_leaf_hash", f"Entry {checker.size - 1:,}: the hash beside it is not that of its bytes."
+    def _publish(self, logs: list[Signed], keys: list[notes.SigningKey]) -> dict[str, int]:
+        now = timezone.now()
+        rows = [
+            Checkpoint(
+                log=one.log,
+                size=one.size,
+                note=notes.sign(notes.Checkpoint(one.log, one.size, one.root).text(), keys),
+                signed_at=now,
+                checked_at=now,
             )
-    if (seq := checker.unexplained) is not None:
-        # Blanked since the head was read: the entry that tells of it stands beyond.
-        beyond = AuditEntry.objects.filter(log=before.log, seq__gte=size, action=REDACTED)
-        if beyond.filter(target_type="entry", target_id=str(seq)).exists():
-            return before
-        raise Refused("missing_payload", f"Entry {seq:,}: its payload is gone, and no entry tells so.")
-    if checker.size != size:
-        raise Refused("wrong_size", f"The head counts {size:,} entries, there are {checker.size:,}.")
-    if (last, edge, last_ts) != (checker.last_leaf, tree.pack(checker.edge), checker.last_ts):
-        raise Refused("wrong_head", "The head is not that of the entries that were signed and those after them.")
-    return Signed(before.log, checker.size, checker.last_leaf, checker.last_ts, tuple(checker.edge))
+            for one in logs
+        ]
+        Checkpoint.objects.bulk_create(
+            rows,
+            batch_size=500,
+            update_conflicts=True,
+            unique_fields=["log", "size"],
+            update_fields=["note", "checked_at"],
+        )
+        self._published |= {one.log: _Published(one.size, now) for one in logs}
+        return {one.log: one.size for one in logs}
 
 
-@readable
-def _look_at_name(row: Row | None, name: str, host: str) -> None:
-    """A log is called by its organisation and its number. Raises `Refused`: else a head that somebody adds would be a
-    second history, under a name that reads like the first."""
-    if row is None:
-        return
-    org_id = None if row.org_id is None else UUID(str(row.org_id))
-    if name != host + place_of(org_id, int(row.epoch)):
-        raise Refused("wrong_name", f"A log of its organisation is called {host + place_of(org_id, int(row.epoch))}.")
-
-
-@readable
-def _look_at_closed(row: Row | None, closed: Closed) -> None:
-    """A log that an operator closed stays as it was then, and one that was lost is not there. Raises `Refused`."""
-    if closed.size == LOST:
-        if row is not None:
-            raise Refused("lost", "It was told to be lost, when another log was opened for it.")
-        return
-    if row is None:
-        raise Refused("no_head", f"The log is gone. It had {closed.size:,} entries when it was closed.")
-    if row.is_current or (row.size, as_bytes(row.right_edge)) != (closed.size, closed.edge):
-        raise Refused("wrong_head", f"It is not what it was when it was closed, with {closed.size:,} entries.")
-
-
-@readable
-def look_at_own(name: str, keys: list[notes.SigningKey], opened: bytes | None) -> None:
-    """Of a log that the signer does not remember: it was opened here by an operator, with this very entry; or its own
-    newest checkpoint, which the database still has, is of this history. Raises `Refused`. Who lost the memory, and has
-    another database than before, learns of it here."""
-    own: notes.Checkpoint | None = None
-    for note in Checkpoint.objects.filter(log=name).order_by("-size").values_list("note", flat=True).iterator():
-        with suppress(notes.BadNote):  # of a key that is retired, or of nobody: it says nothing
-            own = notes.open_checkpoint(note, [key.verify_key for key in keys])
-            break
-    if own is None:
-        if name == _base(name):
-            return
-        first = AuditEntry.objects.filter(log=name, seq=0).values_list("entry", flat=True).first()
-        if first is None or opened is None or tree.leaf_hash(as_bytes(first)) != opened:
-            raise Refused(
-                "not_linked", "A new log for an old one is opened here, by an operator: manage.py audit_epoch."
-            )
-        return
-    size, edge = 0, list[bytes]()
-    leaves = AuditEntry.objects.filter(log=name, seq__lt=own.size).order_by("seq").values_list("leaf_hash", flat=True)
-    for leaf in leaves.iterator(2_000):
-        edge, size = tree.append(size, edge, as_bytes(leaf)), size + 1
-    if size < own.size:
-        raise Refused("cut", f"Of {own.size:,} entries that were signed {size:,} are left.")
-    if tree.root(edge) != own.root:
-        raise Refused("rewritten", f"The first {own.size:,} entries are not those that were signed.")
-
-
-def _base(name: str) -> str:
-    """The first log of those that this is one of."""
-    first, _, epoch = name.rpartition("/e")
-    return first if epoch.isdecimal() else name
+def _published(name: str, witness: Witness | None) -> _Published:
+    now = timezone.now()
+    if witness is None or not witness.is_own:
+        return _Published(-1, now)
+    size = witness.checkpoint.size
+    checked_at = Checkpoint.objects.filter(log=name, size=size).values_list("checked_at", flat=True).first()
+    return _Published(size, checked_at or now)
 
 
 def _tell_refusals(refused: dict[str, Refused]) -> None:
-    """What is refused, and since when, for pages and metrics."""
-    Refusal.objects.exclude(log__in=refused).delete()
+    """What is refused, and since when, for pages and metrics; written only where something is new."""
+    told = {row.log: row for row in Refusal.objects.all()}
+    for name in told.keys() - refused.keys():
+        told[name].delete()
     for name, error in refused.items():
-        said = {"rule": error.rule, "message": str(error)}
-        _, is_new = Refusal.objects.update_or_create(
-            log=name, defaults=said, create_defaults={**said, "since": timezone.now()}
-        )
-        if is_new:
+        said, row = {"rule": error.rule, "message": str(error)}, told.get(name)
+        if row is None:
+            Refusal.objects.create(log=name, since=timezone.now(), **said)
             log.error("the log %s is not signed (%s): %s", name, error.rule, error)
+        elif (row.rule, row.message) != (error.rule, str(error)):
+            Refusal.objects.filter(pk=row.pk).update(**said)
 
 
 def keep_signing(stop: threading.Event, *, pause: float = PAUSE_SECONDS) -> None:
@@ -277,7 +180,7 @@ def keep_signing(stop: threading.Event, *, pause: float = PAUSE_SECONDS) -> None
                 log.info("checkpoints of audit logs are signed from here")
                 while not stop.is_set():
                     began = time.monotonic()
-                    said = _tried(signer, said)
+                    said = _tried(signer, stop, said)
                     close_old_connections()
                     stop.wait(max(0.0, pause - (time.monotonic() - began)))
         except AnotherSigner:
@@ -291,11 +194,11 @@ def keep_signing(stop: threading.Event, *, pause: float = PAUSE_SECONDS) -> None
     connections.close_all()
 
 
-def _tried(signer: Signer, said: str) -> str:
+def _tried(signer: Signer, stop: threading.Event, said: str) -> str:
     """A round; what is wrong is said once."""
     try:
-        signer.round()
-    except (BadKeys, Error) as error:
+        signer.round(stop)
+    except (BadKeys, BadState, Error) as error:
         now = f"{type(error).__name__}: {error}"
         if now != said:
             log.error("checkpoints cannot be signed: %s", now)

@@ -16,6 +16,12 @@ class AnotherSigner(Exception):
     """Another process signs with this folder."""
 
 
+class BadState(Exception):
+    """The memory of the signer cannot be read, or is not its own."""
+
+    code = "bad_state"
+
+
 @dataclass(frozen=True, slots=True)
 class Signed:
     """What a log was when it was signed last. `edge`: the right edge of its tree."""
@@ -42,6 +48,17 @@ class Closed(NamedTuple):
     edge: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """All that the signer remembers, by the names of logs. `opened`: the hash of the first entry of a log that an operator
+    opened. `host`: with what the names of its logs begin."""
+
+    host: str
+    signed: dict[str, Signed]
+    closed: dict[str, Closed]
+    opened: dict[str, bytes]
+
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS signed (log TEXT PRIMARY KEY, size INTEGER NOT NULL, last_leaf BLOB, last_ts TEXT NOT NULL,
     edge BLOB NOT NULL) STRICT;
@@ -53,49 +70,56 @@ CREATE TABLE IF NOT EXISTS closed (log TEXT PRIMARY KEY, size INTEGER NOT NULL, 
 
 
 class State:
-    """The memory of the signer in this folder. Each change is on the disk when the call returns."""
+    """The memory of the signer in this folder. Each change is on the disk when the call returns. Raises `BadState`."""
 
     def __init__(self, folder: Path) -> None:
         private_folder(folder)
         path = folder / "state.sqlite3"
         path.touch(mode=0o600)
+        if path.stat().st_mode & 0o077:
+            raise BadState(f"Others may read {path}, or write it, which is the memory of the signer: chmod 600 {path}")
         self._file = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
-        self._file.execute("PRAGMA journal_mode = DELETE")
-        self._file.execute("PRAGMA synchronous = EXTRA")  # and the folder, which names the journal
-        self._file.executescript(_TABLES)
+        try:
+            self._file.execute("PRAGMA journal_mode = DELETE")
+            self._file.execute("PRAGMA synchronous = EXTRA")  # and the folder, which names the journal
+            self._file.executescript(_TABLES)
+        except sqlite3.DatabaseError as error:
+            self._file.close()
+            raise BadState(
+                f"{path}, the memory of the signer, cannot be read: {error}. Put its folder back from a backup; without one"
+                " move the file away, and the signer goes by the checkpoints that the database has."
+            ) from error
 
-    def all(self) -> dict[str, Signed]:
+    def read(self, host: str) -> Memory:
         rows = self._file.execute("SELECT log, size, last_leaf, last_ts, edge FROM signed").fetchall()
-        return {log: Signed(log, size, leaf, ts, tuple(tree.unpack(edge))) for log, size, leaf, ts, edge in rows}
+        signed = {log: Signed(log, size, leaf, ts, tuple(tree.unpack(edge))) for log, size, leaf, ts, edge in rows}
+        closed = {row[0]: Closed(*row) for row in self._file.execute("SELECT log, size, edge FROM closed")}
+        return Memory(host, signed, closed, dict(self._file.execute("SELECT log, leaf FROM opened")))
 
-    def put(self, signed: Signed) -> None:
+    def has_signed(self) -> bool:
+        return self._file.execute("SELECT 1 FROM signed LIMIT 1").fetchone() is not None
+
+    def put(self, signed: Iterable[Signed], closed: Iterable[Closed] = ()) -> None:
         with self._at_once() as file:
-            file.execute(
-                "INSERT OR REPLACE INTO signed VALUES (?, ?, ?, ?, ?)",
-                (signed.log, signed.size, signed.last_leaf, signed.last_ts, tree.pack(signed.edge)),
-            )
-            file.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", (signed.log, signed.size, signed.root))
+            for one in signed:
+                values = (one.log, one.size, one.last_leaf, one.last_ts, tree.pack(one.edge))
+                file.execute("INSERT OR REPLACE INTO signed VALUES (?, ?, ?, ?, ?)", values)
+                file.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", (one.log, one.size, one.root))
+            file.executemany("INSERT OR REPLACE INTO closed VALUES (?, ?, ?)", closed)
 
     def marks(self, log: str) -> dict[int, bytes]:
         """By size the roots of a log that were signed."""
         return dict(self._file.execute("SELECT size, root FROM marks WHERE log = ?", (log,)))
 
-    def open(self, log: str, leaf: bytes, *, closed: Closed, lost: Iterable[str]) -> None:
-        """A log that an operator opened, by the hash of its first entry, for one that is closed now. Those that are `lost`
-        must not come back."""
+    def open(self, log: str, leaf: bytes, closed: Iterable[Closed]) -> None:
+        """A log that an operator opened, by the hash of its first entry, for those that are closed now: what is lost must
+        not come back."""
         with self._at_once() as file:
             file.execute("INSERT OR REPLACE INTO opened VALUES (?, ?)", (log, leaf))
-            file.execute("INSERT OR REPLACE INTO closed VALUES (?, ?, ?)", closed)
-            for name in lost:
-                file.execute("DELETE FROM opened WHERE log = ?", (name,))
-                file.execute("INSERT OR REPLACE INTO closed VALUES (?, ?, ?)", Closed(name, LOST, b""))
-
-    def opened(self) -> dict[str, bytes]:
-        """By log the hash of its first entry."""
-        return dict(self._file.execute("SELECT log, leaf FROM opened"))
-
-    def closed(self) -> dict[str, Closed]:
-        return {row[0]: Closed(*row) for row in self._file.execute("SELECT log, size, edge FROM closed")}
+            for one in closed:
+                file.execute("INSERT OR REPLACE INTO closed VALUES (?, ?, ?)", one)
+                if one.size == LOST:
+                    file.execute("DELETE FROM opened WHERE log = ?", (one.log,))
 
     @contextmanager
     def _at_once(self) -> Iterator[sqlite3.Connection]:
@@ -125,6 +149,15 @@ class Turn:
 
     def close(self) -> None:
         self._file.close()
+
+
+@contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    """A round of the signer, or an operator who opens a log: one after the other, each on what the other left."""
+    private_folder(folder)
+    with open_private(folder / "work.turn") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def private_folder(folder: Path) -> None:

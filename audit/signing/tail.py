@@ -38,12 +38,20 @@ def unsigned_tail() -> Tail:
     firsts = Q(*(Q(log=log, seq=signed) for log, _, signed in behind[:200]), _connector=Q.OR)
     oldest = AuditEntry.objects.filter(firsts).aggregate(oldest=Min("ts"))["oldest"] if behind else None
     seconds = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
-    looked = Checkpoint.objects.aggregate(last=Max("checked_at"))["last"]
-    newest = AuditHead.objects.order_by("-last_ts").values_list("last_ts", flat=True).first()
+    # A clock may have been ahead.
+    looked = Checkpoint.objects.filter(checked_at__lte=now).aggregate(last=Max("checked_at"))["last"]
     return Tail(
         sum(size - signed for _, size, signed in behind),
         seconds,
         Refusal.objects.count(),
         None if looked is None else max(0.0, (now - looked).total_seconds()),
-        0.0 if not newest else max(0.0, (datetime.fromisoformat(newest) - now).total_seconds()),
+        _ahead(now),
     )
+
+
+def _ahead(now: datetime) -> float:
+    newest = AuditHead.objects.order_by("-last_ts").values_list("last_ts", flat=True).first()
+    try:
+        return max(0.0, (datetime.fromisoformat(newest) - now).total_seconds()) if newest else 0.0
+    except (ValueError, TypeError):
+        return 0.0  # it is no time: the signer refuses that log

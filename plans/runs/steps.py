@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from audit.actors import as_actor
+from audit.models import AuditEntry
 from audit.services import record
 from plans.runs.errors import InvalidPlan, OwnPlan
 from plans.runs.models import PlanRun, State
@@ -106,6 +107,11 @@ def _lock(plan: PlanRun, seen: str | None) -> None:
     locked(plan.org_id)
     plan.refresh_from_db()
     check_seen(plan, seen)
+
+
+def forget_reason(rejected: AuditEntry) -> None:
+    """Empty the reason of a rejected plan: the entry that held it is blanked."""
+    PlanRun.objects.of(rejected.org_id).filter(pk=rejected.target_id).update(rejected_reason="")
 
 
 def _record(plan: PlanRun, *, by: Any, action: str, **payload: Any) -> None:

@@ -1,9 +1,11 @@
 """Blanking what an entry of the audit log holds beside its bare facts."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from django.db import transaction
 
+from audit.models import AuditEntry
 from audit.redaction import redact
 from audit.services import Receipt
 from routes.orgs.locks import locked
@@ -13,12 +15,14 @@ from routes.transactions import repeated
 from routes.versions.models import RouteSetVersion
 
 LONGEST_REASON = 1_000
+#: By action what else holds what such an entry held, and is emptied with it: rooms that this one does not know add theirs.
+ALSO_EMPTIED: Final[dict[str, Callable[[AuditEntry], None]]] = {}
 
 
 @repeated
 def redact_entry(org: Organization | None, seq: int, *, reason: str, by: Any, log: str = "") -> Receipt:
-    """Blank the payload of an entry of the organisation's log, or of the installation's for None, and the note of the
-    version that it published; see `audit.redaction.redact`, and what that raises.
+    """Blank the payload of an entry of the organisation's log, or of the installation's for None, the note of the version
+    that it published, and what `ALSO_EMPTIED` names; see `audit.redaction.redact`, and what that raises.
 
     In a frozen organisation nothing is blanked: whoever froze it may be about to read. Raises `OrganizationFrozen` and
     `ReasonRequired`.
@@ -28,8 +32,10 @@ def redact_entry(org: Organization | None, seq: int, *, reason: str, by: Any, lo
     with transaction.atomic():
         if org is not None:
             locked(org.pk)
-        receipt, version = redact(None if org is None else org.pk, seq, reason=reason, by=by, log=log)
-        if version is not None:
+        receipt, entry = redact(None if org is None else org.pk, seq, reason=reason, by=by, log=log)
+        if entry.version_after != entry.version_before:
             # What was published stays; the note beside it is the one that the entry held.
-            RouteSetVersion.objects.filter(org=org, version=version).update(note="")
+            RouteSetVersion.objects.filter(org=org, version=entry.version_after).update(note="")
+        if empty := ALSO_EMPTIED.get(entry.action):
+            empty(entry)
         return receipt

@@ -221,6 +221,8 @@ def write_as_the_application(_: Before) -> None:
 
 
 #: Who finds what, by which rule; `-` who does not. `no_checkpoint`: there is none by a known key, so it is not "verified".
+#: `ends_before`: it ends before the entry of the receipt, as an older export would.
+#: A checkpoint that is not the signer's any more is made again by it.
 FOUND = """
 attack                   verify_audit    signer         auditor         at_eight        at_twelve       receipt
 nothing                  -               -              -               -               -               -
@@ -233,17 +235,17 @@ insert                   wrong_seq       -              wrong_seq       wrong_se
 take_from_another_org    wrong_log       -              wrong_log       wrong_log       wrong_log       wrong_log
 edit_a_payload           wrong_payload   -              wrong_payload   wrong_payload   wrong_payload   wrong_payload
 blank_in_silence         missing_payload -              missing_payload missing_payload missing_payload missing_payload
-cut_the_end              cut             cut            cut             cut             cut             other_receipt
-break_a_signature        wrong_root      -              bad_checkpoint  bad_checkpoint  bad_checkpoint  bad_checkpoint
+cut_the_end              cut             cut            cut             cut             cut             cut
+break_a_signature        wrong_root      -              -               -               -               -
 rewrite_all              wrong_root      wrong_head     wrong_root      rewritten       wrong_root      wrong_root
 # Here the database was made to fit.
-cut_the_end_and_its_note -               cut            -               -               cut             other_receipt
-bring_back_a_backup      -               cut            -               -               cut             other_receipt
+cut_the_end_and_its_note -               cut            -               -               cut             ends_before
+bring_back_a_backup      -               cut            -               -               cut             ends_before
 delete_the_log           -               no_head        no_log          no_log          no_log          no_log
 rewrite_all_and_unsign   -               wrong_head     no_checkpoint   rewritten       rewritten       other_receipt
 sign_with_another_key    -               wrong_head     no_checkpoint   rewritten       rewritten       other_receipt
 # Here the key was stolen as well, and at last all that the signer has: then only what is kept elsewhere tells.
-cut_the_end_with_the_key -               cut            -               -               cut             other_receipt
+cut_the_end_with_the_key -               cut            -               -               cut             ends_before
 rewrite_with_the_key     -               wrong_head     -               rewritten       rewritten       other_receipt
 rewrite_with_the_machine -               -              -               rewritten       rewritten       other_receipt
 # This is not in what is signed and exported, or not yet.
@@ -301,7 +303,8 @@ def looked(before: Before, folder: Path) -> list[str]:
     ]
     for more in kept:
         one = verify_bundle(folder / "bundle", keys, **more)
-        found.append({"verified": "-", "tampered": one.rule, "cannot_verify": "no_checkpoint"}[one.verdict])
+        unsure = "ends_before" if "ends before" in one.message else "no_checkpoint"
+        found.append({"verified": "-", "tampered": one.rule, "cannot_verify": unsure}[one.verdict])
     return found
 
 

@@ -17,7 +17,7 @@ from audit.signing.keys import known_keys
 from routes.orgs.models import Organization
 from tests.api.conftest import Caller, promised  # noqa: F401  every answer is as promised
 from tests.audit.build import TABLE, sql, without_triggers
-from tests.audit.signing.build import signed
+from tests.audit.signing.build import cut, signed
 from tests.build import BY, a_person, a_route, an_org, sign_logs
 
 pytestmark = pytest.mark.django_db
@@ -152,3 +152,28 @@ def test_the_entries_of_an_older_log_are_shown_to_be_in_it(
     assert (answer["log"], answer["to"]) == (log, size)
     for wrong in ("nobody", "%00", f"routing.example/audit/{org.pk}/e9"):
         assert viewer("get", f"audit/checkpoint/?log={wrong}").status_code == 404
+
+
+def test_of_a_closed_log_that_is_shown_which_is_there(
+    viewer: Caller, org: Organization, settings: Any, tmp_path: Path
+) -> None:
+    settings.AUDIT_SIGNER_DIR = str(tmp_path / "signer")
+    for number in range(3):
+        a_route(org, f"route {number}")
+        signed()
+    log = AuditHead.objects.get(org_id=org.pk).log
+    size = AuditHead.objects.get(log=log).size
+    cut(org.pk, size - 1)
+    open_epoch(org.pk, reason="restored", by=BY)
+    signed()
+    assert (
+        open_checkpoint(viewer("get", f"audit/checkpoint/?log={log}").content.decode(), known_keys()).size == size - 1
+    )
+    assert viewer("get", f"audit/0/proof/?log={log}").status_code == 200
+    assert viewer("get", f"audit/{size - 1}/proof/?log={log}").status_code == 404
+    a_route(org, "not signed yet")
+    later = AuditHead.objects.get(org_id=org.pk, is_current=True)
+    open_epoch(org.pk, reason="and closed", by=BY, force=True)
+    answer = viewer("get", f"audit/{later.size - 1}/proof/?log={later.log}")
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_signed")
+    assert "The first entry of the next log tells" in answer.json()["detail"]

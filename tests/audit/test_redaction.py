@@ -20,6 +20,7 @@ from audit.services import payload_of
 from audit.signing.epochs import open_epoch
 from audit.signing.keys import known_keys
 from audit.verification import verify_org
+from plans.runs import services as plans
 from routes.history.services import restore_version
 from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
@@ -29,7 +30,7 @@ from routes.versions.models import RouteSetVersion
 from tests.api.conftest import Caller
 from tests.audit.build import TABLE, sql, without_triggers
 from tests.audit.signing.build import cut, signed
-from tests.build import BY, a_person, a_route, an_org
+from tests.build import BY, a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db
 SECRET = "Jo Doe, born 1970"
@@ -66,6 +67,19 @@ def exported(org: Organization, folder: Path) -> Found:
     path = folder / f"{AuditEntry.objects.count()}.zip"
     path.write_bytes(b"".join(bundles.bundle_of(org.pk)))
     return verify_bundle(path, known_keys())
+
+
+def test_what_else_held_it_is_emptied_too(org: Organization, admin: Caller) -> None:
+    usual_prices()
+    traffic(org)
+    kept, plan = (a_plan(org, name=name) for name in ("kept", "plan"))
+    for one in (kept, plan):
+        projected(one)
+        plans.reject(one, reason=SECRET, by=BY)
+    row = AuditEntry.objects.of(org.pk).get(action="plan.rejected", target_id=plan.pk)
+    assert admin("post", f"audit/{row.seq}/redact/", WHY).status_code == 200
+    assert admin("get", f"plans/{plan.pk}/").json()["rejected_reason"] is None
+    assert admin("get", f"plans/{kept.pk}/").json()["rejected_reason"] == SECRET
 
 
 # --- The API ----------------------------------------------------------------------------------------------------------

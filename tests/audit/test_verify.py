@@ -1,5 +1,6 @@
 """Verifying finds whatever the owner of the database changes, and raises no false alarm; on both databases."""
 
+import gc
 import json
 import uuid
 from collections.abc import Iterator
@@ -221,11 +222,20 @@ def test_two_organisations_that_changed_logs_are_found() -> None:
         assert (found.ok, found.rule) == (False, "wrong_org")
 
 
+@pytest.fixture
+def cleared() -> Iterator[None]:
+    """Django's cursor over rows that it cannot read is closed by the garbage collector alone, which must not come when the
+    database of another test is gone."""
+    yield
+    gc.collect()
+
+
 sqlite_keeps = pytest.mark.skipif(ON_POSTGRES, reason="PostgreSQL keeps the types of its columns")
 
 
 @sqlite_keeps
 @pytest.mark.parametrize("column", ["org_id", "seq", "ts", "version_before", "entry", "leaf_hash", "payload", "salt"])
+@pytest.mark.usefixtures("cleared")
 def test_garbage_that_sqlite_keeps_is_a_finding_and_no_crash(column: str) -> None:
     some(4)
     with without_triggers():
@@ -239,6 +249,7 @@ def test_garbage_that_sqlite_keeps_is_a_finding_and_no_crash(column: str) -> Non
 
 @sqlite_keeps
 @pytest.mark.parametrize("column", ["org_id", "size", "last_leaf_hash", "right_edge"])
+@pytest.mark.usefixtures("cleared")
 def test_garbage_in_the_head_is_a_finding_and_no_crash(column: str) -> None:
     some(2)
     log = AuditHead.objects.get().log
@@ -321,7 +332,7 @@ def test_an_organisation_is_named_by_its_slug_or_its_id(org: Any) -> None:
     for ref in (org.slug, str(org.pk)):
         out = StringIO()
         call_command("verify_audit", org=ref, stdout=out)
-        assert f"({org.slug})" in out.getvalue()
+        assert out.getvalue().startswith(f"{org.slug}: ")
     with pytest.raises(CommandError, match="no organisation nobody") as caught:
         call_command("verify_audit", org="nobody")
     assert caught.value.returncode == 3

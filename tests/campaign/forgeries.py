@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -40,7 +41,9 @@ def _accepted(random: Random, honest: Made, folder: Path) -> str:
         redacted(made, random.randrange(size))
     logs = [made]
     if random.random() < 0.2:
-        logs = reopened(made, random.randint(0, len(made.entries)))
+        lost = [made.state(size)] if (size := random.randrange(3)) and size <= len(made.entries) else []
+        lost = [replace(one, origin=f"{one.origin}/e2") for one in lost]
+        logs = reopened(made, random.randint(0, len(made.entries)), lost=lost)
         if len(logs[0].entries) < len(made.entries):  # what came back is from before the payload was blanked
             logs[0].payloads = honest.payloads[: len(logs[0].payloads)]
     path = written(folder / "honest", *logs)

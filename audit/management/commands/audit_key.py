@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
 from audit.actors import system
+from audit.errors import EntryRefused
 from audit.signing.keys import BadKeys, add_key, known_keys, retire_key, told_keys
 
 BY = system("audit_key")
@@ -42,7 +43,7 @@ class Command(BaseCommand):
                     self.stdout.write(str(add_key(by=BY, reason=options["reason"]).verify_key))
                 case "retire":
                     self.stdout.write(f"Retired {retire_key(options['id'], by=BY, reason=options['reason'])}")
-        except BadKeys as error:
+        except (BadKeys, EntryRefused) as error:
             raise CommandError(str(error)) from error
         except Error as error:
             raise CommandError(f"The database does not answer: {str(error).splitlines()[0]}", returncode=2) from error

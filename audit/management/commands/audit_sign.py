@@ -10,7 +10,7 @@ from django.db import Error
 
 from audit.signing.keys import BadKeys
 from audit.signing.signer import Signer, keep_signing
-from audit.signing.state import AnotherSigner
+from audit.signing.state import AnotherSigner, BadState
 
 
 class Command(BaseCommand):
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         try:
             with Signer() as signer:
                 done = signer.round()
-        except (BadKeys, AnotherSigner, Error) as error:
+        except (BadKeys, BadState, AnotherSigner, Error) as error:
             raise CommandError(str(error), returncode=2) from error
         for log, size in done.signed.items():
             self.stdout.write(f"{log}: signed {size:,} {'entry' if size == 1 else 'entries'}")

@@ -9,6 +9,7 @@ from audit.actors import system
 from audit.errors import EntryRefused
 from audit.signing.epochs import NotRefused, open_epoch
 from audit.signing.keys import BadKeys
+from audit.signing.state import BadState
 from routing_admin.audited import add_whose, or_cannot_say, org_id_of
 
 
@@ -21,15 +22,17 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_whose(parser, what="the log")
         parser.add_argument("--force", action="store_true", help="also where the signer does not refuse the log")
-        parser.add_argument("--reason", required=True, help="why; it stands in the log for ever")
+        why = "why: the restored backup, its time, who decided; it stands in the log for ever"
+        parser.add_argument("--reason", required=True, help=why)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not options["reason"].strip():
-            raise CommandError("--reason says why: the restored backup, its time, who decided.")
         try:
             with or_cannot_say():
                 org_id, by = org_id_of(options["org"]), system("audit_epoch")
                 receipt = open_epoch(org_id, reason=options["reason"], by=by, force=options["force"])
-        except (NotRefused, BadKeys, EntryRefused) as error:
+        except (NotRefused, BadKeys, BadState, EntryRefused) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"Opened {receipt.log}.")
+        if receipt is None:
+            self.stdout.write("What fitted no log is put right. The log goes on; no other was opened.")
+        else:
+            self.stdout.write(f"Opened {receipt.log}.")

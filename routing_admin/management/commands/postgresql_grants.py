@@ -11,6 +11,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal
 from routes.database import VIEWS
+from routes.orgs.models import Organization
 
 ENTRY, HEAD, CHECKPOINT, REFUSAL = (model._meta.db_table for model in (AuditEntry, AuditHead, Checkpoint, Refusal))
 MIGRATIONS = MigrationRecorder.Migration._meta.db_table
@@ -22,12 +23,15 @@ _OF_APPLICATION = {
     REFUSAL: "SELECT",
     MIGRATIONS: "SELECT",
 }
-#: It also writes the entries about its keys and about logs that are opened anew. Other tables it does not see.
+#: It also writes the entries about its keys and about logs that are opened anew, and puts heads right then. Other tables it
+#: does not see.
 _OF_SIGNER = {
     ENTRY: "SELECT, INSERT",
-    HEAD: "SELECT, INSERT, UPDATE",
+    HEAD: "SELECT, INSERT, UPDATE, DELETE",
     CHECKPOINT: "SELECT, INSERT, UPDATE",
     REFUSAL: "SELECT, INSERT, UPDATE, DELETE",
+    # By which logs are named in commands.
+    Organization._meta.db_table: "SELECT (id, slug)",
 }
 
 

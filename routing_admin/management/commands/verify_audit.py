@@ -27,14 +27,16 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with or_cannot_say():
             found = [verify(log) for log in self._asked(options)]
-            refused = {one.log: one for one in Refusal.objects.filter(log__in=[one.log for one in found])}
+            # Of all logs also those that the signer knows and the database does not: it may be an older one.
+            asked = {one.log for one in found} if options["log"] or options["org"] else None
+            refused = {one.log: one for one in Refusal.objects.all() if asked is None or one.log in asked}
             whose = called(one.log for one in found)
         if options["json"]:
             self.stdout.write(json.dumps([asdict(one) for one in found]))
         else:
             for one in found:
                 if one.ok:
-                    self.stdout.write(f"{one} ({whose[one.log]})")
+                    self.stdout.write(f"{whose[one.log]}: {one}")
         bad = [str(one) for one in found if not one.ok] + [
             f"{one.log}: the signer refuses it since {one.since:%Y-%m-%d %H:%M} UTC ({one.rule}): {one.message}"
             for one in refused.values()

@@ -3,7 +3,7 @@
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -105,15 +105,16 @@ def redacted(made: Made, seq: int) -> None:
     made.marks.append(len(made.entries))
 
 
-def reopened(lost_from: Made, kept: int) -> list[Made]:
-    """The logs after a restore that brought back so many entries: the old one, and a new one that tells of it."""
+def reopened(lost_from: Made, kept: int, *, lost: Sequence[Checkpoint] = ()) -> list[Made]:
+    """The logs after a restore that brought back so many entries: the old one, and a new one that tells of it, and of
+    those between that are lost whole."""
     old, was = lost_from.copy(), lost_from.state(len(lost_from.entries))
     del old.entries[kept:], old.payloads[kept:]
     old.notes = lost_from.signed()
-    now, new = old.state(kept), Made([], [], [1, 2], f"{old.log}/e2")
+    now, new = old.state(kept), Made([], [], [1, 2], f"{old.log}/e{2 + len(lost)}")
     previous = {
         "log": old.log, "size": kept, "root": now.root.hex(), "signed_size": was.size, "signed_root": was.root.hex(),
-        "kept": kept, "lost": [],
+        "kept": kept, "lost": [{"log": one.origin, "size": one.size, "root": one.root.hex()} for one in lost],
     }  # fmt: skip
     told(new, EPOCH_OPENED, ("log", new.log), {"reason": "the disk failed", "previous": previous})
     told(new, "route.created", ("route", "r"), {})
@@ -277,7 +278,8 @@ def cut_with_checkpoints(random: Random, honest: Made) -> Forged:
     receipt = honest.receipt(at) if random.random() < 0.5 else None
     del made.entries[at:], made.payloads[at:]
     since = None if receipt else honest.state(len(honest.entries))
-    return Forged(made, since, receipt, frozenset({"other_receipt"} if receipt else {"cut"}), at)
+    # An older export ends before a receipt too.
+    return Forged(made, since, receipt, frozenset({"" if receipt else "cut"}), at)
 
 
 def rewrite_with_stolen_key(random: Random, honest: Made) -> Forged:
@@ -388,6 +390,24 @@ def tell_of_another_loss(random: Random, honest: Made) -> Forged:
     return Forged(old, rules=frozenset({"wrong_root", "cut"}), more=(replace(new.relinked(), notes=notes),))
 
 
+def hide_a_lost_log(random: Random, honest: Made) -> Forged:
+    """With a stolen key: of the log that was lost whole, or of how it is called, the next one says nothing."""
+    lost = Made.honest(random, 3, f"{LOG}/e2").state(3)
+    old, new = reopened(honest, _at(random, honest), lost=[lost])
+    payload = json.loads(new.payloads[0][0] or b"")
+    payload["previous"]["lost"] = random.choice([[], [{"log": f"{LOG}/e4", "size": 3, "root": "00" * 32}]])
+    new.payloads[0] = (canonical_bytes(payload), new.payloads[0][1])
+    return Forged(old, rules=frozenset({"not_linked"}), first=0, more=(replace(new.relinked(), notes=None),))
+
+
+def payload_of_no_log(random: Random, honest: Made) -> Forged:
+    """With a stolen key: one that a line does not hold, or that is none."""
+    made, at = honest.copy(), _at(random, honest)
+    payload = random.choice([b"[]", b"7", b'{"a":\t1}', b'{"a":"' + b"x" * 270_000 + b'"}'])
+    made.payloads[at] = (payload, b"s" * 16)
+    return Forged(replace(made.relinked(), notes=None), rules=frozenset({"bad_payload"}), first=at)
+
+
 FORGERS: dict[str, Callable[[Random, Made], Forged]] = {
     "edit": edit,
     "edit and relink": edit_and_relink,
@@ -415,4 +435,6 @@ FORGERS: dict[str, Callable[[Random, Made], Forged]] = {
     "rewrite the older log": rewrite_the_older_log,
     "cut the older log": cut_the_older_log,
     "tell of another loss": tell_of_another_loss,
+    "hide a lost log": hide_a_lost_log,
+    "payload of no log": payload_of_no_log,
 }

@@ -133,6 +133,8 @@ def test_a_wrong_signature_of_a_known_key_spoils_the_note() -> None:
     assert rule_of(f"{STATE.text()}\n{wrong}", ONE.verify_key) == "bad_signature"
     assert rule_of(f"{STATE.text()}\n{of_two}{wrong}", ONE.verify_key, TWO.verify_key) == "bad_signature"
     assert open_note(f"{STATE.text()}\n{of_two}{wrong}", [TWO.verify_key])[1] == [TWO.verify_key]
+    # Of a key that signs twice the first signature counts, and the key once, as in Go's sumdb/note.
+    assert open_note(f"{STATE.text()}\n{of_one}{wrong}{of_one}", [ONE.verify_key])[1] == [ONE.verify_key]
     # The id of one key before the signature of another.
     name, signature = of_two.split(" ")[1:]
     mixed = b64encode(ONE.verify_key.key_id + b64decode(signature)[4:]).decode()

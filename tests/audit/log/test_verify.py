@@ -20,6 +20,7 @@ from audit.log.bundle import CHECKPOINTS, ENTRIES, MANIFEST, MAX_LINE_BYTES, PAY
 from audit.log.canonical import canonical_bytes
 from audit.log.check import Checker
 from audit.log.entry import BadEntry
+from audit.log.links import is_host
 from audit.log.notes import SigningKey, sign
 from audit.log.tree import leaf_hash
 from audit.log.verify import main, read_receipt, verify
@@ -30,6 +31,7 @@ from tests.audit.log.forging import (
     THIEF,
     Made,
     edit_field,
+    edited,
     redacted,
     reopened,
     told,
@@ -137,9 +139,10 @@ def test_what_only_an_older_checkpoint_or_a_receipt_tells(honest: Made, tmp_path
     for forged in (shorter, stolen):
         assert found_in(written(tmp_path / "bundle", forged)) == ("verified", None), "by itself it cannot be told"
     assert found_in(written(tmp_path / "bundle", shorter), since=since) == ("cut", 150)
-    assert found_in(tmp_path / "bundle", receipt=receipt) == ("other_receipt", 150)
+    assert found_in(tmp_path / "bundle", receipt=receipt) == ("cannot_verify", None), "or it is an older export"
+    assert "ends before entry 170" in verify(tmp_path / "bundle", KEYS, receipt=receipt).message
     assert found_in(tmp_path / "bundle", since=honest.state(150), receipt=honest.receipt(149)) == ("verified", None)
-    assert found_in(written(tmp_path / "bundle", stolen), since=since) == ("rewritten", 0)
+    assert found_in(written(tmp_path / "bundle", stolen), since=since) == ("rewritten", None)
     assert found_in(tmp_path / "bundle", receipt=receipt) == ("other_receipt", 170)
     assert found_in(tmp_path / "bundle", since=honest.state(60), receipt=honest.receipt(59)) == ("verified", None)
     for only_hashes in (True, False):
@@ -204,15 +207,17 @@ def test_a_new_log_tells_what_the_one_before_was_and_what_of_it_is_lost(honest: 
     lost = verify(tmp_path / "bundle", KEYS, since=honest.state(131))
     assert (lost.verdict, lost.message) == (
         "cannot_verify",
-        f"The older checkpoint is of what was lost of {LOG} after entry 130, as the next log tells: the disk failed",
+        f"The older checkpoint is of what was lost of {LOG}, which is all after its first 130 entries, as the next log"
+        " tells: the disk failed",
     )
-    for seq in (130, 199):
-        lost = verify(tmp_path / "bundle", KEYS, receipt=honest.receipt(seq))
+    # Also of an entry that nobody had signed yet when the disk failed.
+    for receipt in (honest.receipt(130), honest.receipt(199), replace(honest.receipt(199), seq=200)):
+        lost = verify(tmp_path / "bundle", KEYS, receipt=receipt)
         assert (lost.verdict, "The receipt is of what was lost" in lost.message) == ("cannot_verify", True)
     # Of more than was signed nobody has a checkpoint, or of another history at the size that was.
     other = Made.honest(Random(9), SIZE)
     assert found_in(tmp_path / "bundle", since=other.state(SIZE)) == ("cut", 130)
-    assert found_in(tmp_path / "bundle", since=other.state(100)) == ("rewritten", 0)
+    assert found_in(tmp_path / "bundle", since=other.state(100)) == ("rewritten", None)
     assert found_in(tmp_path / "bundle", receipt=other.receipt(129)) == ("other_receipt", 129)
 
 
@@ -245,6 +250,7 @@ def test_what_was_written_between_a_restore_and_the_new_log_is_no_forgery(honest
         {"signed_size": 199},
         {"signed_root": "00" * 32},
         {"signed_size": None},
+        {"kept": True},
     ],
 )
 def test_a_new_log_that_tells_something_else_is_no_link(honest: Made, tmp_path: Path, wrong: dict[str, Any]) -> None:
@@ -259,6 +265,118 @@ def test_a_new_log_that_tells_something_else_is_no_link(honest: Made, tmp_path: 
     )
 
 
+def test_a_log_that_was_lost_whole_is_told(honest: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lost = Made.honest(Random(5), 7, f"{LOG}/e2")
+    path = written(tmp_path / "bundle", *reopened(honest, SIZE, lost=[lost.state(7)]))
+    found = verify(path, KEYS)
+    assert (found.verdict, [(one.log, one.lost, one.is_lost) for one in found.logs]) == (
+        "verified", [(LOG, 0, False), (f"{LOG}/e2", 7, True), (f"{LOG}/e3", 0, False)],
+    )  # fmt: skip
+    assert main([str(path), "--key", str(KEY.verify_key)]) == 0
+    assert f"{LOG}/e2: LOST, with 7 entries that were signed: the disk failed\n" in capsys.readouterr().out
+    for mine in ({"since": lost.state(3)}, {"receipt": lost.receipt(6)}):
+        found = verify(path, KEYS, **mine)
+        assert (found.verdict, "lost whole, as the next log tells: the disk failed" in found.message) == (
+            "cannot_verify",
+            True,
+        )
+
+
+def test_what_is_of_a_log_that_is_not_in_the_bundle_is_not_passed_over(honest: Made, tmp_path: Path) -> None:
+    path = written(tmp_path / "bundle", honest)
+    other = Made.honest(Random(5), 7, f"{LOG}/e2")
+    for mine in ({"since": other.state(3)}, {"receipt": other.receipt(6)}):
+        found = verify(path, KEYS, **mine)
+        assert (found.verdict, "which is not in this bundle" in found.message) == ("cannot_verify", True)
+
+
+@pytest.mark.parametrize(
+    ("previous", "mine", "rule"),
+    [
+        # What it keeps is never more than there is, or than was signed.
+        ({"kept": 131}, {}, "not_linked"),
+        ({"signed_size": 129, "kept": 130}, {}, "not_linked"),
+        # At the very size to which it is kept nothing is lost, and of all above, up to what was signed, everything.
+        ({"kept": 60}, {"since": 60}, "rewritten"),
+        ({"kept": 60}, {"since": 61}, "cannot_verify"),
+        ({"kept": 60}, {"since": 199}, "cannot_verify"),
+    ],
+)
+def test_where_what_is_kept_ends(
+    honest: Made, tmp_path: Path, previous: dict[str, Any], mine: dict[str, int], rule: str
+) -> None:
+    """The signer's key is stolen: what the link says is signed."""
+    old, new = reopened(honest, 130)
+    payload = json.loads(new.payloads[0][0] or b"")
+    payload["previous"] |= previous
+    new.payloads[0] = (canonical_bytes(payload), new.payloads[0][1])
+    path = written(tmp_path / "bundle", replace(old, notes=[]), replace(new.relinked(), notes=None))
+    other = Made.honest(Random(9), SIZE)
+    given = {name: other.state(size) for name, size in mine.items()}
+    assert found_in(path, **given)[0] == rule
+
+
+def test_a_first_log_does_not_go_on_for_another(honest: Made, tmp_path: Path) -> None:
+    _, new = reopened(honest, 130)
+    renamed = replace(new, log=LOG).relinked()
+    assert found_in(written(tmp_path / "bundle", replace(renamed, notes=None))) == ("not_linked", 0)
+
+
+@pytest.mark.parametrize("marks", [[120, 50, SIZE], [50, 50, SIZE]])
+def test_checkpoints_stand_in_the_order_of_sizes_and_each_once(honest: Made, tmp_path: Path, marks: list[int]) -> None:
+    made = honest.copy()
+    made.notes = [sign(honest.state(size).text(), [KEY]) for size in marks]
+    assert found_in(written(tmp_path / "bundle", made))[0] == "bad_checkpoint"
+
+
+def test_a_link_that_says_that_nothing_is_lost_explains_no_other_root(honest: Made, tmp_path: Path) -> None:
+    old, new = reopened(honest, 130)
+    other, payload = Made.honest(Random(9), SIZE).state(130), json.loads(new.payloads[0][0] or b"")
+    payload["previous"] |= {"kept": 130, "signed_size": 130, "signed_root": other.root.hex()}
+    new.payloads[0] = (canonical_bytes(payload), new.payloads[0][1])
+    path = written(tmp_path / "bundle", replace(old, notes=[]), replace(new.relinked(), notes=None))
+    assert found_in(path, since=other) == ("rewritten", None)
+
+
+def test_time_does_not_go_back(honest: Made) -> None:
+    checker = Checker(LOG)
+    for data, kept in zip(honest.entries[:3], honest.payloads, strict=False):
+        checker.take(data, *kept)
+    with pytest.raises(BadEntry) as caught:
+        checker.take(edited(honest.entries[3], ts="2020-01-01T00:00:00.000000Z"), *honest.payloads[3])
+    assert caught.value.rule == "time_went_back"
+
+
+@pytest.mark.parametrize(
+    ("target", "rule"), [("1.3", "verified"), ("2.3", "missing_payload"), ("3", "missing_payload")]
+)
+def test_a_later_log_tells_by_its_number_of_which_log_a_payload_was_blanked(
+    honest: Made, tmp_path: Path, target: str, rule: str
+) -> None:
+    old, new = reopened(honest, SIZE)
+    old.payloads[3] = (None, None)
+    told(new, "audit.redacted", ("entry", target), {"reason": "held a name"})
+    new.marks.append(3)
+    assert found_in(written(tmp_path / "bundle", old, new))[0] == rule
+
+
+def test_a_payload_too_many_or_too_few_is_found(honest: Made, tmp_path: Path) -> None:
+    made = honest.copy()
+    made.payloads.pop()
+    assert found_in(written(tmp_path / "bundle", made)) == ("missing_payload", SIZE - 1)
+    path = written(tmp_path / "bundle", honest)
+    with (path / "1" / PAYLOADS).open("ab") as file:
+        file.write(b"00" * 16 + b" {}\n")
+    assert found_in(path) == ("missing_payload", SIZE)
+
+
+def test_the_first_entry_of_a_later_log_says_that_it_was_opened(honest: Made, tmp_path: Path) -> None:
+    old, new = reopened(honest, 130)
+    new.entries[0] = with_other(new.entries[0], "action")
+    path = written(tmp_path / "bundle", old, replace(new.relinked(), notes=None))
+    assert found_in(path) == ("not_linked", 0)
+
+
 def test_a_log_that_begins_otherwise_is_no_continuation(honest: Made, tmp_path: Path) -> None:
     old, _ = reopened(honest, 130)
     for other in (Made.honest(Random(8), 3, f"{LOG}/e2"), Made([], [], [], f"{LOG}/e2")):
@@ -269,6 +387,8 @@ def test_a_log_that_begins_otherwise_is_no_continuation(honest: Made, tmp_path: 
     for logs in (
         [LOG, LOG],
         [LOG, "x/e2"],
+        [LOG, f"{LOG[:-1]}b/e2"],
+        [LOG, f"{LOG}/e2", f"{LOG}/e2"],
         [LOG, f"{LOG}/e1"],
         [LOG, f"{LOG}/e3", f"{LOG}/e2"],
         ["x"],
@@ -526,8 +646,11 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
     assert peak(2_000) < few + 2_000 * 50
 
 
-def test_without_the_package_that_it_needs_it_says_so_and_not_that_something_was_changed(tmp_path: Path) -> None:
-    (tmp_path / "cryptography.py").write_text("raise ModuleNotFoundError(\"No module named 'cryptography'\")\n")
+@pytest.mark.parametrize("error", ["ModuleNotFoundError", "ImportError"])
+def test_without_the_package_that_it_needs_it_says_so_and_not_that_something_was_changed(
+    tmp_path: Path, error: str
+) -> None:
+    (tmp_path / "cryptography.py").write_text(f"raise {error}(\"No module named 'cryptography'\")\n")
     done = subprocess.run(
         [sys.executable, "-m", "audit.log.verify", "x.zip", "--key", "x"],
         cwd=ROOT, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
@@ -550,3 +673,103 @@ def test_what_was_looked_at_besides_is_said(honest: Made, tmp_path: Path, capsys
         with pytest.raises(SystemExit) as caught:
             main([str(folder), "--key", str(KEY.verify_key), *wrong])
         assert (caught.value.code, option in capsys.readouterr().err) == (3, True)
+
+
+def test_one_key_signs_all_logs_so_whose_it_is_must_be_asked_for(honest: Made, tmp_path: Path, capsys: Any) -> None:
+    path = written(tmp_path / "bundle", honest)
+    for log in (LOG, LOG.rpartition("/")[2]):
+        assert run(path, "--key", KEY.verify_key, "--log", log, capsys=capsys)[0] == 0
+    for log in ("installation", f"{LOG}0", LOG[1:]):
+        code, out, _ = run(path, "--key", KEY.verify_key, "--log", log, capsys=capsys)
+        assert (code, out) == (2, f"CANNOT VERIFY: This is the log {LOG}, not {log}.\n")
+
+
+def test_a_retired_key_counts_for_the_older_checkpoint_and_for_nothing_else(
+    honest: Made, tmp_path: Path, capsys: Any
+) -> None:
+    new, older = SigningKey(KEY.name, b"n" * 32), tmp_path / "older"
+    older.write_text(sign(honest.state(120).text(), [KEY]), encoding="utf-8")
+    path = written(tmp_path / "bundle", replace(honest, key=new))
+    asked = (path, "--key", new.verify_key, "--since", older)
+    code, out, _ = run(*asked, capsys=capsys)
+    assert (code, "retired by now, name that: --since-key" in out) == (2, True)
+    code, out, _ = run(*asked, "--since-key", KEY.verify_key, capsys=capsys)
+    assert (code, f"signed by {KEY.name}+{new.verify_key.key_id.hex()}; continues" in out) == (0, True)
+    # Whoever stole it, once it was retired, signs nothing that is believed.
+    written(tmp_path / "bundle", honest)
+    assert run(*asked, "--since-key", KEY.verify_key, capsys=capsys)[0] == 2
+
+
+@pytest.mark.parametrize("how", [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "cp1252"}])
+def test_what_a_terminal_cannot_show_is_no_other_verdict(honest: Made, tmp_path: Path, how: dict[str, str]) -> None:
+    old, new = reopened(honest, 130)
+    payload = json.loads(new.payloads[0][0] or b"")
+    payload["reason"] = "ディスク故障"
+    new.payloads[0] = (canonical_bytes(payload), new.payloads[0][1])
+    folder = written(tmp_path / "bundle", old, replace(new.relinked(), notes=None))
+    done = verified(folder, env={**os.environ, **how})
+    assert (done.returncode, "\\u30c7\\u30a3" in done.stdout) == (0, True), done
+
+
+def verified(folder: Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "audit.log.verify", str(folder), "--key", str(KEY.verify_key)],
+        **{"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "check": False, **more},
+    )  # fmt: skip
+
+
+def test_where_nothing_can_be_said_the_exit_code_is_not_that_of_a_forgery(honest: Made, tmp_path: Path) -> None:
+    folder = written(tmp_path / "bundle", honest)
+    with open("/dev/full", "w") as full:
+        assert verified(folder, stdout=full).returncode == 2
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "w") as closed:
+        assert verified(folder, stdout=closed).returncode == 2
+
+
+def test_it_is_not_run_where_the_files_of_the_bundle_would_be_its_own(honest: Made, tmp_path: Path) -> None:
+    folder = written(tmp_path / "bundle", honest)
+    for inside in (folder, folder / "1"):
+        done = verified(folder, cwd=inside, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        assert (done.returncode, "run this from elsewhere" in done.stderr) == (3, True)
+
+
+def test_a_bundle_of_pipes_or_of_very_many_files_is_none(honest: Made, tmp_path: Path) -> None:
+    folder = written(tmp_path / "bundle", honest)
+    (folder / "1" / ENTRIES).unlink()
+    os.mkfifo(folder / "1" / ENTRIES)
+    assert "is no file" in verify(folder, KEYS).message
+    os.mkfifo(tmp_path / "pipe.zip")
+    assert "neither a folder nor a file" in verify(tmp_path / "pipe.zip", KEYS).message
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as file:
+        for number in range(5_000):
+            file.writestr(str(number), b"")
+    assert "more files than a bundle has" in verify(tmp_path / "many.zip", KEYS).message
+
+
+@pytest.mark.parametrize(
+    ("host", "fits"),
+    [
+        ("routing.example", True), ("localhost", True), ("a" * 200, True), ("routing.example:8000", True),
+        ("a" * 201, False), ("", False), ("rückgrat.example", False), ("a b.example", False), ("a+b.example", False),
+        ("a.example\n", False),
+    ],
+)  # fmt: skip
+def test_logs_are_called_only_as_their_bundles_may_be(host: str, fits: bool) -> None:
+    assert is_host(host) == fits
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b'{"who":"eve","who":"jo"}', b'{"n": 1}', b'{"n":1.5}', b'{"n":"\\u0041"}', b'{"b":1,"a":2}', b'{"n":1}}'],
+)
+def test_before_anything_is_signed_payloads_are_read_too(payload: bytes) -> None:
+    made = Made([], [], [])
+    told(made, "route.created", ("route", "r"), {})
+    made.payloads[0] = (payload, b"s" * 16)
+    made = made.relinked()
+    Checker(LOG).take(made.entries[0], *made.payloads[0])
+    with pytest.raises(BadEntry, match="not canonical") as caught:
+        Checker(LOG, reads_payloads=True).take(made.entries[0], *made.payloads[0])
+    assert caught.value.rule == "bad_payload"

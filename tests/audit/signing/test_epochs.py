@@ -214,8 +214,11 @@ def test_after_a_restore_to_before_a_new_log_was_opened_the_lost_one_does_not_co
     assert rules() == {}
     assert (payload_of(AuditEntry.objects.get(log=f"{LOG}/e3")) or {})["previous"]["lost"][0]["log"] == SECOND
     signed()
-    assert [one.log for one in exported(tmp_path).logs] == [LOG, f"{LOG}/e3"]
+    # None of the first log can be shown to be what was signed, at five entries alone; the second is gone.
+    assert [(one.log, one.lost) for one in exported(tmp_path).logs] == [(LOG, 5), (SECOND, 3), (f"{LOG}/e3", 0)]
     assert (exported(tmp_path).verdict, verify_org(ORG).ok) == ("verified", True)
+    assert (verify(LOG).lost.entries, verify(LOG).lost.logs) == (5, {SECOND: 3})
+    assert f"{SECOND}: LOST, with 3 entries that were signed: restored once more" in str(verify(LOG))
     head = next(row for row in kept["audit_audithead"] if row["log"] == SECOND)
     AuditHead.objects.create(**{**head, "is_current": False})
     assert rules() == {SECOND: "lost"}
@@ -233,7 +236,9 @@ def test_after_a_restore_to_before_a_new_log_was_opened_the_lost_one_does_not_co
         redact(ORG, 1, reason="a name", by=BY, log=f"{LOG}/e4")
     signed()
     found = exported(tmp_path)
-    assert [(one.log, one.redacted) for one in found.logs] == [(LOG, 0), (f"{LOG}/e4", 1), (f"{LOG}/e5", 0)]
+    assert [(one.log, one.redacted, one.is_lost) for one in found.logs] == [
+        (LOG, 0, False), (SECOND, 0, True), (f"{LOG}/e3", 0, True), (f"{LOG}/e4", 1, False), (f"{LOG}/e5", 0, False),
+    ]  # fmt: skip
     assert (found.verdict, verify_org(ORG).ok, rules()) == ("verified", True, {})
 
 
@@ -254,7 +259,7 @@ def test_a_signer_that_lost_its_memory_goes_on_where_its_checkpoints_are(folder:
     assert (rules(), newest(SECOND).size) == ({}, 5)
     (folder / "state.sqlite3").unlink()
     sql("DELETE FROM audit_checkpoint WHERE log = %s", SECOND)
-    assert rules() == {SECOND: "not_linked"}
+    assert rules() == {LOG: "closed", SECOND: "not_linked"}
     open_epoch(ORG, reason="the folder of the signer is lost", by=BY)
     assert rules() == {}
     assert verify_org(ORG).ok

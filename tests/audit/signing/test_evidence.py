@@ -3,24 +3,28 @@ signed."""
 
 import json
 import os
+import re
 import subprocess
+from itertools import islice
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from audit.actors import system
+from audit.errors import LogsChanged
 from audit.evidence import bundles
-from audit.log.notes import open_checkpoint
+from audit.log.notes import VerifyKey, open_checkpoint
 from audit.log.verify import Found
 from audit.log.verify import verify as verify_bundle
 from audit.models import AuditEntry, Checkpoint
 from audit.services import record
 from audit.signing.epochs import open_epoch
-from audit.signing.keys import known_keys
+from audit.signing.keys import add_key, known_keys
 from tests.audit.build import ORG, TABLE, some, sql, without_triggers
 from tests.audit.signing.build import LOG, cut, rewrite, signed
 
@@ -129,6 +133,41 @@ def test_nothing_is_overwritten_and_where_there_is_no_log_it_says_so(tmp_path: P
             call_command("audit_export", path, org=ORG)
 
 
+@pytest.mark.parametrize("name", ["b.zip", "B.ZIP", "folder"])
+def test_what_is_exported_is_there_whole_or_not_at_all_and_for_its_owner_alone(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some(3)
+    signed()
+    out = tmp_path / "out"
+    out.mkdir()
+    read = bundles._notes
+
+    def fails(rows: Any) -> Any:
+        raise OperationalError("the database went away")
+
+    monkeypatch.setattr(bundles, "_notes", fails)
+    with pytest.raises(CommandError) as caught:
+        call_command("audit_export", out / name, org=ORG)
+    assert (caught.value.returncode, list(out.iterdir())) == (2, [])
+    monkeypatch.setattr(bundles, "_notes", read)
+    call_command("audit_export", out / name, org=ORG)
+    assert [one.name for one in out.iterdir()] == [name]
+    assert (out / name).is_dir() == (name == "folder")
+    assert all(one.stat().st_mode & 0o077 == 0 for one in out.glob("*"))
+    assert found_in(out / name).verdict == "verified"
+
+
+def test_an_export_beside_which_a_log_is_opened_is_made_again() -> None:
+    some(3)
+    signed()
+    files = bundles.files_of(ORG)
+    assert [name for name, lines in islice(files, 3) if list(lines)][-1] == "1/payloads.txt"
+    open_epoch(ORG, reason="restored", by=BY, force=True)
+    with pytest.raises(LogsChanged):
+        next(files)
+
+
 def test_what_was_forged_in_the_database_is_found_in_the_export(tmp_path: Path) -> None:
     some(8)
     signed()
@@ -139,25 +178,36 @@ def test_what_was_forged_in_the_database_is_found_in_the_export(tmp_path: Path) 
 
 
 def test_what_the_bundle_says_of_itself_is_so(tmp_path: Path) -> None:
-    """With its own lines, in a shell, and no program of ours."""
+    """With its own lines, in a shell, and no program of ours; while one key replaces another, with either."""
     some(5)
     signed()
+    older = known_keys()[0]
+    add_key(by=BY, reason="its time has come")
+    some(6)
+    signed()
     folder = exported(tmp_path, name="folder")
-    lines = [line.strip() for line in (folder / "README.txt").read_text().splitlines() if line.startswith("        ")]
-    assert len(lines) == 7
+    text = (folder / "README.txt").read_text()
+    leaf, tree, payload, note = re.findall(r"(?:^ {8}.*\n)+", text, re.MULTILINE)
 
-    def ran(*commands: str) -> str:
-        environment = {"PATH": os.environ["PATH"], "VKEY": str(known_keys()[0])}
+    def ran(commands: str, key: VerifyKey = older) -> str:
+        environment = {"PATH": os.environ["PATH"], "VKEY": str(key)}
         done = subprocess.run(
-            ["/bin/sh", "-ec", "\n".join(commands)],
+            ["/bin/sh", "-ec", dedent(commands)],
             cwd=folder / "1", env=environment, capture_output=True, text=True, check=True,
         )  # fmt: skip
         return done.stdout
 
     row = AuditEntry.objects.of(ORG).in_order()[0]
-    assert ran(lines[0]).split()[0] == bytes(row.leaf_hash).hex()
-    assert ran(lines[1]).strip() == json.loads(bytes(row.entry))["payload_sha256"]
-    assert "Verified Successfully" in ran(*lines[2:])
-    (folder / "1" / "text").write_text((folder / "1" / "text").read_text().replace("\n5\n", "\n6\n"))
+    assert ran(leaf).split()[0] == bytes(row.leaf_hash).hex()
+    assert ran(payload).strip() == json.loads(bytes(row.entry))["payload_sha256"]
+    assert len(known_keys()) == 2
+    for key in known_keys():
+        assert "Verified Successfully" in ran(note, key)
+    assert (folder / "1" / "text").read_text().split("\n")[1:3] == ["11", ran(tree).strip()]
+    (folder / "1" / "text").write_text((folder / "1" / "text").read_text().replace("\n11\n", "\n12\n"))
     with pytest.raises(subprocess.CalledProcessError):
-        ran(lines[-1])
+        ran(note.splitlines()[-1])
+    entries = (folder / "1" / "entries.jsonl").read_text().replace('"test.happened"', '"test.forgotten"', 1)
+    (folder / "1" / "entries.jsonl").write_text(entries)
+    with pytest.raises(subprocess.CalledProcessError):
+        ran(tree)

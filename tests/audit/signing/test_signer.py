@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, transaction
 from django.utils import timezone
 
+from audit import services
 from audit.actors import system
 from audit.log.entry import time_text
 from audit.log.notes import BadNote, SigningKey, open_checkpoint, open_note
@@ -21,11 +22,11 @@ from audit.log.proofs import consistency_proof, verify_consistency
 from audit.log.verify import verify as verify_bundle
 from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal
 from audit.services import payload_of, record
-from audit.signing import signer
+from audit.signing import looking, signer
 from audit.signing.epochs import NotRefused, open_epoch
 from audit.signing.keys import BadKeys, add_key, key_file, known_keys, own_keys, retire_key
 from audit.signing.signer import IDLE, keep_signing
-from audit.signing.state import AnotherSigner, State, Turn
+from audit.signing.state import AnotherSigner, Memory, Signed, State, Turn
 from audit.verification import logs, verify, verify_org
 from tests.audit.build import ORG, OTHER, TABLE, some, sql, without_triggers
 from tests.audit.signing.build import LOG, cut, rewrite, rules, signed
@@ -185,12 +186,12 @@ def test_a_signer_that_lost_its_memory_looks_at_its_own_checkpoints(folder: Path
 
 def test_a_payload_that_is_blanked_between_its_two_reads_is_looked_at_in_the_next_round() -> None:
     some(3)
-    (head,) = (row for row in signer.heads() if row.log == LOG)
+    (head,) = (row for row in looking.heads() if row.log == LOG)
     with transaction.atomic():
         record(ORG, by=BY, action="audit.redacted", target=("entry", "1"), payload={"reason": "a name"})
         sql(f"UPDATE {TABLE} SET payload = NULL, salt = NULL WHERE seq = 1 AND org_id IS NOT NULL")
-    nothing = signer.Signed(LOG)
-    assert signer.continued(nothing, head) == nothing
+    nothing = Memory("routing.example", {}, {}, {})
+    assert looking.look(LOG, head, nothing, None) == Signed(LOG)
     assert signed().signed == {LOG: 4, INSTALLATION: 1}
 
 
@@ -199,7 +200,7 @@ def test_a_payload_that_is_blanked_between_its_two_reads_is_looked_at_in_the_nex
 
 def test_who_is_killed_before_it_is_published_signs_the_very_same_again() -> None:
     some(3)
-    killed = patch.object(signer.Checkpoint.objects, "create", side_effect=OperationalError("killed"))
+    killed = patch.object(signer.Checkpoint.objects, "bulk_create", side_effect=OperationalError("killed"))
     with killed, pytest.raises(OperationalError):
         signed()
     assert not Checkpoint.objects.filter(log=LOG).exists()
@@ -435,9 +436,9 @@ class State_spy:
         self.puts: list[tuple[str, int]] = []
         put = State.put
 
-        def noted(state: State, signed: Any) -> None:
-            self.puts.append((signed.log, Checkpoint.objects.filter(log=signed.log).count()))
-            put(state, signed)
+        def noted(state: State, signed: Any, closed: Any) -> None:
+            self.puts += [(one.log, Checkpoint.objects.filter(log=one.log).count()) for one in signed]
+            put(state, signed, closed)
 
         self.patched = patch.object(State, "put", noted)
         self.patched.start()
@@ -533,7 +534,7 @@ def test_the_log_of_the_installation_is_opened_anew_too() -> None:
     AuditHead.objects.filter(org_id=None).update(
         size=1, last_leaf_hash=first.leaf_hash, right_edge=first.leaf_hash, last_ts="2026-01-01T00:00:00.000000Z"
     )
-    with pytest.raises(CommandError, match="says why"):
+    with pytest.raises(CommandError, match="Say why"):
         call_command("audit_epoch", installation=True, reason=" ")
     call_command("audit_epoch", installation=True, reason="restored")
     assert AuditHead.objects.get(org_id=None, is_current=True).log == f"{INSTALLATION}/e2"
@@ -576,13 +577,13 @@ def test_it_goes_on_through_an_outage_and_stops_when_told() -> None:
     stop = threading.Event()
     rounds = []
 
-    def failing(self: Any) -> Any:
+    def failing(self: Any, stop: Any) -> Any:
         rounds.append(1)
         if len(rounds) in (1, 2):
             raise OperationalError("away")
         if len(rounds) == 3:
             raise RuntimeError("something else")
-        return real(self)
+        return real(self, stop)
 
     real = signer.Signer.round
     with patch.object(signer.Signer, "round", failing):
@@ -595,3 +596,14 @@ def test_it_goes_on_through_an_outage_and_stops_when_told() -> None:
         thread.join(20)
     assert not thread.is_alive()
     assert checkpoint().size == 2
+
+
+@pytest.mark.parametrize(
+    "payload", [b'{"n":\n1}', b"", b'{"n":"' + b"x" * 600_000 + b'"}', b'{"who":"eve","who":"jo"}']
+)
+def test_a_payload_that_no_bundle_can_carry_is_not_signed(payload: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    signed()  # which tells the key
+    monkeypatch.setattr(services, "_payload_bytes", lambda *_: payload)
+    some(1)
+    assert rules() == {LOG: "bad_payload"}
+    assert verify_org(ORG).rule == "bad_payload"
