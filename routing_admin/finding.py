@@ -81,6 +81,8 @@ def _in_org(request: HttpRequest, text: str) -> Iterator[Found]:
             yield Found("action", label, "", icon, url(name))
     if not text:
         return
+    if _fits(text, "How a request finds its route help rules conditions"):
+        yield Found("help", "How a request finds its route", "", "help", reverse("admin:help_rules"))
     for route in _named(Route.objects.of(org).in_order(), text):
         page = url("route_edit", route.uid) if role.includes("editor") else f"{url('routes')}#{route.uid}"
         state = "off" if not route.enabled else "paused" if route.paused else ""

@@ -9,9 +9,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path
 
-from audit.models import AuditHead
+from audit.models import AuditHead, Checkpoint, Refusal
 from plans.runs.answer import headline
 from plans.runs.models import PlanRun, State
+from plans.runs.news import news_of
+from routes.fleet.admin import counts as gateway_counts
 from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routes.versions.models import RouteSetVersion
@@ -32,7 +34,8 @@ def cards(orgs: Iterable[Organization]) -> list[dict[str, Any]]:
     answered = PlanRun.objects.of(OuterRef("pk")).exclude(result="").values("pk")[:1]
     newest = Organization.objects.filter(pk__in=pks).values(plan=Subquery(answered)).order_by()
     plans = {plan.org_id: plan for plan in PlanRun.objects.filter(pk__in=newest).brief()}
-    sizes = dict(AuditHead.objects.filter(org_id__in=pks).values_list("org_id", "size"))
+    audits = _audits(pks)
+    fleet = gateway_counts(pks)
     projected = PlanRun.objects.filter(org__in=pks, org__approval=Organization.Approval.PLANS, state=State.PROJECTED)
     waiting = dict(projected.values_list("org").annotate(Count("pk")).order_by())
     return [
@@ -43,11 +46,30 @@ def cards(orgs: Iterable[Organization]) -> list[dict[str, Any]]:
             "routes_enabled": routes.get(org.pk, (0, 0))[1],
             "last_plan": plans.get(org.pk),
             "last_headline": headline(plans[org.pk]) if org.pk in plans else "",
-            "audit_size": sizes.get(org.pk, 0),
+            "audit": audits.get(org.pk),
+            "gateways": fleet.get(org.pk),
             "waiting": waiting.get(org.pk, 0),
         }
         for org in orgs
     ]
+
+
+def _audits(pks: list[Any]) -> dict[Any, dict[str, Any]]:
+    """By organisation how its log stands: entries, how many of them are signed, when the signer looked last, and whether
+    it refuses one of its logs. Two queries."""
+    newest = Checkpoint.objects.filter(log=OuterRef("log"), size__lte=OuterRef("size")).order_by("-size")
+    heads = AuditHead.objects.filter(org_id__in=pks).annotate(
+        signed=Subquery(newest.values("size")[:1]), looked_at=Subquery(newest.values("checked_at")[:1])
+    )
+    rows = list(heads.values("org_id", "log", "is_current", "size", "signed", "looked_at"))
+    refused = set(Refusal.objects.filter(log__in=[row["log"] for row in rows]).values_list("log", flat=True))
+    found: dict[Any, dict[str, Any]] = {}
+    for row in rows:
+        one = found.setdefault(row["org_id"], {"is_refused": False})
+        one["is_refused"] |= row["log"] in refused
+        if row["is_current"]:
+            one |= {"size": row["size"], "signed": row["signed"] or 0, "looked_at": row["looked_at"]}
+    return found
 
 
 def cards_page(request: HttpRequest) -> Page:
@@ -67,6 +89,7 @@ def home(request: HttpRequest) -> HttpResponse:
             "card": cards([org])[0],
             "recent": RouteSetVersion.objects.filter(org=org).defer("content")[:8],
             "waiting": PlanRun.objects.of(org).filter(state=State.PROJECTED).brief()[:10],
+            "news": news_of(org, request.actor),  # type: ignore[attr-defined]
         },
     )
 
