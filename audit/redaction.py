@@ -1,7 +1,7 @@
 """Blanking a payload: what it held is gone, and the log shows for ever that it was blanked, by whom and why."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from audit import statements
@@ -11,11 +11,20 @@ from audit.models import AuditEntry
 from audit.services import Receipt, locked_head, record
 
 
-def redact(org_id: UUID | None, seq: int, *, reason: str, by: Any, log: str = "") -> tuple[Receipt, AuditEntry]:
+class Blanked(NamedTuple):
+    """What the log says of it, and what the entry told that was blanked; `version`: the one that it published."""
+
+    receipt: Receipt
+    action: str
+    target_id: str
+    version: int | None
+
+
+def redact(org_id: UUID | None, seq: int, *, reason: str, by: Any, log: str = "") -> Blanked:
     """Blank the payload of an entry of an organisation's log, or of the installation's for None, in the caller's
     transaction. `log` names an older one of its logs; without it the one that is written to is meant.
 
-    The entry itself stays, with who did what when to what: its leaf hash never was over the payload. Answers it too. Raises
+    The entry itself stays, with who did what when to what: its leaf hash never was over the payload. Raises
     `NoSuchEntry`, `AlreadyBlanked` and `NeverBlanked`.
     """
     head = locked_head(org_id)
@@ -27,7 +36,8 @@ def redact(org_id: UUID | None, seq: int, *, reason: str, by: Any, log: str = ""
     receipt = record(
         org_id, by=by, action=REDACTED, target=("entry", _name(row, head.epoch)), payload={"reason": reason}
     )
-    return receipt, row
+    version = row.version_after if row.version_after != row.version_before else None
+    return Blanked(receipt, row.action, row.target_id, version)
 
 
 def told_by(rows: Sequence[AuditEntry]) -> dict[int, AuditEntry]:

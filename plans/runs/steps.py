@@ -10,7 +10,6 @@ from django.db import transaction
 from django.utils import timezone
 
 from audit.actors import as_actor
-from audit.models import AuditEntry
 from audit.services import record
 from plans.runs.errors import InvalidPlan, OwnPlan
 from plans.runs.models import PlanRun, State
@@ -109,9 +108,9 @@ def _lock(plan: PlanRun, seen: str | None) -> None:
     check_seen(plan, seen)
 
 
-def forget_reason(rejected: AuditEntry) -> None:
+def forget_reason(org: Organization, plan_id: str) -> None:
     """Empty the reason of a rejected plan: the entry that held it is blanked."""
-    PlanRun.objects.of(rejected.org_id).filter(pk=rejected.target_id).update(rejected_reason="")
+    PlanRun.objects.of(org).filter(pk=plan_id).update(rejected_reason="")
 
 
 def _record(plan: PlanRun, *, by: Any, action: str, **payload: Any) -> None:

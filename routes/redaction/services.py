@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from audit.models import AuditEntry
 from audit.redaction import redact
 from audit.services import Receipt
 from routes.orgs.locks import locked
@@ -15,8 +14,9 @@ from routes.transactions import repeated
 from routes.versions.models import RouteSetVersion
 
 LONGEST_REASON = 1_000
-#: By action what else holds what such an entry held, and is emptied with it: rooms that this one does not know add theirs.
-ALSO_EMPTIED: Final[dict[str, Callable[[AuditEntry], None]]] = {}
+#: By action what else holds what such an entry held, and is emptied with it, by what it was about: rooms that this one does
+#: not know add theirs.
+ALSO_EMPTIED: Final[dict[str, Callable[[Organization, str], None]]] = {}
 
 
 @repeated
@@ -32,10 +32,10 @@ def redact_entry(org: Organization | None, seq: int, *, reason: str, by: Any, lo
     with transaction.atomic():
         if org is not None:
             locked(org.pk)
-        receipt, entry = redact(None if org is None else org.pk, seq, reason=reason, by=by, log=log)
-        if entry.version_after != entry.version_before:
+        done = redact(None if org is None else org.pk, seq, reason=reason, by=by, log=log)
+        if done.version is not None:
             # What was published stays; the note beside it is the one that the entry held.
-            RouteSetVersion.objects.filter(org=org, version=entry.version_after).update(note="")
-        if empty := ALSO_EMPTIED.get(entry.action):
-            empty(entry)
-        return receipt
+            RouteSetVersion.objects.filter(org=org, version=done.version).update(note="")
+        if org is not None and (empty := ALSO_EMPTIED.get(done.action)):
+            empty(org, done.target_id)
+        return done.receipt
