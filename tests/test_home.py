@@ -1,19 +1,24 @@
 """The first page: all organisations that one belongs to, with the figures of each, and no query for each."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from audit.models import AuditHead, Refusal
 from plans.runs.models import PlanRun
+from routes.fleet.models import GatewayInstance
+from routes.fleet.services import report
 from routes.orgs.members import add_member
 from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routing_admin.home import cards
-from tests.build import BY, a_person, a_plan, a_route, an_org, projected, traffic, usual_prices
+from tests.build import BY, a_person, a_plan, a_route, an_org, projected, sign_logs, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db
 
@@ -48,7 +53,7 @@ def test_thirty_organisations_cost_as_many_queries_as_one(ada: Any, client: Clie
         with CaptureQueriesContext(connection) as asked:
             assert len(shown(client)) == last
         counts.append(len(asked))
-    assert counts[0] == counts[1] <= 11
+    assert counts[0] == counts[1] <= 13
 
 
 def test_the_fifty_first_organisation_is_on_a_second_page(ada: Any, client: Client) -> None:
@@ -92,5 +97,33 @@ def test_each_card_has_the_figures_of_its_own_organisation() -> None:
         None,
         0,
     )
-    assert of_quiet["audit_size"] == 1 < of_free["audit_size"] < of_busy["audit_size"]
+    sizes = [card["audit"]["size"] for card in (of_quiet, of_free, of_busy)]
+    assert sizes[0] == 1 < sizes[1] < sizes[2]
     assert PlanRun.objects.count() == 5
+
+
+def test_a_card_says_how_gateways_and_the_audit_log_stand(ada: Any, client: Client) -> None:
+    org = an_org()
+    add_member(org, ada, role="viewer", by=BY)
+    a_route(org)
+
+    def said() -> str:
+        return " ".join(client.get("/admin/").text.split())
+
+    assert '<dt>Gateways</dt><dd><span class="muted">none</span>' in said()
+    assert "0 signed" in said()
+    sign_logs()
+    assert '<span class="badge badge-ok">signed</span>' in said()
+    assert "The audit log was last looked at" in said()
+    report(org, "one", running=1, rejected=None, schema_max=1, engine="0.1", extras=[])
+    assert '1 <span class="badge badge-ok">up to date</span>' in said()
+    report(org, "two", running=0, rejected=None, schema_max=1, engine="0.1", extras=[])
+    assert "1 of 2 behind" in said()
+    report(
+        org, "two", running=0, rejected={"version": 1, "code": "x", "detail": ""}, schema_max=1, engine="0.1", extras=[]
+    )
+    assert "1 of 2 reject a version" in said()
+    GatewayInstance.objects.update(reported_at=timezone.now() - timedelta(hours=1), rejected=None)
+    assert "2 of 2 silent" in said()
+    Refusal.objects.create(log=AuditHead.objects.get(org_id=org.pk).log, since=timezone.now(), rule="cut", message="x")
+    assert '<span class="badge badge-bad">not signed</span>' in said()
