@@ -97,7 +97,7 @@ def _in_org(request: HttpRequest, text: str) -> Iterator[Found]:
                 "version", f"Version {number}", f"by {version.author_name or version.author_type}", "history", page
             )
     for example in _named(ExampleRequest.objects.filter(org=org), text):
-        page = url("example_edit", example.pk) if role.includes("editor") else url("examples")
+        page = url("example_edit", example.uid) if role.includes("editor") else url("examples")
         yield Found("example", example.name, "", "examples", page)
     models = {
         price.model: price.provider for price in prices_for(org) if _fits(text, f"{price.model} {price.provider}")

@@ -1,0 +1,85 @@
+"""The way to anything by a few letters, and the page of gateways."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from routes.fleet.models import GatewayInstance
+from routes.fleet.services import report
+from routes.orgs.models import Organization
+from tests.build import a_person, a_plan, a_route, an_example, an_org, usual_prices
+
+pytestmark = pytest.mark.django_db
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def org() -> Organization:
+    return an_org()
+
+
+def signed_in(org: Organization, role: str) -> Client:
+    client = Client()
+    client.force_login(a_person(role, org, role))
+    return client
+
+
+def found(client: Client, text: str, where: str = "o/acme/") -> list[tuple[str, str]]:
+    answer = client.get(f"/admin/{where}find/", {"q": text, "as": "json"})
+    return [(one["kind"], one["title"]) for one in answer.json()["results"]]
+
+
+def test_everything_that_has_a_name_is_found(org: Organization) -> None:
+    usual_prices()
+    a_route(org, "cheap summaries")
+    a_plan(org, name="cheap nights")
+    an_example(org, "cheap one")
+    report(org, "cheap-1", running=1, rejected=None, schema_max=1, engine="0.1", extras=[])
+    editor = signed_in(org, "editor")
+    kinds = {kind for kind, _ in found(editor, "cheap")}
+    assert kinds == {"route", "plan", "example", "gateway"}
+    assert found(editor, "SUMMARIES cheap") == [("route", "cheap summaries")]
+    assert found(editor, "v1") == [("version", "Version 1")]
+    assert ("model", "gpt-4o-mini") in found(editor, "4o-mini")
+    assert found(editor, "nothing of the kind") == []
+    for one in editor.get("/admin/o/acme/find/", {"q": "cheap", "as": "json"}).json()["results"]:
+        assert editor.get(one["url"]).status_code == 200, one
+
+
+def test_nobody_is_led_where_one_may_not_go(org: Organization) -> None:
+    a_route(an_org("other"), "cheap elsewhere")
+    viewer = signed_in(org, "viewer")
+    assert ("page", "Access") not in found(viewer, "")
+    assert found(viewer, "new route") == []
+    assert found(viewer, "cheap") == found(viewer, "other") == []
+    assert found(viewer, "", "") == [("organisation", "Acme")]
+    assert ("page", "Access") in found(signed_in(org, "admin"), "")
+    assert found(signed_in(org, "editor"), "new route") == [("action", "New route")]
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "\0", "%", "x" * 5_000, "'", "9" * 400])
+def test_any_text_is_looked_for_and_shown_as_text(org: Organization, text: str) -> None:
+    a_route(org, HOSTILE)
+    answer = signed_in(org, "editor").get("/admin/o/acme/find/", {"q": text})
+    assert answer.status_code == 200
+    assert HOSTILE not in answer.text
+    assert ("&lt;script&gt;" in answer.text) == (text == HOSTILE)
+
+
+def test_gateways_that_need_somebody_come_first(org: Organization) -> None:
+    a_route(org)
+    said: dict[str, Any] = {"rejected": None, "schema_max": 1, "engine": "0.1", "extras": ["regex"]}
+    report(org, "a-good", running=1, **said)
+    report(org, "b-behind", running=0, **said)
+    report(org, "c-silent", running=1, **said)
+    report(org, "d-bad", running=0, **{**said, "rejected": {"version": 1, "code": "x", "detail": HOSTILE}})
+    GatewayInstance.objects.filter(instance="c-silent").update(reported_at=timezone.now() - timedelta(hours=1))
+    page = signed_in(org, "viewer").get("/admin/o/acme/gateways/").text
+    places = [page.index(name) for name in ("d-bad", "c-silent", "b-behind", "a-good")]
+    assert places == sorted(places)
+    assert ("1 version behind" in page, "rejects version 1" in page, HOSTILE in page) == (True, True, False)
+    GatewayInstance.objects.all().delete()
+    assert "No gateway has reported itself" in signed_in(an_org("empty"), "admin").get("/admin/o/empty/gateways/").text
