@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from audit.models import UNREADABLE, AuditEntry
+from audit.models import AuditEntry, Unreadable, reading
 from audit.services import payload_of
 
 
@@ -48,8 +48,9 @@ def acts_on(
     if actions is not None:
         rows = rows.filter(action__in=list(actions))
     try:
-        return [_act(row) for row in rows.order_by("-epoch", "-seq").defer("entry", "salt", "leaf_hash")[:most]]
-    except UNREADABLE:
+        with reading():
+            return [_act(row) for row in rows.order_by("-epoch", "-seq").defer("entry", "salt", "leaf_hash")[:most]]
+    except Unreadable:
         return []
 
 

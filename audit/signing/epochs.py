@@ -1,6 +1,7 @@
 """A new log where the old one cannot go on, after a restore from a backup above all."""
 
 from contextlib import closing, suppress
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -89,8 +90,10 @@ class _Opening:
         payload, target = {"reason": reason, "previous": previous}, ("log", new.rpartition("/audit/")[2])
         receipt = record(self.org_id, by=by, action=EPOCH_OPENED, target=target, payload=payload)
         lost = [Closed(one.log, LOST, b"") for one in between]
-        # A signer that lost its memory does not know those before.
-        closed = [Closed(old, ended.size, tree.pack(ended.edge)), *lost, *closed_before(old, self.memory)]
+        # A signer that lost its memory does not know those before, and one whose database is restored from a newer backup
+        # than the one before knows other ends of them.
+        before = closed_before(old, replace(self.memory, closed={}))
+        closed = [Closed(old, ended.size, tree.pack(ended.edge)), *lost, *before]
         # Before anything is committed: should this process end in between, the old log is refused as it was.
         self.state.open(new, bytes.fromhex(receipt.leaf_hash), closed)
         return receipt
@@ -116,6 +119,10 @@ class _Opening:
     def _is_stray(self, row: Row) -> bool:
         """A head under a name that no log of the organisation has: somebody added it, or renamed one."""
         if self._is_ours(row.log):
+            closed = self.memory.closed.get(row.log)
+            if closed is not None and closed.size == LOST:
+                # Unless it is the newest that there is: then a newer backup is restored than the one that it was lost with.
+                return any(number_of(name) > number_of(row.log) for name in self._there())
             return not self._is_known(row.log)
         with suppress(*UNREADABLE):
             is_in_org = row.org_id is None if self.org_id is None else UUID(str(row.org_id)) == self.org_id
@@ -136,12 +143,16 @@ class _Opening:
         # What a signer that lost its memory finds, it cannot tell from what somebody added.
         return not any(map(self._is_ours, memory.signed)) or witness_of(name, self.own, self.retired) is not None
 
+    def _there(self) -> set[str]:
+        """Those logs of the organisation of which there is a head, or entries that were signed."""
+        signed = filter(self._is_ours, self.memory.signed)
+        names = {name for name in signed if AuditEntry.objects.filter(log=name).exists()}
+        return names | {row.log for row in heads() if self._is_ours(row.log)}
+
     def _old(self) -> str:
         """The log that is closed: the newest of which there is something. Raises `NotRefused` where there is none."""
-        names = {row.log for row in heads() if self._is_ours(row.log)}
-        signed = [name for name in self.memory.signed if self._is_ours(name)]
-        names |= {name for name in signed if AuditEntry.objects.filter(log=name).exists()}
-        if not names and not signed:
+        names = self._there()
+        if not names and not any(map(self._is_ours, self.memory.signed)):
             raise NotRefused("There is no such log.")
         # A backup may be from before all of them: then the first has no entries, and the others are lost.
         return max(names, key=number_of, default=self.first)

@@ -164,7 +164,7 @@ def _continued(before: Signed, row: Row, mark: notes.Checkpoint | None) -> Signe
             raise Refused(
                 "wrong_leaf_hash", f"Entry {checker.size - 1:,}: the hash beside it is not that of its bytes."
             )
-        if mark is not None and (checker.size == mark.size and checker.root != mark.root):
+        if mark is not None and checker.size == mark.size and checker.root != mark.root:
             raise Refused("rewritten", f"The first {mark.size:,} entries are not those that were signed.")
     if (seq := checker.unexplained) is not None:
         # Blanked since the head was read: the entry that tells of it stands beyond.

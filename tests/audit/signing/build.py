@@ -4,9 +4,11 @@ import json
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
+
 from audit.log import tree
 from audit.log.canonical import canonical_bytes
-from audit.models import AuditEntry, AuditHead
+from audit.models import AuditEntry, AuditHead, Checkpoint
 from audit.signing.signer import Round, Signer
 from tests.audit.build import ORG, TABLE, database_id, sql, without_triggers
 
@@ -55,3 +57,25 @@ def refit(org_id: UUID) -> None:
     AuditHead.objects.filter(org_id=org_id).update(
         size=size, last_leaf_hash=last, last_ts=ts, right_edge=tree.pack(edge)
     )
+
+
+type Backup = dict[str, tuple[list[str], list[Any]]]
+
+
+def backup() -> Backup:
+    """All that the database has of the log, of every organisation, for `restore`."""
+    kept: Backup = {}
+    for model in (AuditHead, AuditEntry, Checkpoint):
+        with connection.cursor() as cursor:
+            cursor.execute(f'SELECT * FROM "{model._meta.db_table}"')
+            kept[model._meta.db_table] = ([column[0] for column in cursor.description], cursor.fetchall())
+    return kept
+
+
+def restore(kept: Backup) -> None:
+    with without_triggers():
+        for table, (columns, rows) in kept.items():
+            sql(f'DELETE FROM "{table}"')
+            for row in rows:
+                marks = ", ".join(["%s"] * len(row))
+                sql(f'INSERT INTO "{table}" ({", ".join(columns)}) VALUES ({marks})', *row)

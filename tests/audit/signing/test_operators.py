@@ -36,7 +36,7 @@ from audit.signing.state import BadState, Memory, State, at_work
 from audit.signing.tail import unsigned_tail
 from audit.verification import verify, verify_org
 from tests.audit.build import ORG, OTHER, TABLE, some, sql, without_triggers
-from tests.audit.signing.build import LOG, cut, rewrite, rules, signed
+from tests.audit.signing.build import LOG, Backup, backup, cut, restore, rewrite, rules, signed
 from tests.databases import ON_POSTGRES
 
 pytestmark = pytest.mark.django_db
@@ -374,6 +374,66 @@ def test_there_are_never_more_keys_than_a_note_has_room_for() -> None:
     first = own_keys()[0].verify_key
     retire_key(first.key_id.hex(), by=BY, reason="old")
     assert (payload_of(AuditEntry.objects.get(org_id=None, seq=0)) or {})["reason"] == "There was none."
+
+
+def ended_twice() -> tuple[Backup, Backup]:
+    """Two backups of one log: before another was opened for it, and when it and the other had grown. Then the older one was
+    restored, so that what came after it is lost."""
+    some(2)
+    signed()
+    early = backup()
+    some(3)
+    signed()
+    assert opened(force=True) == SECOND
+    some(4)
+    signed()
+    late = backup()
+    restore(early)
+    assert opened() == THIRD
+    some(1)
+    assert rules() == {}
+    return early, late
+
+
+def test_a_newer_backup_after_an_older_one_is_taken_as_it_is(folder: Path, tmp_path: Path) -> None:
+    _early, late = ended_twice()
+    restore(late)
+    assert rules() == {LOG: "wrong_head", SECOND: "lost", THIRD: "no_head"}
+    assert opened() == f"{LOG}/e4"
+    some(1)
+    assert rules() == {}
+    assert verify_org(ORG).ok
+    told = (payload_of(AuditEntry.objects.get(log=f"{LOG}/e4", seq=0)) or {})["previous"]
+    assert (told["log"], told["size"], told["kept"]) == (SECOND, 5, 5), "all that was signed of it is there"
+    assert [one["log"] for one in told["lost"]] == [THIRD]
+    found = exported(tmp_path)
+    assert (found.verdict, [(one.log, one.lost, one.is_lost) for one in found.logs]) == (
+        "verified", [(LOG, 0, False), (SECOND, 0, False), (THIRD, 2, True), (f"{LOG}/e4", 0, False)],
+    )  # fmt: skip
+    # What is remembered now of the first is how it ended in the backup that is there.
+    sql("UPDATE audit_audithead SET size = 2 WHERE log = %s", LOG)
+    assert rules() == {LOG: "wrong_head"}
+
+
+@pytest.mark.parametrize("is_current", [True, False])
+def test_the_head_of_a_log_that_was_lost_is_taken_away_again(is_current: bool) -> None:
+    ended_twice()
+    AuditHead.objects.create(org_id=ORG, log=SECOND, epoch=7, is_current=False)
+    sql("UPDATE audit_audithead SET epoch = 2, is_current = %s WHERE log = %s", False, SECOND)
+    if is_current:
+        sql("UPDATE audit_audithead SET is_current = %s WHERE log = %s", False, THIRD)
+        sql("UPDATE audit_audithead SET is_current = %s WHERE log = %s", True, SECOND)
+    assert rules()[SECOND] == "lost"
+    if is_current:
+        assert opened() == f"{LOG}/e4", "the third was closed, and no operator did that"
+    else:
+        out = StringIO()
+        call_command("audit_epoch", org=ORG, reason="a head came back", stdout=out)
+        assert "no other was opened" in out.getvalue()
+    some(1)
+    assert rules() == {}
+    assert verify_org(ORG).ok
+    assert not AuditHead.objects.filter(log=SECOND).exists()
 
 
 # --- What somebody with the database alone does -----------------------------------------------------------------------
