@@ -133,7 +133,7 @@ def find_org(request: HttpRequest) -> HttpResponse:
     return find(request)
 
 
-find.required_role = "viewer"  # type: ignore[attr-defined]
-find_org.required_role = "anybody"  # type: ignore[attr-defined]
+find.required_role = "viewer"
+find_org.required_role = "anybody"
 PAGES = [path("find/", find, name="find")]
 OUTSIDE_PAGES = [path("find/", find_org, name="find_org")]

@@ -80,7 +80,7 @@ def cards_page(request: HttpRequest) -> Page:
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    org = request.org  # type: ignore[attr-defined]
+    org = request.org
     return render(
         request,
         "home.html",
@@ -89,10 +89,10 @@ def home(request: HttpRequest) -> HttpResponse:
             "card": cards([org])[0],
             "recent": RouteSetVersion.objects.filter(org=org).defer("content")[:8],
             "waiting": PlanRun.objects.of(org).filter(state=State.PROJECTED).brief()[:10],
-            "news": news_of(org, request.actor),  # type: ignore[attr-defined]
+            "news": news_of(org, request.actor),
         },
     )
 
 
-home.required_role = "viewer"  # type: ignore[attr-defined]
+home.required_role = "viewer"
 PAGES = [path("", home, name="home")]

@@ -12,7 +12,7 @@ def request_id(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[
     def middleware(request: HttpRequest) -> HttpResponse:
         # Made here, never taken from the client: an id in the audit log must not be of somebody's choosing.
         own = str(uuid.uuid4())
-        request.id = own  # type: ignore[attr-defined]
+        request.id = own
         with bind(own):
             response = get_response(request)
         response["X-Request-Id"] = own

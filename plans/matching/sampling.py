@@ -9,6 +9,7 @@ they hold. A week of few rows is listed whole.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import sqrt
 from random import Random
 from typing import Any, Final
 from uuid import UUID
@@ -90,8 +91,9 @@ def sample_of(org_id: UUID, now: datetime, *, most: int = MOST, listed: int = _L
         if read >= _READ or (read == len(ids) and asked == BUCKETS):
             break
         if read == len(ids):
-            # Of the first bucket it is known how many a few of them will have.
-            wanted = 1 if not asked else 1 + (most - len(rows)) * asked * 11 // (10 * max(1, len(rows)))
+            # Of the first bucket it is known how many a few of them will have, give or take three deviations.
+            missing = most - len(rows)
+            wanted = 1 if not asked else 1 + round((missing + 3 * sqrt(missing) + 3) * asked / max(1, len(rows)))
             some = buckets[asked : asked + min(wanted, 1_000)]
             ids, asked = ids + _drawn(_in_buckets(org_id, window, some), seed), asked + len(some)
         chunk = ids[read : read + most]
