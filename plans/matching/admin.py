@@ -7,10 +7,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from plans.matching import services
 from routes import engine
+from routes.live import live
 from routes.orgs.models import new_id
 from routes.rules.editor import route_or_404
 from routes.rules.forms import RouteForm
-from routes.rules.models import Route
 from routes.rules.preview import live_with
 
 
@@ -29,8 +29,11 @@ def route_matching(request: HttpRequest, id: str | None = None) -> HttpResponse:
 @require_GET
 def route_hits(request: HttpRequest) -> HttpResponse:
     """The share of the newest week's requests that each route took."""
-    routes = [str(uid) for uid in Route.objects.of(request.org).values_list("uid", flat=True)]
-    return JsonResponse(services.hits(request.org.pk, routes, now=timezone.now()))
+    try:
+        now_live = live(request.org).engine
+    except engine.errors.DocumentRejected as error:
+        return JsonResponse({"detail": str(error)}, status=409)
+    return JsonResponse(services.hits(request.org.pk, now_live, now=timezone.now()))
 
 
 route_matching.required_role = "editor"

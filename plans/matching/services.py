@@ -90,23 +90,33 @@ def matching(org_id: UUID, route: Route, routes: Sequence[Route], *, now: dateti
     }
 
 
-def hits(org_id: UUID, routes: Sequence[str], *, now: datetime) -> dict[str, Any]:
-    """The share of the requests of the newest week that each of these routes took: figures, and `words` for people."""
+def hits(org_id: UUID, live: Engine, *, now: datetime) -> dict[str, Any]:
+    """The share of the requests of the newest week that each route took: figures, whether the log tells who took them
+    (`is_told`; else they are decided on by the engine that is live), and `words` for people."""
+    routes = [route.id for route in live.routes]
     found = newest_week(org_id, now)
     if found is None:
         return {
             **_figures(None),
             "hits": {route: {"count": 0, "share": None} for route in routes},
+            "is_told": False,
             "words": _NO_REQUESTS,
         }
     sample = found.sample
-    taken_by = [None if taker is None else str(taker) for taker in sample.taken_by]
+    is_told = any(sample.taken_by)
+    if is_told:
+        taken_by = [None if taker is None else str(taker) for taker in sample.taken_by]
+    else:
+        asks_text = "prompt" in facts_of_engines([live])
+        contexts = found.with_texts() if asks_text else found.contexts
+        taken_by = [live.decide(context).route_id for context in contexts]
     counted = count_hits(taken_by, routes)
     size = len(sample.rows)
     return {
         **_figures(sample),
         "hits": {route: {"count": count, "share": count / size if size else None} for route, count in counted.items()},
-        "words": _hits_words(sample, is_told=any(taken_by)),
+        "is_told": is_told,
+        "words": _hits_words(sample, is_told=is_told),
     }
 
 
@@ -151,11 +161,14 @@ def _hits_words(sample: Sample, *, is_told: bool) -> str:
     size = len(sample.rows)
     if not size:
         return f"There are no requests in the week {_until(sample)}."
+    which = (
+        f"all {size:,} requests {_week(sample)}"
+        if sample.is_whole
+        else f"{size:,} sampled requests {_week(sample)}, of about {_about(sample.total)}"
+    )
     if not is_told:
-        return f"The log does not say of any request {_week(sample)} which route took it."
-    if sample.is_whole:
-        return f"Of all {size:,} requests {_week(sample)}."
-    return f"From {size:,} sampled requests {_week(sample)}, of about {_about(sample.total)}."
+        return f"What today’s routes would take of {which}: the log does not say which route took them."
+    return f"What each route took of {which}."
 
 
 def _week(sample: Sample) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import path
+from django.urls import path, reverse
 from django.views.decorators.http import require_POST
 
 from routes import engine
@@ -15,6 +15,7 @@ from routes.pages import kept_as_draft, seen
 from routes.publish import Change, ExampleBroken
 from routes.rules.admin import route_or_404, routes
 from routes.rules.bulk import ACTS, change_routes, reorder_routes
+from routes.rules.listing import Asked
 from routes.rules.models import Route
 from routes.rules.sentences import sentence
 from routes.rules.services import pause_route, resume_route
@@ -37,9 +38,13 @@ def route_bulk(request: HttpRequest) -> HttpResponse:
     act = request.POST.get("do", "")
     # A page may have more checkboxes than a form may have fields, so that its script sends them as one.
     ids = [uid for given in request.POST.getlist("ids") for uid in given.split(",") if uid]
+    if one := request.POST.get("one", ""):
+        # The button of one route, whichever others are chosen.
+        act, _, uid = one.partition(" ")
+        ids = [uid]
     if act not in ACTS or not ids:
         messages.error(request, "Choose at least one route, and what to do.")
-        return redirect("admin:routes", request.org.slug)
+        return _to_the_list(request)
     nevertheless = Nevertheless(request)
     if (act == "delete" and "confirmed" not in request.POST) or not nevertheless.is_acceptable():
         return _confirm(request, act, ids, nevertheless)
@@ -60,7 +65,7 @@ def route_bulk(request: HttpRequest) -> HttpResponse:
         what = f"{count} route{'s are' if count > 1 else ' is'} {_WORDS[act][1]}: version {change.version} is live."
         others = f" {len(ids) - count} of those that you chose did not change." if count < len(ids) else ""
         messages.success(request, _told(change, what + others))
-    return redirect("admin:routes", request.org.slug)
+    return _to_the_list(request)
 
 
 def _confirm(
@@ -83,6 +88,7 @@ def _confirm(
         "effect": effect,
         "version": request.org.version,
         "from": request.POST.get("from", ""),
+        "shown": Asked.of(request).address(),
         "why": why,
         "nevertheless": nevertheless,
     }
@@ -111,7 +117,7 @@ def route_switch(request: HttpRequest, id: str, act: str) -> HttpResponse:
         messages.success(request, _told(change, f"“{row.name}” is {_WORDS[act][1]}: version {change.version} is live."))
     if request.POST.get("from") == "editor":
         return redirect("admin:route_edit", request.org.slug, row.uid)
-    return redirect("admin:routes", request.org.slug)
+    return _to_the_list(request)
 
 
 @require_POST
@@ -139,7 +145,7 @@ def route_reorder(request: HttpRequest) -> HttpResponse:
         messages.error(request, str(error))
     else:
         messages.success(request, _told(change, f"The new order is live as version {change.version}."))
-    return redirect("admin:routes", request.org.slug)
+    return _to_the_list(request)
 
 
 def _step(order: list[str], index: int, step: int) -> None:
@@ -156,6 +162,13 @@ def _on_what_is_there(request: HttpRequest, order: list[str]) -> list[str]:
         if uid not in found:
             found.insert(found.index(present[index - 1]) + 1 if index else 0, uid)
     return found
+
+
+def _to_the_list(request: HttpRequest) -> HttpResponse:
+    """As it was looked at."""
+    address = Asked.of(request).address()
+    url = reverse("admin:routes", args=[request.org.slug])
+    return redirect(f"{url}?{address}" if address else url)
 
 
 def _told(change: Change, text: str) -> str:

@@ -3,10 +3,9 @@
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
-from django.utils import timezone
 
 from routes import engine
 from routes.document import default_of, document_of
@@ -16,52 +15,34 @@ from routes.pages import kept_as_draft, seen
 from routes.publish import ExampleBroken
 from routes.requests import InvalidRequest, read_request
 from routes.rules.editor import PAGES as EDITOR
-from routes.rules.editor import completions, live_findings, loaded, route_or_404
+from routes.rules.editor import completions, route_or_404
 from routes.rules.explained import conditions_as_tree, verdict
-from routes.rules.findings import in_words
 from routes.rules.forms import TryForm
-from routes.rules.models import Route
-from routes.rules.sentences import condition, default_effect, effect, sentence, standing
+from routes.rules.listing import STATES, Asked, listing, odd_routes
+from routes.rules.sentences import default_effect, sentence
 from routes.rules.services import delete_route
 
 
 def routes(
     request: HttpRequest, order: list[str] | None = None, nevertheless: Nevertheless | None = None, why: str = ""
 ) -> HttpResponse:
-    """All routes in the order in which the engine asks them, each as a sentence, with what is odd about it. `order` is one
+    """The routes in the order in which the engine asks them, each as a sentence, with what is odd about it. `order` is one
     that somebody wants and that was not saved, for the reason `why`."""
-    # At the route that comes last of those that a finding names: it is the one to change. What may be meant so, or is not
-    # certain, is told in the editor.
-    findings: dict[str, list[dict[str, str]]] = {}
-    for finding in live_findings(request.org):
-        if finding["severity"] != "info":
-            findings.setdefault(finding["route_ids"][-1], []).append(in_words(finding))
-    rows = []
-    found = list(Route.objects.of(request.org).in_order())
-    if order is not None:
-        places = {uid: place for place, uid in enumerate(order)}
-        found.sort(key=lambda row: places.get(str(row.uid), len(places)))
-    for row in found:
-        document = row.as_document()
-        route, problem = loaded(document)
-        rows.append(
-            {
-                "row": row,
-                "when": condition(route.when if route else document["when"]),
-                "then": effect(route.then if route else document["then"]),
-                "meta": document.get("meta", {}),
-                "problem": problem,
-                "state": _state(row),
-                "active": standing({**document, "enabled": True, "paused": False}),
-                "findings": findings.get(str(row.uid), []),
-            }
-        )
+    asked = Asked.of(request)
+    found = listing(request.org, asked, order)
     context = {
         "title": "Routes",
-        "rows": rows,
+        "asked": asked,
+        "listing": found,
+        "states": [
+            {"name": name, "label": label, "count": found.counts[name], "address": asked.address(state=name, page=1)}
+            for name, label in STATES.items()
+        ],
+        "newer": asked.address(page=found.page - 1) if found.page > 1 else None,
+        "older": asked.address(page=found.page + 1) if found.page < found.pages else None,
         "default": default_effect(default_of(request.org)),
         "version": request.org.version,
-        "order": ",".join(str(row.uid) for row in found),
+        "order": ",".join(found.order),
         "is_unsaved": order is not None,
         "why": why,
         "nevertheless": nevertheless,
@@ -69,16 +50,9 @@ def routes(
     return render(request, "routes/list.html", context, status=200 if order is None else 422)
 
 
-def _state(row: Route) -> str:
-    """Whether the route acts now: `on`, or why not."""
-    now = timezone.now()
-    if not row.enabled:
-        return "off"
-    if row.active_from is not None and now < row.active_from:
-        return "not active yet"
-    if row.active_until is not None and now >= row.active_until:
-        return "no longer active"
-    return "paused" if row.paused else "on"
+def route_attention(request: HttpRequest) -> HttpResponse:
+    """How many routes need attention, for a list that came before anybody knew."""
+    return JsonResponse({"count": odd_routes(request.org)})
 
 
 def route_delete(request: HttpRequest, id: str) -> HttpResponse:
@@ -134,11 +108,13 @@ def try_request(request: HttpRequest) -> HttpResponse:
 
 
 routes.required_role = "viewer"
+route_attention.required_role = "viewer"
 route_delete.required_role = "editor"
 try_request.required_role = "viewer"
 
 PAGES = [
     path("routes/", routes, name="routes"),
+    path("routes/attention/", route_attention, name="route_attention"),
     *EDITOR,
     path("routes/<uuid:id>/delete/", route_delete, name="route_delete"),
     path("try/", try_request, name="try"),

@@ -4,6 +4,7 @@ import json
 from collections import OrderedDict
 from datetime import datetime
 from functools import cache
+from itertools import count
 from threading import Lock
 from typing import Any, Final
 from uuid import UUID
@@ -24,12 +25,13 @@ from routes.catalog.served import ServedPrices
 from routes.catalog.services import price_table, prices_for
 from routes.document import canonical_route, default_of
 from routes.engine.prices import PriceTable
+from routes.engine.reading import MAX_NAME
 from routes.errors import NotFound, RoutesError
 from routes.examples.forms import Nevertheless
 from routes.money import usd_text
 from routes.orgs.models import Organization, new_id
 from routes.pages import kept_as_draft, whole_number
-from routes.rules.findings import Finding, findings_of
+from routes.rules.findings import loaded
 from routes.rules.forms import DefaultForm, RouteForm
 from routes.rules.merging import merged
 from routes.rules.models import Route
@@ -43,8 +45,14 @@ _NANO: Final = 1_000_000_000
 
 
 def route_new(request: HttpRequest) -> HttpResponse:
-    form = RouteForm(request.POST if request.method == "POST" else None)
+    """A new route, empty or like the one that the address names."""
     nevertheless = Nevertheless(request)
+    if request.method != "POST" and (like := request.GET.get("like")):
+        row = route_or_404(request, like)
+        copy = {**canonical_route(row.as_document()), "name": _name_of_copy(request.org, row.name)}
+        form = RouteForm(route=copy)
+        return _editor(request, form, title="New route", document=copy, nevertheless=nevertheless, copied=row)
+    form = RouteForm(request.POST if request.method == "POST" else None)
     if "use_json" in request.POST:
         return _filled(request, form, title="New route", nevertheless=nevertheless)
     if request.method == "POST" and _is_complete(request, form) and nevertheless.is_acceptable():
@@ -59,6 +67,16 @@ def route_new(request: HttpRequest) -> HttpResponse:
             messages.success(request, f"“{row.name}” is live as version {change.version}.")
             return redirect("admin:routes", request.org.slug)
     return _editor(request, form, title="New route", nevertheless=nevertheless)
+
+
+def _name_of_copy(org: Organization, name: str) -> str:
+    """One that no route has."""
+    taken = set(Route.objects.of(org).values_list("name", flat=True))
+    for number in count(1):
+        end = " (copy)" if number == 1 else f" (copy {number})"
+        if (found := name[: MAX_NAME - len(end)].rstrip() + end) not in taken:
+            break
+    return found
 
 
 def route_edit(request: HttpRequest, id: str) -> HttpResponse:
@@ -151,21 +169,6 @@ def route_or_404(request: HttpRequest, id: str) -> Route:
         return get_route(request.org, id)
     except NotFound as error:
         raise Http404(str(error)) from error
-
-
-def loaded(document: dict[str, Any]) -> tuple[engine.Route | None, str]:
-    """The route of a row, and why no engine loads it; empty where one does."""
-    try:
-        return engine.Route.from_dict(document), ""
-    except engine.errors.InvalidRoute as error:
-        return None, "; ".join(issue["message"] for issue in error.issues)
-
-
-def live_findings(org: Organization) -> list[Finding]:
-    try:
-        return findings_of(org)
-    except engine.errors.DocumentRejected:
-        return []  # a route that this machine cannot serve says so itself, and must be there to be mended
 
 
 def editor_context(request: HttpRequest) -> dict[str, Any]:

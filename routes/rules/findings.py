@@ -49,6 +49,21 @@ def findings_of(org: Organization) -> list[Finding]:
     return found
 
 
+def findings_at_hand(org: Organization) -> list[Finding] | None:
+    """The same where this process has looked for them before; None where it has not."""
+    key = (_digest_of(org), canonical_bytes(_plain(catalog_of(org))), datetime.now(UTC).date())
+    with _lock:
+        return _known.get(key)
+
+
+def loaded(document: dict[str, Any]) -> tuple[engine.Route | None, str]:
+    """The route of a row, and why no engine loads it; empty where one does."""
+    try:
+        return engine.Route.from_dict(document), ""
+    except engine.errors.InvalidRoute as error:
+        return None, "; ".join(issue["message"] for issue in error.issues)
+
+
 def _digest_of(org: Organization) -> str | None:
     return RouteSetVersion.objects.filter(org=org).order_by("-version").values_list("digest", flat=True).first()
 

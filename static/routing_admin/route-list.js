@@ -5,18 +5,29 @@
   const form = document.querySelector("form[data-route-list]");
   if (!form) return;
   const body = form.querySelector("tbody");
+  if (!body) return; // no route is like what was asked for
   const unsaved = form.querySelector("[data-unsaved]");
   const status = form.querySelector("[data-status]");
   const all = form.querySelector("[data-all]");
   const live = unsaved.hidden ? form.elements.order.value : "";
+  let was = [...body.rows];
 
+  // Beside its neighbour in sight; the page may show a part of the routes.
   const moved = (row) => {
-    const rows = [...body.rows];
-    form.elements.order.value = rows.map((each) => each.dataset.route).join(",");
+    const order = form.elements.order.value.split(",").filter((id) => id !== row.dataset.route);
+    const next = row.nextElementSibling?.dataset.route;
+    const before = row.previousElementSibling?.dataset.route;
+    const wasUp = was.indexOf(row) > [...body.rows].indexOf(row);
+    const place = next && (wasUp || !before) ? order.indexOf(next) : order.indexOf(before) + 1;
+    order.splice(place, 0, row.dataset.route);
+    was = [...body.rows];
+    form.elements.order.value = order.join(",");
     unsaved.hidden = form.elements.order.value === live;
+    const places = new Map(order.map((id, index) => [id, index + 1]));
+    for (const each of body.rows) each.querySelector("[data-number]").textContent = places.get(each.dataset.route);
     refresh();
     const end = unsaved.hidden ? "This is the order that is live." : "Not saved yet.";
-    status.textContent = `“${row.dataset.name}” is number ${rows.indexOf(row) + 1} of ${rows.length}. ${end}`;
+    status.textContent = `“${row.dataset.name}” is number ${place + 1} of ${order.length}. ${end}`;
   };
 
   const refresh = () => {
@@ -28,7 +39,7 @@
     form.querySelector("[data-chosen]").textContent = told;
     // Another act would lose an order that is not saved.
     for (const button of form.querySelectorAll('button[name="do"]')) button.disabled = chosen === 0 || !unsaved.hidden;
-    for (const button of form.querySelectorAll('button[name="revision"]')) button.disabled = !unsaved.hidden;
+    for (const button of form.querySelectorAll('button[name="revision"], button[name="one"]')) button.disabled = !unsaved.hidden;
   };
 
   body.addEventListener("click", (event) => {
@@ -76,6 +87,14 @@
   form.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && event.target.type === "checkbox") event.preventDefault(); // it would send the form
   });
+  // An order that is not saved is not lost by a link.
+  let isSent = false;
+  form.addEventListener("submit", () => (isSent = true));
+  form.querySelector("[data-put-back]").addEventListener("click", () => (isSent = true));
+  addEventListener("beforeunload", (event) => {
+    if (!unsaved.hidden && !isSent) event.preventDefault();
+  });
+
   // The server takes a thousand fields: what is chosen is sent as one.
   form.addEventListener("formdata", ({ formData }) => {
     const ids = formData.getAll("ids").join(",");

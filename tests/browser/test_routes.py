@@ -45,7 +45,7 @@ def test_routes_are_moved_by_the_keyboard_and_by_dragging_and_saved_at_once(
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.value").endswith(" up"), "the button that was pressed keeps the focus"
-    assert "“fourth” is number 2 of 4. Not saved yet." in page.get_by_role("status").inner_text()
+    assert "“fourth” is number 2 of 4. Not saved yet." in page.locator("[data-status]").inner_text()
     assert page.get_by_role("button", name="Pause “first”").is_disabled(), "another act would lose the order"
     row(page, "third").locator("[data-handle]").drag_to(row(page, "first"), target_position={"x": 300, "y": 3})
     accessible(page)

@@ -22,7 +22,8 @@ from routes import engine
 from routes.errors import RoutesError
 from routes.live import live
 from routes.orgs.models import new_id
-from routes.rules.editor import editor_context, loaded
+from routes.rules.editor import editor_context
+from routes.rules.findings import loaded
 from routes.rules.forms import RouteForm
 from routes.rules.models import Route
 from routes.rules.preview import NotARoute, as_json, drafted, mark_of, read_route

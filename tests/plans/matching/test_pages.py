@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.test import Client
@@ -48,7 +49,7 @@ def test_an_empty_log_is_said_to_be_empty(client: Client, org: Organization) -> 
     assert (said["sample"], said["matched"], said["words"]) == (0, 0, "No requests are logged yet.")
     assert hits(client, org) == {
         "sample": 0, "total": 0, "is_whole": True, "window": None, "words": "No requests are logged yet.",
-        "hits": {str(row.uid): {"count": 0, "share": None}},
+        "hits": {str(row.uid): {"count": 0, "share": None}}, "is_told": False,
     }  # fmt: skip
     traffic(org)
     assert matching(client, org)["sample"] == 40, "the first import shows at once"
@@ -115,16 +116,30 @@ def test_hits_are_what_the_log_says_of_each_live_route(client: Client, org: Orga
     RequestLog.objects.filter(input_tokens__lte=1000).update(matched_route_id=first.uid)
     said = hits(client, org)
     assert said["hits"] == {str(first.uid): {"count": 10, "share": 0.25}, str(second.uid): {"count": 0, "share": 0.0}}
-    assert said["words"] == "Of all 40 requests of the week until 2026-05-01."
+    assert said["words"] == "What each route took of all 40 requests of the week until 2026-05-01."
 
 
-def test_a_log_that_names_no_route_says_so(client: Client, org: Organization) -> None:
+def test_a_log_that_names_no_route_is_decided_on_by_todays(client: Client, org: Organization) -> None:
     traffic(org)
-    a_route(org)
-    assert (
-        hits(client, org)["words"]
-        == "The log does not say of any request of the week until 2026-05-01 which route took it."
+    short = a_route(org, "short", when={"input_tokens_lt": 500})
+    rest, off = a_route(org, "rest", priority=1, when={}), a_route(org, "off", priority=2, when={}, enabled=False)
+    said = hits(client, org)
+    assert (said["is_told"], said["sample"]) == (False, 40)
+    taken = {each: said["hits"][str(each.uid)]["count"] for each in (short, rest, off)}
+    assert taken == {short: 4, rest: 36, off: 0}
+    assert said["words"] == (
+        "What today’s routes would take of all 40 requests of the week until 2026-05-01:"
+        " the log does not say which route took them."
     )
+
+
+def test_routes_that_this_machine_cannot_serve_are_not_counted(client: Client, org: Organization) -> None:
+    traffic(org)
+    a_route(org, "hours", when={"time_window": {"from": "08:00", "to": "09:00", "tz": "Europe/Berlin"}})
+    with patch("routes.engine.times.zone_named", side_effect=LookupError):
+        answer = client.get(f"/admin/o/{org.slug}/logs/hits/")
+    assert answer.status_code == 409
+    assert "The time zone 'Europe/Berlin' is not known here" in answer.json()["detail"]
 
 
 def test_no_other_organisation_is_looked_at(client: Client, org: Organization) -> None:
