@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from django.db.models import Q
-from django.db.models.fields.tuple_lookups import TupleGreaterThanOrEqual, TupleLessThan
+from django.db import connection
+from django.db.models import Q, QuerySet
+from django.db.models.fields.tuple_lookups import TupleLessThan
 
 from plans.logs.models import RequestLog
 from routes.orgs.models import Organization
@@ -47,28 +48,48 @@ def look(
     looked_at: int = LOOKED_AT,
 ) -> Found:
     """At most `PAGE` rows of [since, until) that are as `wanted`, of the first `looked_at` that are older than `before`.
-    Two queries, and neither reads more than that. With a `request_id` that row alone, wherever it is."""
+    Three queries, and none reads more than that. With a `request_id` that row alone, wherever it is."""
     rows = RequestLog.objects.of(org).order_by("-ts", "-request_id")
-    if request_id:
-        rows = rows.filter(request_id=request_id)  # which has an index of its own
     # One condition at either end, the closer one: of two, SQLite begins, or ends, at whichever comes first.
     if before is not None and (until is None or before.ts < until):
         rows = rows.filter(TupleLessThan(_PLACE, before))
     elif until is not None:
         rows = rows.filter(ts__lt=until)
-    all_since = rows if since is None else rows.filter(ts__gte=since)
+    if since is not None:
+        rows = rows.filter(ts__gte=since)
     last = None
-    if wanted and not request_id:
+    if request_id:
+        rows = rows.filter(wanted, request_id=request_id)  # which has an index of its own
+    elif wanted:
         # Of the index alone: how far so many rows reach, and whether there are more.
-        ends = list(all_since.values_list("ts", "request_id")[looked_at - 1 : looked_at + 1])
+        ends = list(rows.values_list("ts", "request_id")[looked_at - 1 : looked_at + 1])
         if len(ends) == 2:
             last = Place(*ends[0])
-    rows = all_since if last is None else rows.filter(TupleGreaterThanOrEqual(_PLACE, last))
-    found = list(rows.filter(wanted).values(*SHOWN)[: PAGE + 1])
+        rows = RequestLog.objects.filter(pk__in=_among(rows[:looked_at], wanted)).order_by("-ts", "-request_id")
+    found = list(rows.values(*SHOWN)[: PAGE + 1])
     if len(found) > PAGE:
         end = found[PAGE - 1]
         return Found(found[:PAGE], Place(end["ts"], end["request_id"]), None)
     return Found(found, last, None if last is None else last.ts)
 
 
+def _among(rows: QuerySet[RequestLog], wanted: Q) -> list[int]:
+    """The numbers of the first of these rows that are as `wanted`, one more than are shown.
+
+    The rows stand in place of the table, limited before anything is asked of them: left to itself, PostgreSQL reads a whole
+    log for what it believes to be rare. Nothing of the text comes from outside.
+    """
+    table = connection.ops.quote_name(RequestLog._meta.db_table)
+    inner, given = rows.values(*_ASKED).query.sql_with_params()
+    asked = RequestLog.objects.filter(wanted).order_by("-ts", "-request_id").values_list("pk")[: PAGE + 1]
+    outer, more = asked.query.sql_with_params()
+    select, _, rest = outer.partition(f" FROM {table} ")
+    assert rest, outer
+    with connection.cursor() as cursor:
+        cursor.execute(f"{select} FROM ({inner}) AS {table} {rest}", [*given, *more])
+        return [number for (number,) in cursor.fetchall()]
+
+
 _PLACE: Final = ("ts", "request_id")
+#: What may be asked of the rows that are looked at.
+_ASKED: Final = ("id", *_PLACE, "model", "tag", "matched_route_id", "status")

@@ -254,8 +254,19 @@ def test_how_far_was_looked_is_said_and_led_on_from(
     )
 
 
-@pytest.mark.parametrize("asked", [{}, {"model": "nothing"}, {"tag": "x", "route": "none", "status": "failed"}])
-def test_any_filter_costs_two_looks_into_the_log(org: Organization, client: Client, asked: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("asked", "looks"),
+    [
+        ({}, 1),
+        ({"since": "2026-05-01T00:00"}, 1),
+        ({"id": "r1", "model": "gpt-4o"}, 1),
+        ({"model": "gpt-4o", "status": "good"}, 3),
+        ({"tag": "x", "route": "none", "status": "failed"}, 2),
+    ],
+)
+def test_any_filter_costs_three_looks_into_the_log(
+    org: Organization, client: Client, asked: dict[str, str], looks: int
+) -> None:
     counted = []
     for rows in (3, 150):
         org.request_logs.all().delete()
@@ -267,4 +278,4 @@ def test_any_filter_costs_two_looks_into_the_log(org: Organization, client: Clie
         assert all("LIMIT" in sql and "COUNT(" not in sql for sql in mine)
         counted.append((len(queries), len(mine)))
     assert counted[0] == counted[1]
-    assert counted[0][1] == (2 if asked else 1)
+    assert counted[0][1] == looks
