@@ -240,9 +240,12 @@ def test_what_stands_in_is_said(org: Organization) -> None:
     route = a_route(
         org,
         when={"input_tokens_lt": 1000, "estimated_cost_lt": 5},
-        then={"target_model": "gpt-4o-mini", "traffic_pct": 99},
+        then={"split": [{"target_model": "gpt-4o-mini", "weight": 1}, {"target_model": "gpt-4.1", "weight": 1}]},
     )
     row = logged(org, route, fact_input_tokens=None, synthetic=["tag", "latency_ms", "input_tokens"])
+    drawn = explained(org, row).then.decision  # by the id of the route too
+    assert drawn is not None
+    RequestLog.objects.filter(pk=row.pk).update(model=drawn.target_model)
     found, _ = why(org, row)
     assert words.doubts(found) == [
         "The gateway's own count of tokens was not kept: the 100 that were billed stand for it.",
