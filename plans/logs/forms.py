@@ -66,6 +66,7 @@ class _RouteField(forms.ChoiceField):
     """The id of a route, also of one that is deleted: its requests are still there."""
 
     widget = LongSelect
+    default_error_messages = {"invalid_choice": "This is not the id of a route."}
 
     def valid_value(self, value: str) -> bool:
         return _is_id(value) or super().valid_value(value)
