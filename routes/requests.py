@@ -8,6 +8,7 @@ from routes import engine
 from routes.engine.reading import below, key_text, shown
 from routes.engine.times import read_time
 from routes.errors import RoutesError, issue
+from routes.times import rfc3339
 
 #: Facts of which null and absence say that the request has none; `unknown` names those that nobody knows.
 MAY_BE_UNKNOWN = ("tag", "metadata", "headers")
@@ -60,6 +61,22 @@ def read_request(body: dict[str, Any]) -> tuple[engine.RequestContext, str | Non
     if chat is not None:
         return engine.RequestContext.from_chat(chat, **facts), force
     return engine.RequestContext(facts.pop("model", None), **facts), force
+
+
+def facts_of(context: engine.RequestContext) -> dict[str, Any]:
+    """What is known of a request, by name: `read_request` makes the same request of it."""
+    facts: dict[str, Any] = {}
+    for name in FACTS:
+        value = None if name == "unknown" else getattr(context, name)
+        if value is None or value is engine.UNKNOWN or value == {}:
+            continue
+        if name == "at":
+            value = rfc3339(value)
+        elif name == "headers":
+            value = {header: each if isinstance(each, str) else list(each) for header, each in value.items()}
+        facts[name] = dict(value) if name in ("metadata", "numbers") else value
+    unknown = [name for name in MAY_BE_UNKNOWN if getattr(context, name) is engine.UNKNOWN]
+    return {**facts, **({"unknown": unknown} if unknown else {})}
 
 
 # --- One fact: what it is, or ValueError ----------------------------------------------------------------------------

@@ -49,7 +49,7 @@ SECTIONS = (
             ),
             "viewer",
         ),
-        ("Logs", "logs", "logs", ("logs", "logs_import"), "viewer"),
+        ("Logs", "logs", "logs", ("logs", "logs_import", "logged_request"), "viewer"),
         ("Prices", "prices", "prices", ("prices", "prices_import"), "viewer"),
     ),
     (

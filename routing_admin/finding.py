@@ -1,4 +1,4 @@
-"""Going anywhere by a few letters: pages, routes, plans, versions, models, gateways."""
+"""Going anywhere by a few letters: pages, routes, plans, versions, models, gateways; and to a request by its whole id."""
 
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
@@ -8,7 +8,9 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import path, reverse
+from django.utils.http import urlencode
 
+from plans.logs.models import RequestLog
 from plans.runs.models import PlanRun
 from routes.catalog.services import prices_for
 from routes.examples.models import ExampleRequest
@@ -99,6 +101,9 @@ def _in_org(request: HttpRequest, text: str) -> Iterator[Found]:
     for example in _named(ExampleRequest.objects.filter(org=org), text):
         page = url("example_edit", example.uid) if role.includes("editor") else url("examples")
         yield Found("example", example.name, "", "examples", page)
+    for request_id in RequestLog.objects.of(org).filter(request_id=text).values_list("request_id", flat=True):
+        page = f"{url('logged_request')}?{urlencode({'id': request_id})}"
+        yield Found("request", request_id, "in the log", "logs", page)
     models = {
         price.model: price.provider for price in prices_for(org) if _fits(text, f"{price.model} {price.provider}")
     }

@@ -33,6 +33,7 @@ class Site(AdminSite):
     def get_urls(self) -> list[Any]:
         from audit.admin import INSTALLATION_PAGES as INSTALLATION_AUDIT
         from audit.admin import PAGES as AUDIT
+        from plans.explaining.admin import PAGES as EXPLAINING
         from plans.logs.admin import PAGES as LOGS
         from plans.matching.admin import PAGES as MATCHING
         from plans.runs.admin import PAGES as RUNS
@@ -68,6 +69,7 @@ class Site(AdminSite):
             *AUDIT,
             *REDACTION,
             *LOGS,
+            *EXPLAINING,
             *MATCHING,
             *CATALOG,
             *FLEET,

@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 from audit.api import AuditList, InstallationAuditList
 from audit.evidence import api as evidence
+from plans.explaining import api as explaining
 from plans.logs import api as logs
 from plans.runs import api as plans
 from routes.catalog import api as catalog
@@ -28,6 +29,7 @@ of_organization = [
     *examples.urlpatterns,
     *history.urlpatterns,
     *plans.urlpatterns,
+    *explaining.urlpatterns,
     *logs.urlpatterns,
     path("audit/", AuditList.as_view(), name="audit"),
     *evidence.urls("audit", "viewer"),

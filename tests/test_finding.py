@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.utils import timezone
+from django.utils.html import escape
 
 from routes.fleet.models import GatewayInstance
 from routes.fleet.services import report
 from routes.orgs.models import Organization
-from tests.build import a_person, a_plan, a_route, an_example, an_org, usual_prices
+from tests.build import a_person, a_plan, a_route, an_example, an_org, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db
 HOSTILE = "<script>alert(1)</script>"
@@ -47,6 +48,19 @@ def test_everything_that_has_a_name_is_found(org: Organization) -> None:
     assert found(editor, "nothing of the kind") == []
     for one in editor.get("/admin/o/acme/find/", {"q": "cheap", "as": "json"}).json()["results"]:
         assert editor.get(one["url"]).status_code == 200, one
+
+
+@pytest.mark.parametrize("request_id", ["req_1", "a/b?c=d&e#f", "../..", "<b>", "x" * 200])
+def test_a_request_of_the_log_is_found_by_its_whole_id(org: Organization, request_id: str) -> None:
+    traffic(org, 1, request_id=request_id)
+    traffic(an_org("other"), 1, request_id="theirs")
+    viewer = signed_in(org, "viewer")
+    (one,) = viewer.get("/admin/o/acme/find/", {"q": f" {request_id} ", "as": "json"}).json()["results"]
+    assert (one["kind"], one["title"]) == ("request", request_id)
+    assert f"{escape(request_id)}</span>" in viewer.get(one["url"]).text
+    for text in (request_id[:-1], "theirs", "%"):
+        assert ("request", request_id) not in found(viewer, text)
+        assert ("request", text) not in found(viewer, text)
 
 
 def test_nobody_is_led_where_one_may_not_go(org: Organization) -> None:

@@ -1,6 +1,7 @@
 """The admin's pages of request logs: looking, newest first. Importing has a module of its own."""
 
 from datetime import datetime
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.db.models import Q
@@ -8,57 +9,91 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path
 
+from plans.logs.forms import FAILED, GOOD, NO_ROUTE, LookForm
 from plans.logs.import_page import logs_import
-from plans.logs.models import RequestLog
+from plans.logs.listing import LOOKED_AT, Found, Place, look
 from routes.catalog.services import prices_for
+from routes.money import usd_text
+from routes.rules.models import Route
 
-PAGE = 100
-SHOWN = (
-    "request_id", "ts", "kind", "requested_model", "model", "tag", "input_tokens", "output_tokens", "cost_usd",
-    "latency_ms", "status", "synthetic",
-)  # fmt: skip
+#: What is said of a route that is named and did not decide by its conditions.
+_ASIDE: Final = {"control": "outside its share", "forced": "by name", "paused": "paused", "refused": "refused"}
 
 
 def logs(request: HttpRequest) -> HttpResponse:
-    """A hundred at a time by (time, id): counting all rows, or skipping some, would cost more than showing these."""
-    given = {name: _line(request, name) for name in ("model", "tag")}
-    rows = RequestLog.objects.of(request.org).filter(**{name: text for name, text in given.items() if text})
-    before = _time(_line(request, "before"))
-    if before is not None:
-        # The first condition is what the index can begin at.
-        rows = rows.filter(ts__lte=before).filter(Q(ts__lt=before) | Q(request_id__lt=_line(request, "before_id")))
-    found = list(rows.order_by("-ts", "-request_id").values(*SHOWN)[: PAGE + 1])
-    page = found[:PAGE]
+    """A hundred at a time by (time, id), found among a bounded number of rows: counting all, skipping some, or looking
+    through all for what is rare would cost more than showing these."""
+    routes = [(str(uid), name) for uid, name in Route.objects.of(request.org).in_order().values_list("uid", "name")]
+    asked = {name: _line(request, name) for name in LookForm.base_fields}
+    form = LookForm(asked, routes=routes)
+    before = _place(request)
+    found = Found([], None, None)
+    if form.is_valid():
+        given = form.cleaned_data
+        times = {name: given[name] for name in ("since", "until")}
+        found = look(request.org, _wanted(given), request_id=given["id"], before=before, **times)
+    names = dict(routes)
+    query = {name: text for name, text in asked.items() if text}
     older = ""
-    if len(found) > PAGE:
-        older = urlencode({**given, "before": page[-1]["ts"].isoformat(), "before_id": page[-1]["request_id"]})
-    return render(
-        request,
-        "plans/logs.html",
-        {
-            "title": "Logs",
-            "rows": page,
-            "given": given,
-            "newest": urlencode(given) if before else "",
-            "older": older,
-            "synthetic": sorted({name for row in page for name in row["synthetic"]}),
-            "models": sorted({price.model for price in prices_for(request.org).only("model")}),
-        },
-    )
+    if found.before is not None:
+        older = urlencode({**query, "before": found.before.ts.isoformat(), "before_id": found.before.request_id})
+    is_empty = not found.rows and not query and before is None
+    context: dict[str, Any] = {
+        "title": "Logs",
+        "form": form,
+        "rows": [
+            {
+                **row,
+                "route": names.get(str(row["matched_route_id"])),
+                "words": _ASIDE.get(row["reason"]),
+                "cost": "unknown" if row["cost_usd"] is None else usd_text(row["cost_usd"]),
+            }
+            for row in found.rows
+        ],
+        "is_narrowed": bool(query),
+        "is_more_open": any(query.get(name) for name in form.MORE) or any(name in form.errors for name in form.MORE),
+        "is_empty": is_empty,
+        "newest": urlencode(query) if before else "",
+        "is_first": before is None,
+        "older": older,
+        "looked_back_to": found.looked_back_to,
+        "looked_at": f"{LOOKED_AT:,}",
+        "synthetic": sorted({name for row in found.rows for name in row["synthetic"]}),
+        "models": sorted({price.model for price in prices_for(request.org).only("model")}),
+    }
+    return render(request, "plans/logs.html", context, status=422 if form.errors else 200)
+
+
+def _wanted(given: dict[str, Any]) -> Q:
+    """What the rows have to be, but for their id and time."""
+    wanted = Q()
+    for name in ("model", "tag"):
+        if given[name]:
+            wanted &= Q(**{name: given[name]})
+    if given["route"] == NO_ROUTE:
+        wanted &= Q(matched_route_id__isnull=True)
+    elif given["route"]:
+        wanted &= Q(matched_route_id=given["route"])
+    if given["status"] == FAILED:
+        wanted &= Q(status__gte=400)
+    elif given["status"] == GOOD:
+        wanted &= Q(status__lt=400)
+    return wanted
 
 
 def _line(request: HttpRequest, name: str) -> str:
     """A parameter without what the database would not take."""
-    return request.GET.get(name, "").replace("\0", "").strip()
+    return request.GET.get(name, "").replace("\0", "")
 
 
-def _time(text: str) -> datetime | None:
+def _place(request: HttpRequest) -> Place | None:
+    """Where the page before ended; None for what no page links to."""
     try:
-        ts = datetime.fromisoformat(text)
+        ts = datetime.fromisoformat(_line(request, "before"))
     except ValueError:
         return None
-    # Only what the page itself links to; the years at either end cannot be moved to another zone.
-    return ts if ts.tzinfo and 1 < ts.year < 9999 else None
+    # The years at either end cannot be moved to another zone.
+    return Place(ts, _line(request, "before_id")) if ts.tzinfo and 1 < ts.year < 9999 else None
 
 
 logs.required_role = "viewer"

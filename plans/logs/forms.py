@@ -1,11 +1,14 @@
-"""The form of an import: which file, how it is read, what happens to rows that are refused."""
+"""The forms of request logs: of an import (which file, how it is read, what happens to rows that are refused), and of what
+one looks for."""
 
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 from django import forms
 from django.http import QueryDict
 
 from plans.logs.formats import AUTO, FORMATS, TRACE, Mapping, ReadAs
+from routes.rules.forms.fields import LongSelect, Text, UtcTime
 
 _LABELS = {
     AUTO: "Find out by the content",
@@ -53,3 +56,56 @@ class ImportForm(forms.Form):
             # Each column of the preview is a hidden field with its name, followed by the choice of what it is.
             columns = dict(zip(data.getlist("column"), data.getlist("target"), strict=False))
         return ReadAs(format, Mapping(columns, constants), model)
+
+
+#: What is chosen of statuses, and in place of a route.
+FAILED, GOOD, NO_ROUTE = "failed", "good", "none"
+
+
+class _RouteField(forms.ChoiceField):
+    """The id of a route, also of one that is deleted: its requests are still there."""
+
+    widget = LongSelect
+    default_error_messages = {"invalid_choice": "This is not the id of a route."}
+
+    def valid_value(self, value: str) -> bool:
+        return _is_id(value) or super().valid_value(value)
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+class LookForm(forms.Form):
+    """What of the log is wanted. Texts are compared letter by letter."""
+
+    id = Text(label="Id of the request", max_length=200)
+    model = Text(label="Served by model", completes_from="log-models", max_length=200)
+    tag = Text(label="Tag", max_length=512)
+    route = _RouteField(label="Route that took it", required=False)
+    status = forms.ChoiceField(
+        label="Status", required=False, choices=[("", "Any"), (FAILED, "Failed (400 and above)"), (GOOD, "Good")]
+    )
+    since = UtcTime(label="From (UTC)")
+    until = UtcTime(label="Until, not with it (UTC)")
+
+    MORE: Final = ("route", "status", "since", "until")
+
+    def __init__(self, data: Any, *, routes: list[tuple[str, str]]) -> None:
+        """`routes`: the ids and names of those that there are."""
+        super().__init__(data, auto_id="f-%s")
+        chosen = data["route"]
+        known = [("", "Any"), (NO_ROUTE, "None"), *routes]
+        if _is_id(chosen) and chosen not in dict(known):
+            known.append((chosen, "A route that is deleted"))
+        self.fields["route"].choices = known
+
+    def common(self) -> list[Any]:
+        return [self[name] for name in self.fields if name not in self.MORE]
+
+    def more(self) -> list[Any]:
+        return [self[name] for name in self.MORE]

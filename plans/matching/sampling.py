@@ -30,7 +30,8 @@ _LISTED: Final = 20_000
 #: So many are looked at, where few are first attempts.
 _READ: Final = 20_000
 
-_COLUMNS: Final = (
+#: What is read of a row to know what it was decided on.
+DECIDED_ON: Final = (
     "request_id", "ts", "model", "requested_model", "input_tokens", "output_tokens", "baseline_cost_usd", "tag", "metadata",
     "has_images", "has_audio", "has_documents", "has_tools", "is_stream", "matched_route_id", "fact_input_tokens",
     "fact_estimated_cost_usd", "fact_sticky_key", "fact_upstream_latency_ms_p95", "synthetic",
@@ -106,7 +107,7 @@ def sample_of(org_id: UUID, now: datetime, *, most: int = MOST, listed: int = _L
     return Sample(
         window,
         is_last_week,
-        tuple(map(_log_row, rows)),
+        tuple(map(log_row, rows)),
         tuple(row["matched_route_id"] for row in rows),
         tuple(row["id"] for row in rows),
         len(rows) if is_whole else total,
@@ -138,7 +139,7 @@ def _primary(ids: list[int]) -> list[dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     for start in range(0, len(ids), 500):  # SQLite takes no list of any length
         rows = RequestLog.objects.filter(pk__in=ids[start : start + 500], kind=RequestLog.Kind.PRIMARY)
-        found |= {row["id"]: row for row in rows.values("id", *_COLUMNS)}
+        found |= {row["id"]: row for row in rows.values("id", *DECIDED_ON)}
     return [found[each] for each in ids if each in found]
 
 
@@ -167,13 +168,15 @@ def _in_buckets(org_id: UUID, window: tuple[datetime, datetime], buckets: Iterab
         return [number for (number,) in cursor.fetchall()]
 
 
-def _log_row(row: dict[str, Any]) -> LogRow:
+def log_row(row: dict[str, Any]) -> LogRow:
+    """What a replay reads of a row of the table, of which `DECIDED_ON` are given; without its text."""
+
     def nano(name: str) -> int | None:
         return None if row[name] is None else int(row[name].scaleb(9))
 
     same = {
         name: row[name]
-        for name in _COLUMNS
+        for name in DECIDED_ON
         if name not in ("baseline_cost_usd", "fact_estimated_cost_usd", "matched_route_id", "synthetic")
     }
     return LogRow(

@@ -8,15 +8,16 @@ from django.shortcuts import redirect, render
 from django.urls import path, reverse
 
 from routes import engine
-from routes.document import default_of, document_of
+from routes.document import default_of
 from routes.errors import RoutesError
 from routes.examples.forms import Nevertheless
+from routes.live import live
 from routes.pages import kept_as_draft, seen
 from routes.publish import ExampleBroken
 from routes.requests import InvalidRequest, read_request
 from routes.rules.editor import PAGES as EDITOR
 from routes.rules.editor import completions, route_or_404
-from routes.rules.explained import conditions_as_tree, verdict
+from routes.rules.explained import MOST, left_open, told
 from routes.rules.forms import TryForm
 from routes.rules.listing import STATES, Asked, listing, odd_routes
 from routes.rules.sentences import default_effect, sentence
@@ -82,15 +83,15 @@ def route_delete(request: HttpRequest, id: str) -> HttpResponse:
 
 
 def try_request(request: HttpRequest) -> HttpResponse:
-    """One request against the live routes: the winner, and for every rule what was seen and expected."""
+    """One request against the live routes: the winner, and for every route what was seen and expected."""
     try:
-        live = engine.Engine.from_document(document_of(request.org))
+        routes = live(request.org).engine
     except engine.errors.DocumentRejected as error:
         messages.error(request, f"Nothing can be tried here. {error}")
         return redirect("admin:routes", request.org.slug)
-    names = [route.name for route in live.routes if route.enabled]
+    names = [route.name for route in routes.routes if route.enabled]
     form = TryForm(request.POST if request.method == "POST" else None, routes=names)
-    context: dict[str, Any] = {"title": "Try a request", "form": form, "explanation": None, **completions(request)}
+    context: dict[str, Any] = {"title": "Try a request", "form": form, "told": None, **completions(request)}
     if request.method == "POST" and form.is_valid():
         try:
             read, force = read_request(form.request())
@@ -99,11 +100,9 @@ def try_request(request: HttpRequest) -> HttpResponse:
                 key = issue["path"].removeprefix("context.")
                 form.add_error(key if key in form.fields else None, issue["message"])
         else:
-            explained = live.explain(read, force=force).to_dict()
-            for route in explained["routes"]:
-                route["tree"] = conditions_as_tree(route["conditions"])
-            words = verdict(explained["decision"], read.model)
-            context |= {"explanation": explained, "verdict": words, "forced": force is not None}
+            most = None if "all" in request.POST else MOST
+            open_ids = left_open(routes, read)
+            context["told"] = told(routes.explain(read, force=force), read.model, open_ids=open_ids, most=most)
     return render(request, "routes/try.html", context, status=422 if form.errors else 200)
 
 

@@ -1,8 +1,11 @@
 """A decision and its explanation for people: what came of a request, and which condition of which route said what."""
 
 import re
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import Any, Final
 
+from routes.engine import Engine, Explanation, RequestContext
+from routes.engine.meaning import holds, is_active
 from routes.engine.reading import without_surrogates
 from routes.money import usd_text
 from routes.rules.sentences import bounds_in_words, moment, visible, window_in_words
@@ -30,6 +33,19 @@ _LABELS = {
     "time_window": "Time is",
     "any_of": "At least one of these holds",
     "not": "This does not hold",
+}
+#: Of routes that did not take a request so many are told of each kind, unless all are asked for.
+MOST: Final = 20
+#: So few are shown with their conditions, where no route takes it.
+_FEW: Final = 3
+#: Kind → (title, title of what is past) of the routes that did not take a request, in the order in which people want to
+#: know.
+_KINDS: Final = {
+    "open": ("May take it", "May have taken it"),
+    "shadowed": ("Would take it, but come later", "Would have taken it, but came later"),
+    "conditions": ("Do not take it", "Did not take it"),
+    "inactive": ("Not active at the time of the request", "Not active at the time of the request"),
+    "disabled": ("Switched off", "Switched off"),
 }
 _GROUP = re.compile(r"\.(?:any_of\[(\d+)\]|not)(?=\.)")
 
@@ -69,6 +85,83 @@ def verdict(decision: dict[str, Any], requested: str | None) -> dict[str, Any]:
         if holds
     ]  # fmt: skip
     return {"headline": headlines[reason], "details": details}
+
+
+def left_open(routes: Engine, context: RequestContext) -> list[str]:
+    """The ids of the routes that come before the one that takes the request, and of which it is not known whether they
+    would: a fact that they ask for is unknown. In their order."""
+    found = []
+    for route in routes.routes:
+        if not route.enabled or not is_active(route, context):
+            continue
+        holding = holds(route.when, context)
+        if holding:
+            break
+        if holding is None:
+            found.append(route.id)
+    return found
+
+
+def told(
+    explanation: Explanation, requested: str | None, *, open_ids: Collection[str] = (), most: int | None = MOST
+) -> dict[str, Any]:
+    """An explanation as pages show it: `headline` and `details` as of `verdict`, `version`, `forced`, the `winner` in full
+    (None where no route takes the request), and the others in `groups`, of each kind at most `most`; None for all of them.
+    `open_ids` are `left_open`."""
+    decision = explanation.decision.to_dict()
+    forced = decision["reason"] in ("forced", "forced_not_found")
+    found: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
+    winner = None
+    for number, route in enumerate(explanation.routes, 1):
+        if route.outcome == "selected":
+            winner = _step(route.to_dict(), number)
+        else:
+            found["open" if route.route_id in open_ids else route.outcome].append((route, number))
+    groups = [
+        {
+            "kind": kind,
+            "title": title,
+            "past": past,
+            "count": len(found[kind]),
+            "more": 0 if most is None else max(0, len(found[kind]) - most),
+            "steps": [_step(route.to_dict(), number) for route, number in found[kind][:most]],
+        }
+        for kind, (title, past) in _KINDS.items()
+        if found[kind]
+    ]
+    if groups and winner is None and most is not None:
+        # Where there is no winner to be shown first.
+        groups[0] |= {"is_open": True, "is_full": len(groups[0]["steps"]) <= _FEW}
+    return {
+        **verdict(decision, requested),
+        "version": decision["version"],
+        "forced": forced,
+        "winner": winner,
+        "groups": groups,
+        "more": any(group["more"] for group in groups),
+        "total": len(explanation.routes),
+    }
+
+
+def _step(route: dict[str, Any], number: int) -> dict[str, Any]:
+    """One route: its place, and in one line the first condition that does not hold."""
+    tree = conditions_as_tree(route["conditions"])
+    failing = next(_failing(tree), None)
+    return {
+        "route_id": route["route_id"],
+        "name": route["name"],
+        "number": number,
+        "tree": tree,
+        "why": "" if failing is None else failing,
+    }
+
+
+def _failing(nodes: list[dict[str, Any]]) -> Iterator[str]:
+    """Those that do not hold, in words; what is unknown after what is known to fail."""
+    for result in ("false", "unknown"):
+        for node in nodes:
+            if node["result"] == result:
+                yield f"{node['label']} {node['expected']}; seen {node['seen']}" if node["expected"] else node["label"]
 
 
 def conditions_as_tree(conditions: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import gzip
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.test import Client
@@ -12,9 +13,10 @@ from plans.logs import api
 from plans.logs.models import RequestLog
 from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
+from routes.rules.services import delete_route
 from tests.api.conftest import Caller
 from tests.api.test_routes import problem
-from tests.build import a_person, an_org, traffic
+from tests.build import BY, a_person, a_route, an_org, traffic
 
 pytestmark = pytest.mark.django_db
 ROW = {
@@ -181,3 +183,49 @@ def test_a_list_of_logs_takes_two_queries(viewer: Caller, org: Organization, dja
     for limit in (1, 30):
         with django_assert_num_queries(2):
             assert len(viewer("get", f"request-logs/?limit={limit}").json()["results"]) == limit
+
+
+# --- Why one went where it did ----------------------------------------------------------------------------------------
+
+
+def test_a_logged_request_is_explained_then_and_now(viewer: Caller, org: Organization) -> None:
+    route = a_route(org, "short ones")
+    taken = {"matched_route_id": route.uid, "reason": "matched", "decided_version": 1, "model": "gpt-4o-mini"}
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "secret"}]}
+    traffic(org, 1, **taken, request_id="a/b?c=d&e", fact_input_tokens=90, body=body)
+    delete_route(org, str(route.uid), by=BY, expected_revision=route.revision)
+    answer = viewer("get", f"request-logs/explain/?request_id={quote('a/b?c=d&e', safe='')}")
+    found = answer.json()
+    assert (found["request"]["request_id"], found["facts"]["input_tokens"]) == ("a/b?c=d&e", 90)
+    assert (found["then"]["version"], found["now"]["version"], found["is_version_logged"]) == (1, 2, True)
+    assert found["then"]["explanation"]["decision"]["route_name"] == "short ones"
+    assert found["now"]["explanation"]["decision"]["reason"] == "no_match"
+    assert (found["disagreements"], found["doubts"], found["attempts"]) == ([], [], [])
+    assert "secret" not in answer.text
+    again = viewer("post", "decide/", {"context": found["facts"]}).json()
+    assert again == found["now"]["explanation"], "the facts are those that decide/ takes"
+
+
+def test_what_cannot_be_explained_is_refused(viewer: Caller, org: Organization) -> None:
+    traffic(an_org("other"), 1, request_id="theirs")
+    problem(viewer("get", "request-logs/explain/?request_id=theirs"), 404, "not_found")
+    problem(viewer("get", "request-logs/explain/?request_id=nope"), 404, "not_found")
+    for query in (
+        "",
+        "?request_id=",
+        f"?request_id={'x' * 201}",
+        "?request_id=%00",
+        "?id=1",
+        "?request_id=a&request_id=b",
+    ):
+        assert viewer("get", f"request-logs/explain/{query}").status_code == 422, query
+
+
+def test_a_version_that_is_not_kept_leaves_the_rest(viewer: Caller, org: Organization) -> None:
+    a_route(org, "short ones")
+    traffic(org, 1, decided_version=7)
+    found = viewer("get", "request-logs/explain/?request_id=r1").json()
+    assert (found["then"]["explanation"], found["then"]["problem"]) == (
+        None, "There is no version 7 of this organisation.",
+    )  # fmt: skip
+    assert found["now"]["explanation"] is not None

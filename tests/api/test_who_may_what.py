@@ -157,7 +157,11 @@ def filled(path: str, ids: Mapping[str, Any]) -> str:
     """The URL of what these ids name."""
     whose = "" if path.startswith("orgs/") else "installation's "
     url = re.sub(r"([\w-]+)/<\w+>", lambda found: f"{found[1]}/{ids[whose + found[1]]}", path)
-    return f"/api/v1/{url}{'?from=1&to=1' if path.endswith('/consistency/') else ''}"
+    return f"/api/v1/{url}{next((query for end, query in _QUERIES.items() if path.endswith(end)), '')}"
+
+
+#: Of what asks for parameters.
+_QUERIES = {"/consistency/": "?from=1&to=1", "/request-logs/explain/": "?request_id=r1"}
 
 
 def example(rule: Rule) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
-from routes.engine import Action, Conditions, Engine, NewRoute, RequestContext, Route
+from routes.engine import UNKNOWN, Action, Conditions, Engine, NewRoute, RequestContext, Route
 from routes.engine.ids import uuid7
-from routes.rules.explained import conditions_as_tree, verdict
+from routes.rules.explained import conditions_as_tree, left_open, told, verdict
 from tests.routes.rules.generate import NEW_ROUTES
 
 
@@ -83,3 +83,66 @@ def test_every_condition_stands_in_the_list_once(new: dict[str, Any]) -> None:
         return sum(("expected" in node) + count(node.get("children") or []) for node in nodes)
 
     assert count(conditions_as_tree(entries)) == len(entries)
+
+
+# --- The routes beside each other -------------------------------------------------------------------------------------
+
+
+def route(name: str, when: dict[str, Any], **more: Any) -> Route:
+    return Route(id=uuid7(), name=name, when=Conditions.from_dict(when), then=Action("m"), **more)
+
+
+def five() -> Engine:
+    return Engine(
+        [
+            route("off", {}, enabled=False),
+            route("vip", {"headers": {"x-tier": ["gold"]}, "has_tools": True}),
+            route("long", {"input_tokens_gt": 100}),
+            route("short", {"input_tokens_lt": 100}),
+            route("after", {"headers": {"x-tier": ["gold"]}}),
+            route("any", {}),
+        ]
+    )
+
+
+def test_the_winner_comes_first_and_the_others_by_why_they_did_not_take_it() -> None:
+    routes = five()
+    context = RequestContext("big", input_tokens=9, headers=UNKNOWN)
+    names = {each.id: each.name for each in routes.routes}
+    assert [names[uid] for uid in left_open(routes, context)] == ["vip"], "not the one that comes after the winner"
+    shown = told(routes.explain(context), "big", open_ids=left_open(routes, context))
+    assert (shown["headline"], shown["winner"]["name"], shown["winner"]["number"]) == (
+        "“short” takes it → m",
+        "short",
+        4,
+    )
+    assert [(group["kind"], [(step["name"], step["why"]) for step in group["steps"]]) for group in shown["groups"]] == [
+        ("open", [("vip", "Has tools yes; seen unknown")]),
+        ("shadowed", [("any", "")]),
+        (
+            "conditions",
+            [("long", "More input tokens than 100; seen 9"), ("after", "Header x-tier is one of gold; seen unknown")],
+        ),
+        ("disabled", [("off", "")]),
+    ]
+    assert not any(group.get("is_open") for group in shown["groups"])
+
+
+def test_a_route_that_certainly_fails_is_not_left_open() -> None:
+    routes = five()
+    known = RequestContext("big", input_tokens=9, headers=UNKNOWN, has_tools=False)
+    assert left_open(routes, known) == []
+    nobody = Engine([route("a", {"has_tools": True}), route("b", {"tag_equals": "x"})])
+    context = RequestContext("big")
+    shown = told(nobody.explain(context), "big", open_ids=left_open(nobody, context))
+    assert (shown["winner"], [group.get("is_open", False) for group in shown["groups"]]) == (None, [True, False])
+    assert shown["groups"][0]["is_full"]
+
+
+def test_of_a_thousand_routes_twenty_of_a_kind_are_told_unless_all_are_asked_for() -> None:
+    routes = Engine([route(f"r{number}", {"tag_equals": "x"}) for number in range(1000)])
+    explanation = routes.explain(RequestContext("big"))
+    (group,) = told(explanation, "big")["groups"]
+    assert (group["count"], len(group["steps"]), group["more"], group["is_full"]) == (1000, 20, 980, False)
+    (group,) = told(explanation, "big", most=None)["groups"]
+    assert (len(group["steps"]), group["more"], group.get("is_open")) == (1000, 0, None)
