@@ -10,6 +10,9 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.forms.utils import flatatt
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from routes.engine.document import MAX_DEPTH, parse_json
 from routes.engine.errors import DocumentRejected
@@ -28,6 +31,24 @@ class Text(forms.CharField):
     def to_python(self, value: Any) -> str:
         # Browsers send every line break as two characters.
         return (super().to_python(value) or "").replace("\r\n", "\n")
+
+
+class LongSelect(forms.Select):
+    """A list that may have a thousand entries, without groups: the same HTML, but not two templates for each of them, which
+    takes a quarter of a second."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        shown = self.get_context(name, value, attrs)["widget"]
+        options = format_html_join(
+            "\n",
+            '<option value="{}"{}>{}</option>',
+            (
+                (one["value"], flatatt(one["attrs"]), one["label"])
+                for _, group, _ in shown["optgroups"]
+                for one in group
+            ),
+        )
+        return format_html('<select name="{}"{}>\n{}\n</select>', name, flatatt(shown["attrs"]), options)
 
 
 class Paragraph(Text):

@@ -11,7 +11,7 @@ from routes.examples.deciding import REASONS
 from routes.examples.services import MAX_NAME
 from routes.requests import MAY_BE_UNKNOWN
 from routes.rules.forms import lines
-from routes.rules.forms.fields import Json, Notation, Text, Usd, UtcTime, Whole, YesNo
+from routes.rules.forms.fields import Json, LongSelect, Notation, Text, Usd, UtcTime, Whole, YesNo
 from routes.texts import one_line
 from routes.times import rfc3339
 
@@ -82,7 +82,7 @@ class RequestForm(forms.Form):
 class TryForm(RequestForm):
     """A request to try, which a route may take that is asked for by name."""
 
-    force = forms.ChoiceField(label="Ask for a route by name", required=False)
+    force = forms.ChoiceField(label="Ask for a route by name", required=False, widget=LongSelect)
 
     MORE = (*RequestForm.MORE, "force")
 
@@ -101,7 +101,7 @@ class ExampleForm(RequestForm):
     """A request to keep, and what must become of it."""
 
     name = forms.CharField(label="Name", max_length=MAX_NAME, validators=[one_line])
-    expected_route = forms.ChoiceField(label="Route", required=False)
+    expected_route = forms.ChoiceField(label="Route", required=False, widget=LongSelect)
     expected_model = Text(
         label="Model that is sent", completes_from="models", validators=[one_line], help_text="Empty: whichever."
     )
