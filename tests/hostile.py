@@ -51,6 +51,8 @@ def strings() -> list[str]:
     return list(dict.fromkeys([*OWN, *acting, *found]))
 
 
+#: Beside strings that are no markup: what would be an element that no page has, wherever a page forgets to escape.
+PROBE = "<x-probe y>"
 #: So many a world takes, about.
 A_WORLD = 130
 
@@ -68,6 +70,8 @@ class Texts:
         for _ in self._some:
             text = self._some[self._next % len(self._some)]
             self._next += 1
+            if "<" not in text and len(text) + len(PROBE) <= most:
+                text += PROBE
             # Names of people are normalised.
             if len(text) <= most and unicodedata.normalize("NFKC", text) == text:
                 self.given.setdefault(tame, []).append(text)
