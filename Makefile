@@ -4,8 +4,9 @@
 # make check   style, types, migrations, deployment settings
 # make bench   what the README's figures come from
 # make campaign PART=name   the long searches for faults, of which the suite runs a share
+# make screenshots   the pictures of the README, of a fresh demo
 
-.PHONY: run example test test-engine test-rest test-browser test-sqlite test-postgres check bench campaign wheel clean
+.PHONY: run example test test-engine test-rest test-browser test-sqlite test-postgres check bench campaign screenshots wheel clean
 .DEFAULT_GOAL := help
 
 # What one of the many processes of the tests compiled, the others need not, whatever the shell says otherwise.
@@ -78,6 +79,9 @@ bench: .venv/synced
 
 campaign: .venv/synced
 	@$(PY) -m tests.campaign $(PART) $(ARGS)
+
+screenshots: .venv/synced
+	@$(PY) -m tests.screenshots
 
 wheel: .venv/synced
 	$(UV) build --wheel -q --out-dir dist

@@ -50,7 +50,7 @@ def _members(org: Organization, count: int) -> None:
 
 def _keys(org: Organization | None, count: int) -> None:
     for number in range(count):
-        person = a_person(f"maker-{Organization.objects.count()}-{count}-{number}", is_superuser=True)
+        person = a_person(f"maker-{org}-{Organization.objects.count()}-{count}-{number}", is_superuser=True)
         create_key(org, name="k", kind="gateway", by=person)
 
 

@@ -34,6 +34,7 @@ RACES = {
     "replay": "A replay of a long log",
     "resampling": "Intervals by resampling",
     "sampling": "The sample of a long log that pages ask for",
+    "pages": "The first byte of every page",
 }
 
 

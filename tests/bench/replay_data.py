@@ -65,7 +65,7 @@ def _by_tag(rule: Any, index: int) -> Route:
 # --- Rows -----------------------------------------------------------------------------------------------------------
 
 
-def log_blocks(rows: int, *, block_rows: int = BLOCK_ROWS) -> Iterator[Block]:
+def log_blocks(rows: int, *, block_rows: int = BLOCK_ROWS, start: datetime = WINDOW[0]) -> Iterator[Block]:
     """Rows like those of the shared prototype, in whole blocks and a rest: a longer log begins with a shorter one's whole
     blocks."""
     shared = shared_module("rules_workload")
@@ -74,7 +74,7 @@ def log_blocks(rows: int, *, block_rows: int = BLOCK_ROWS) -> Iterator[Block]:
     providers = Vocabulary(f"vendor-{number}" for number in range(17))
     tags = Vocabulary(f"{key}=v{number}" for key in shared.TAGK for number in range(20))
     users = Vocabulary(f"user-{number}" for number in range(CLUSTERS))
-    start = microseconds_of(WINDOW[0])
+    first_ts = microseconds_of(start)
     for first in range(0, rows, block_rows):
         count = min(block_rows, rows - first)
         ordinals = first + np.arange(count)
@@ -82,7 +82,7 @@ def log_blocks(rows: int, *, block_rows: int = BLOCK_ROWS) -> Iterator[Block]:
         cost = chance.exponential(40_000_000, count).astype(np.int64)
         tag = np.maximum(chance.integers(-_WITHOUT_TAG, len(tags), count), -1).astype(np.int32)
         columns: dict[str, Column] = {
-            "ts": Numbers(start + ordinals * STEP_MICROSECONDS),
+            "ts": Numbers(first_ts + ordinals * STEP_MICROSECONDS),
             "request_id": _ids(ordinals),
             "model": Coded(model, models),
             "requested_model": Coded(model, models),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.test import Client
 
 #: Two pages of its own that Chromium makes for what is typed into each new window's address, and a process in advance:
@@ -42,9 +43,21 @@ def browser() -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Django refuses its database where a loop runs
+        patch.setattr(StaticFilesHandler, "serve", _kept_by_browsers(StaticFilesHandler.serve))
         chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield chromium
         chromium.close()
+
+
+def _kept_by_browsers(serve: Callable[..., Any]) -> Callable[..., Any]:
+    """As in production, where their names change with them: else half the time of a page is for files seen before."""
+
+    def serves(handler: Any, request: Any) -> Any:
+        response = serve(handler, request)
+        response["Cache-Control"] = "max-age=3600"
+        return response
+
+    return serves
 
 
 def says(page: Any, text: Any) -> None:

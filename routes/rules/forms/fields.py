@@ -33,6 +33,24 @@ class Text(forms.CharField):
         return (super().to_python(value) or "").replace("\r\n", "\n")
 
 
+class LongSelect(forms.Select):
+    """A list that may have a thousand entries, without groups: the same HTML, but not two templates for each of them, which
+    takes a quarter of a second."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        shown = self.get_context(name, value, attrs)["widget"]
+        options = format_html_join(
+            "\n",
+            '<option value="{}"{}>{}</option>',
+            (
+                (one["value"], flatatt(one["attrs"]), one["label"])
+                for _, group, _ in shown["optgroups"]
+                for one in group
+            ),
+        )
+        return format_html('<select name="{}"{}>\n{}\n</select>', name, flatatt(shown["attrs"]), options)
+
+
 class Paragraph(Text):
     """Text in which line breaks become spaces."""
 
@@ -91,21 +109,6 @@ class YesNo(forms.TypedChoiceField):
 
     def prepare_value(self, value: Any) -> Any:
         return {True: "true", False: "false"}.get(value, "") if isinstance(value, bool | None) else value
-
-
-class LongSelect(forms.Select):
-    """A select of any number of options. The stock one renders a template for each: a thousand take 0.1 s."""
-
-    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        chosen = self.format_value(value)
-        options = format_html_join(
-            "",
-            '<option value="{}"{}>{}</option>',
-            ((key, flatatt({"selected": str(key) in chosen}), label) for key, label in self.choices),
-        )
-        return format_html(
-            "<select{}>{}</select>", flatatt({"name": name, **self.build_attrs(self.attrs, attrs)}), options
-        )
 
 
 class Whole(forms.IntegerField):

@@ -101,7 +101,7 @@ class ExampleForm(RequestForm):
     """A request to keep, and what must become of it."""
 
     name = forms.CharField(label="Name", max_length=MAX_NAME, validators=[one_line])
-    expected_route = forms.ChoiceField(label="Route", required=False)
+    expected_route = forms.ChoiceField(label="Route", required=False, widget=LongSelect)
     expected_model = Text(
         label="Model that is sent", completes_from="models", validators=[one_line], help_text="Empty: whichever."
     )
