@@ -22,6 +22,7 @@ from routes.examples.deciding import broken_by, in_words
 from routes.orgs.locks import refuse_frozen
 from routes.orgs.models import Organization
 from routes.versions.models import RouteSetVersion
+from routes.versions.words import about_of
 
 MAX_ROUTES = 1_000
 MAX_BYTES = 4 * 1024 * 1024
@@ -168,6 +169,7 @@ def publish(
                     author_type=actor.type,
                     author_id=actor.id,
                     author_name=actor.name,
+                    about=about_of(change.payload),
                     note=note,
                     content=zlib.compress(data),
                     published_at=timezone.now(),

@@ -1,5 +1,7 @@
 """The admin's pages about what was published: the timeline, comparing two versions, bringing one back."""
 
+from datetime import UTC
+from itertools import groupby
 from typing import Any, Final
 
 from django.contrib import messages
@@ -32,19 +34,22 @@ def history(request: HttpRequest) -> HttpResponse:
         rows = rows.filter(version__lt=before)
     page = list(rows[: PAGE + 1])
     kept = {0, *(row.version for row in page if row.is_kept)}
+    # Compared with the one before it, where that can be.
+    versions = [{**told(row), "before": row.version - 1 if row.version - 1 in kept else None} for row in page[:PAGE]]
+    days = groupby(versions, key=lambda version: version["row"].published_at.astimezone(UTC).date())
     return render(
         request,
         "routes/history.html",
         {
             "title": "History",
-            # Compared with the one before it, where that can be.
-            "versions": [
-                {**told(row), "before": row.version - 1 if row.version - 1 in kept else None} for row in page[:PAGE]
-            ],
+            "days": [{"date": day, "versions": list(found)} for day, found in days],
+            # The two newest here, until others are chosen.
+            "chosen": {"from": versions[1]["row"].version if len(versions) > 1 else None,
+                       "to": versions[0]["row"].version if versions else None},
             "older": page[PAGE - 1].version if len(page) > PAGE else None,
             "is_first_page": before is None,
         },
-    )
+    )  # fmt: skip
 
 
 def history_compare(request: HttpRequest) -> HttpResponse:

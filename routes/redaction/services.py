@@ -22,7 +22,8 @@ ALSO_EMPTIED: Final[dict[str, Callable[[Organization, str], None]]] = {}
 @repeated
 def redact_entry(org: Organization | None, seq: int, *, reason: str, by: Any, log: str = "") -> Receipt:
     """Blank the payload of an entry of the organisation's log, or of the installation's for None, the note of the version
-    that it published, and what `ALSO_EMPTIED` names; see `audit.redaction.redact`, and what that raises.
+    that it published and what that was about, and what `ALSO_EMPTIED` names; see `audit.redaction.redact`, and what that
+    raises.
 
     In a frozen organisation nothing is blanked: whoever froze it may be about to read. Raises `OrganizationFrozen` and
     `ReasonRequired`.
@@ -34,8 +35,8 @@ def redact_entry(org: Organization | None, seq: int, *, reason: str, by: Any, lo
             locked(org.pk)
         done = redact(None if org is None else org.pk, seq, reason=reason, by=by, log=log)
         if done.version is not None:
-            # What was published stays; the note beside it is the one that the entry held.
-            RouteSetVersion.objects.filter(org=org, version=done.version).update(note="")
+            # What was published stays; the note beside it, and the names, are those that the entry held.
+            RouteSetVersion.objects.filter(org=org, version=done.version).update(note="", about="")
         if org is not None and (empty := ALSO_EMPTIED.get(done.action)):
             empty(org, done.target_id)
         return done.receipt

@@ -32,6 +32,8 @@ class RouteSetVersion(models.Model):
     author_type = models.CharField(max_length=10)
     author_id = models.CharField(max_length=100)
     author_name = models.CharField(max_length=200, blank=True)
+    #: What it was about, for people: names of routes, of a plan. Empty where it was about all, and for what is older.
+    about = models.CharField(max_length=1_000, blank=True, default="", db_default="")
     note = models.TextField(blank=True)
     #: zlib of the content's canonical bytes. Bytes, because a JSON column would reorder keys and rewrite numbers. Null
     #: once retired.

@@ -5,35 +5,50 @@ from typing import Any, Final
 from routes.orgs.models import Organization
 from routes.versions.models import RouteSetVersion
 
-#: Every action that publishes.
+#: By action that publishes what it did, and the same of what is named.
 _CAUSES: Final = {
-    "route.created": "A route was added",
-    "route.updated": "A route was changed",
-    "route.deleted": "A route was deleted",
-    "route.paused": "A route was paused",
-    "route.resumed": "A route goes on",
-    "routes.enabled": "Routes were enabled",
-    "routes.disabled": "Routes were disabled",
-    "routes.paused": "Routes were paused",
-    "routes.resumed": "Routes go on",
-    "routes.deleted": "Routes were deleted",
-    "routes.reordered": "Routes were put into another order",
-    "routes.imported": "Routes were imported",
-    "default.updated": "What happens to the rest was changed",
-    "plan.applied": "A plan was applied",
-    "plan.reverted": "A plan was reverted",
-    "version.restored": "An earlier version was restored",
+    "route.created": ("A route was added", "{} was added"),
+    "route.updated": ("A route was changed", "{} was changed"),
+    "route.deleted": ("A route was deleted", "{} was deleted"),
+    "route.paused": ("A route was paused", "{} was paused"),
+    "route.resumed": ("A route goes on", "{} goes on"),
+    "routes.enabled": ("Routes were enabled", "Enabled: {}"),
+    "routes.disabled": ("Routes were disabled", "Disabled: {}"),
+    "routes.paused": ("Routes were paused", "Paused: {}"),
+    "routes.resumed": ("Routes go on", "Resumed: {}"),
+    "routes.deleted": ("Routes were deleted", "Deleted: {}"),
+    "routes.reordered": ("Routes were put into another order", ""),
+    "routes.imported": ("Routes were imported", "Imported: {}"),
+    "default.updated": ("What happens to the rest was changed", ""),
+    "plan.applied": ("A plan was applied", "The plan {} was applied"),
+    "plan.reverted": ("A plan was reverted", "The plan {} was reverted"),
+    "version.restored": ("An earlier version was restored", "{} was restored"),
 }
+#: So many are named, and so many characters of each name.
+_NAMED: Final = 3
+_LONGEST: Final = 200
 
 
-def cause_in_words(cause: str) -> str:
+def about_of(payload: dict[str, Any]) -> str:
+    """What a change was about, from what its entry will hold: names in quotation marks; empty for none."""
+    if "restored_version" in payload:
+        return f"Version {payload['restored_version']}"
+    routes = payload.get("routes", ())
+    names = [payload["name"]] if "name" in payload else [route["name"] for route in routes]
+    shown = names[:_NAMED]
+    text = ", ".join("what happens to the rest" if name is None else f"“{name[:_LONGEST]}”" for name in shown)
+    return text + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
+
+
+def cause_in_words(cause: str, about: str = "") -> str:
     """What led to a version; the action itself where it has no words here."""
-    return _CAUSES.get(cause, cause)
+    plain, named = _CAUSES.get(cause, (cause, ""))
+    return named.format(about) if about and named else plain
 
 
 def told(row: RouteSetVersion) -> dict[str, Any]:
     """A version as the pages tell it: of a person by name, else by what it was."""
-    return {"row": row, "what": cause_in_words(row.cause), "who": row.author_name or row.author_type}
+    return {"row": row, "what": cause_in_words(row.cause, row.about), "who": row.author_name or row.author_type}
 
 
 def somebody_was_faster(org: Organization) -> str:

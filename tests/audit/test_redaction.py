@@ -119,7 +119,8 @@ def test_the_note_of_a_version_goes_with_it(org: Organization, admin: Caller) ->
     assert admin("post", f"audit/{row.seq}/redact/", WHY).status_code == 200
     assert SECRET not in admin("get", "versions/").content.decode()
     assert RouteSetVersion.objects.get(org=org, version=3).digest == digest
-    assert RouteSetVersion.objects.get(org=org, version=1).note == ""
+    third, second = (RouteSetVersion.objects.get(org=org, version=version) for version in (3, 2))
+    assert (third.note, third.about, second.about) == ("", "", "“two”")
 
 
 def test_a_dry_run_blanks_nothing(org: Organization, admin: Caller) -> None:

@@ -64,7 +64,7 @@ def test_versions_are_compared_and_one_is_brought_back(org: Organization, visito
     page.get_by_label("Note").fill("Without the nights after all")
     a_route(org, "meanwhile")
     page.get_by_role("button", name="Restore version 5: 2 changes").click()
-    says(page, "A route was added by test after you looked: version 8 is live now.")
+    says(page, "“meanwhile” was added by test after you looked: version 8 is live now.")
     assert page.get_by_label("Note").input_value() == "Without the nights after all"
     look(edda, "history-restore")
     page.get_by_role("button", name="Restore version 5: 3 changes").click()
@@ -108,7 +108,7 @@ def test_routes_leave_as_a_file_and_come_back(
     look(edda, "routes-import")
     a_route(org, "meanwhile")
     page.get_by_role("button", name="Import: 1 change").click()
-    says(page, "A route was added by test after you looked: version 8 is live now.")
+    says(page, "“meanwhile” was added by test after you looked: version 8 is live now.")
     says(page, "2 changes of version 8")
     assert page.get_by_label("Note").input_value() == "Two clicks, no JSON"
     look(edda, "routes-import-stale")

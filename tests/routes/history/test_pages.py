@@ -42,10 +42,10 @@ def three(org: Organization) -> Organization:
 def test_the_timeline_tells_who_did_what_when(client: Client, three: Organization) -> None:
     RouteSetVersion.objects.filter(org=three, version=2).update(note="Cheaper <b>at night</b>")
     page = text_of(client.get(url(three, "history/")))
-    for words in ("A route was added", "A route was changed", "A route was deleted", "carl"):
+    for words in ("“short” was added", "“short” was changed", "“short” was deleted", "carl"):
         assert words in page
     assert "Cheaper &lt;b&gt;at night&lt;/b&gt;" in page
-    assert page.index("A route was deleted") < page.index("A route was changed") < page.index("A route was added")
+    assert page.index("“short” was deleted") < page.index("“short” was changed") < page.index("“short” was added")
     assert page.count("Restore …") == 2, "what is live need not be restored"
 
 
@@ -55,10 +55,10 @@ def test_a_long_history_has_pages(client: Client, three: Organization, monkeypat
     assert "?before=2" in first
     assert "Newest" not in first
     second = text_of(client.get(url(three, "history/?before=2")))
-    assert "A route was added" in second
-    assert "A route was changed" not in second
+    assert "“short” was added" in second
+    assert "“short” was changed" not in second
     assert "Newest" in second
-    assert "A route was changed" in text_of(client.get(url(three, "history/?before=x")))
+    assert "“short” was changed" in text_of(client.get(url(three, "history/?before=x")))
 
 
 def test_any_two_versions_are_compared_in_words_and_by_field(client: Client, three: Organization) -> None:
@@ -96,7 +96,7 @@ def test_a_comparison_that_is_offered_is_there(client: Client, three: Organizati
     assert len(offered) == len([version for version in (1, 2, 3) if not {version, version - 1} & set(gone)])
     for link in offered:
         assert client.get(html.unescape(link)).status_code == 200
-    assert page.count("A route was") == 3
+    assert page.count("“short” was") == 3
 
 
 def test_without_numbers_the_newest_that_is_kept_is_compared(client: Client, three: Organization) -> None:
@@ -128,7 +128,7 @@ def test_where_somebody_was_faster_it_is_told_and_nothing_is_lost(client: Client
     sent = Controls(text_of(client.get(url(three, "history/2/restore/")))).sent
     a_route(three, "urgent")
     page = text_of(client.post(url(three, "history/2/restore/"), {**sent, "note": "It was right"}), 422)
-    assert "A route was added by test after you looked: version 4 is live now." in page
+    assert "“urgent” was added by test after you looked: version 4 is live now." in page
     assert "urgent" in page
     assert Route.objects.get().name == "urgent", "nothing was restored"
     again = Controls(page).sent

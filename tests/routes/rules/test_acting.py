@@ -61,7 +61,7 @@ def test_an_order_on_an_older_list_is_told_and_kept(client: Client, org: Organiz
     delete_route(org, gone.uid, by=BY)
     a_route(org, "new", priority=7)
     page = text_of(send(client, org, "routes/reorder/", **fields), 422)
-    assert "A route was added by test after you looked: version 5 is live now." in page
+    assert "“new” was added by test after you looked: version 5 is live now." in page
     kept = Controls(page).sent.dict()
     assert (kept["order"], kept["version"]) == (",".join([uid("c"), uid("a"), uid("new")]), "5")
     assert order(org) == "anewc", "nothing was saved"

@@ -96,7 +96,7 @@ def test_where_somebody_was_faster_the_new_difference_is_shown_and_nothing_is_lo
     sent = pressed(compared(client, org, mode="replace", note="from staging"))
     a_route(org, "urgent")
     page = text_of(client.post(url(org, "routes/import/"), {**sent, **IMPORT}), 422)
-    assert "A route was added by test after you looked: version 1 is live now." in page
+    assert "“urgent” was added by test after you looked: version 1 is live now." in page
     assert "2 changes of version 1" in page
     assert Route.objects.get().name == "urgent"
     again = pressed(page)

@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from routes.versions.words import cause_in_words
+import pytest
+
+from routes.versions.models import RouteSetVersion
+from routes.versions.words import about_of, cause_in_words
 from tests.paths import ROOT
 
 _ACTION = re.compile(r"[a-z_]+\.[a-z_]+")
@@ -48,3 +51,28 @@ def test_every_action_that_publishes_has_words() -> None:
 
 def test_a_cause_without_words_is_told_as_it_is() -> None:
     assert cause_in_words("services.renamed") == "services.renamed"
+    assert cause_in_words("services.renamed", "“x”") == "services.renamed"
+
+
+@pytest.mark.parametrize(
+    ("cause", "payload", "told"),
+    [
+        ("route.updated", {"name": "{0} %s", "was": {}, "is": {}}, "“{0} %s” was changed"),
+        ("routes.paused", {"routes": [{"name": "a"}, {"name": "b"}]}, "Paused: “a”, “b”"),
+        ("routes.deleted", {"routes": [{"name": str(n)} for n in range(1_203)]}, "Deleted: “0”, “1”, “2” and 1,200 more"),
+        ("routes.imported", {"mode": "merge", "routes": [{"name": "a", "change": "added"}]}, "Imported: “a”"),
+        ("routes.imported", {"routes": [{"name": None, "change": "changed"}]}, "Imported: what happens to the rest"),
+        ("routes.reordered", {"was": [], "is": []}, "Routes were put into another order"),
+        ("default.updated", {"was": None, "is": None}, "What happens to the rest was changed"),
+        ("plan.applied", {"plan_id": "1", "name": "cheap"}, "The plan “cheap” was applied"),
+        ("version.restored", {"restored_version": 4}, "Version 4 was restored"),
+        ("route.updated", {}, "A route was changed"),
+    ],
+)  # fmt: skip
+def test_what_a_change_was_about_is_named(cause: str, payload: dict[str, Any], told: str) -> None:
+    assert cause_in_words(cause, about_of(payload)) == told
+
+
+def test_what_is_named_fits_its_column() -> None:
+    routes = [{"name": "x" * 5_000}] * 10_000
+    assert len(about_of({"routes": routes})) <= RouteSetVersion._meta.get_field("about").max_length
