@@ -184,9 +184,9 @@ def _fits(row: Route, words: str) -> bool:
     if not left:
         return True
     document = row.as_document()
-    parts = [str(row.uid), condition(document["when"]), effect(document["then"]), *_texts(row.meta)]
-    text = " ".join(parts).casefold()
-    return all(word in text for word in left)
+    text = " ".join([condition(document["when"]), effect(document["then"]), *_texts(row.meta)]).casefold()
+    # Of an id more than a few digits, which any would have.
+    return all(word in text or (len(word) > 7 and word in str(row.uid)) for word in left)
 
 
 def _texts(value: Any) -> Iterable[str]:

@@ -44,7 +44,7 @@ def test_versions_are_compared_and_one_is_brought_back(org: Organization, visito
     edda.expected.add(410)  # what is retired cannot be compared
     page = edda.visit(f"/admin/o/{org.slug}/")
     page.get_by_role("link", name="History").click()
-    says(page, "An earlier version was restored")
+    says(page, "Version 4 was restored")
     says(page, "The nights cost twice as much without it.")
     look(edda, "history")
     page.get_by_label("From version 2").check()

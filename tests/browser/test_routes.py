@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from plans.logs.models import RequestLog
+from plans.matching import services
 from routes.document import document_of
 from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routes.rules.services import delete_route
 from tests.browser.conftest import Visitor, says
 from tests.browser.test_pages import accessible, shot
-from tests.build import BY, a_person, a_route, an_example, an_org, usual_prices
+from tests.build import BY, a_person, a_route, an_example, an_org, many_routes, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -177,3 +179,80 @@ def test_a_request_is_tried_kept_and_guarded(org: Organization, visitor: Callabl
             accessible(page)
             shot(page, f"{name.strip('/')}-{scheme}-{width}")
     edda.check()
+
+
+def test_a_route_is_found_moved_past_those_out_of_sight_and_duplicated(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    many_routes(org, 60)  # their priorities are larger
+    edda = visitor(a_person("edda", org, "editor"))
+    page = edda.visit(f"/admin/o/{org.slug}/routes/")
+    page.get_by_label("Find routes").fill("tag is f")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/routes/?q=tag+is+f")
+    assert [row.get_attribute("data-name") for row in page.locator("tr[data-name]").all()] == ["first", "fourth"]
+    assert row(page, "fourth").locator("[data-number]").inner_text() == "64"
+    page.get_by_role("button", name="Move “fourth” up").click()
+    assert row(page, "fourth").locator("[data-number]").inner_text() == "61"
+    page.get_by_role("button", name="Move “fourth” down").click()
+    assert row(page, "fourth").locator("[data-number]").inner_text() == "62", "behind its neighbour in sight"
+    page.get_by_role("button", name="Save this order").click()
+    says(page, "The new order is live as version 6.")
+    assert page.url.endswith("?q=tag+is+f"), "what was looked for stands still"
+    assert order(org)[-4:] == ["first", "fourth", "second", "third"]
+    page.get_by_role("link", name="all 2", exact=True).wait_for()
+    accessible(page)
+    shot(page, "routes-found")
+    page.get_by_role("link", name="Duplicate “fourth”").click()
+    says(page, "A copy of “fourth”, with another name. Nothing is saved yet.")
+    accessible(page)
+    shot(page, "route-copied")
+    page.get_by_label("Tag is").fill("fifth")
+    page.get_by_role("button", name="Save and publish").click()
+    says(page, "“fourth (copy)” is live as version 7.")
+    edda.check()
+
+
+def test_an_order_that_is_not_saved_is_not_left_by_accident(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    edda = visitor(a_person("edda", org, "editor"))
+    page = edda.visit(f"/admin/o/{org.slug}/routes/")
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.get_by_role("button", name="Move “fourth” up").click()
+    page.get_by_role("link", name="History").click(no_wait_after=True)
+    page.wait_for_timeout(300)
+    assert (asked, page.url.endswith("/routes/")) == (["beforeunload"], True)
+    page.get_by_role("link", name="Put it back").click()
+    page.wait_for_load_state()
+    page.get_by_role("link", name="History").click()
+    says(page, "Every change of what is live is a version.")
+    assert len(asked) == 1
+    edda.check()
+
+
+def test_what_the_log_says_of_each_route_comes_after_the_page(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    traffic(org)
+    vera = visitor(a_person("vera", org, "viewer"))
+    page = vera.visit(f"/admin/o/{org.slug}/routes/")
+    says(page, "What today’s routes would take of all 40 requests")
+    assert row(page, "first").locator("[data-hits]").inner_text() == "none"
+    RequestLog.objects.filter(input_tokens__lte=1000).update(matched_route_id=Route.objects.get(name="first").uid)
+    services._kept.clear()
+    page.reload()
+    says(page, "What each route took of all 40 requests")
+    link = row(page, "first").get_by_role("link", name="25.0%")
+    accessible(page)
+    shot(page, "routes-hits")
+    link.click()
+    says(page, "first")
+    assert page.locator("tbody tr").count() == 10
+    vera.visit(f"/admin/o/{org.slug}/routes/")
+    page.route("**/logs/hits/", lambda route: route.abort())
+    page.reload()
+    says(page, "The requests could not be counted now.")
+    vera.complaints = [text for text in vera.complaints if "net::ERR_FAILED" not in text]
+    vera.check()

@@ -64,7 +64,10 @@ def test_a_route_is_found_by_whatever_the_list_says_of_it(
 
 
 def test_a_route_is_found_by_its_id(client: Client, org: Organization, few: dict[str, Route]) -> None:
-    assert names(shown(client, org, q=str(few["pictures"].uid))) == ["pictures"]
+    uid = str(few["pictures"].uid)
+    assert names(shown(client, org, q=uid)) == ["pictures"]
+    assert names(shown(client, org, q=uid[-8:].upper())) == ["pictures"]
+    assert names(shown(client, org, q=uid[:4])) == [], "a few digits are in any"
 
 
 @pytest.mark.usefixtures("few")
