@@ -17,6 +17,7 @@ from routes.fleet.admin import counts as gateway_counts
 from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routes.versions.models import RouteSetVersion
+from routes.versions.words import told
 
 #: So many organisations are on one page.
 PAGE: Final = 50
@@ -87,7 +88,7 @@ def home(request: HttpRequest) -> HttpResponse:
         {
             "title": org.name,
             "card": cards([org])[0],
-            "recent": RouteSetVersion.objects.filter(org=org).defer("content")[:8],
+            "recent": [told(row) for row in RouteSetVersion.objects.of(org).brief()[:8]],
             "waiting": PlanRun.objects.of(org).filter(state=State.PROJECTED).brief()[:10],
             "news": news_of(org, request.actor),
         },

@@ -95,7 +95,10 @@ def _by_route(result: dict[str, Any]) -> Shown:
     gains = sum(bar.saved > 0 for bar in bars)
     losses = sum(bar.saved < 0 for bar in bars)
     description = f"Of {len(bars)} routes with requests {gains} save and {losses} cost more, against today's routes."
-    note = "The bar is what is saved; the line over it runs from one end of the 95% interval to the other."
+    note = (
+        "The bar is what is saved; the line over it runs from one end of the 95% interval to the other, for as much traffic"
+        " as the route took here. How much each route takes from week to week is in the interval of the whole."
+    )
     if len(places) > BARS:
         note += f" The {BARS} routes that matter most; all are in the table."
     chart = savings("Saved by route", description, rows=bars)
