@@ -29,7 +29,7 @@ def answer(plan: PlanRun) -> Answer | None:
 
 
 #: What a verdict is in one word: how sure it is, not how large.
-SURE = {"saves": "certain", "costs": "certain", "undecided": "not decided"}
+SURE = {"saves": "95% sure", "costs": "95% sure", "undecided": "not decided"}
 
 
 def lead(result: dict[str, Any], window: tuple[datetime, datetime]) -> str:

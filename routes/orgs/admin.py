@@ -7,8 +7,8 @@ from django.contrib import admin, messages
 from django.db.models import CharField
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import path
-from django.views.decorators.http import require_POST
+from django.urls import path, reverse
+from django.views.decorators.http import require_http_methods, require_POST
 
 from routes.errors import RoutesError
 from routes.orgs import keys, members, policy
@@ -117,9 +117,21 @@ def member_add(request: HttpRequest) -> HttpResponse:
     return _done(request, f"{user} is {role} now.")
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 def member_change(request: HttpRequest, id: int) -> HttpResponse:
+    """Gives a member another role, or none, which is asked about first."""
     member = get_object_or_404(Membership, pk=id, org=request.org)
+    if request.method == "GET":
+        made = ApiKey.objects.filter(org=request.org, made_by=member.user, kind=ApiKey.Kind.MANAGEMENT)
+        count = sum(key.is_valid for key in made)
+        stop = f"{count} management key{'s' if count > 1 else ''} made by {member.user} will do nothing any more: a key"
+        said = [
+            f"{member.user} ({member.role}) can neither see nor change anything of {request.org.name} then.",
+            *([f"{stop} acts for the person who made it."] if count else []),
+            "What was done stays in the audit log. An admin can add the same person again.",
+        ]
+        asked = {"said": said, "button": f"Remove {member.user}", "role": "remove"}
+        return _ask(request, f"Remove {member.user}?", **asked)
     role = request.POST.get("role", "")
     try:
         if role == "remove":
@@ -155,11 +167,41 @@ def _made(request: HttpRequest, form: KeyForm, **more: Any) -> keys.NewKey | Non
     return None
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 def key_revoke(request: HttpRequest, id: str) -> HttpResponse:
+    """Asks first: what uses the key is refused from that moment on."""
     key = get_object_or_404(ApiKey, pk=id, org=request.org)
+    if request.method == "GET":
+        return _ask_about_key(request, key)
     keys.revoke_key(key, by=request.actor)
     return _done(request, f"“{key.name}” does not work any more.")
+
+
+#: By kind of key what is refused once it is revoked.
+_STOPS = {
+    "management": "Every call of the API with it is refused from that moment on.",
+    "gateway": "A gateway that uses it goes on with the routes that it has, and learns of no change any more; nor do its"
+    " logs come in.",
+    "traffic": "Gateways refuse every request with it, within seconds.",
+}
+
+
+def _ask_about_key(request: HttpRequest, key: ApiKey) -> HttpResponse:
+    used = f"last used {key.last_used_at:%Y-%m-%d %H:%M} UTC" if key.last_used_at else "never used"
+    said = [
+        f"rk_{key.kind}_{key.pk}_…, made by {key.made_by} {key.created_at:%Y-%m-%d}, {used}.",
+        f"{_STOPS[key.kind]} It cannot be brought back; to replace it, make another one first.",
+    ]
+    return _ask(request, f"Revoke “{key.name}”?", said=said, button=f"Revoke “{key.name}”")
+
+
+def _ask(request: HttpRequest, title: str, **more: Any) -> HttpResponse:
+    """Says what would be done, before it is."""
+    if getattr(request, "org", None) is None:
+        back = {"base": "admin/base_site.html", "back": reverse("admin:installation_keys")}
+        return render(request, "routes/ask.html", {**admin.site.each_context(request), "title": title, **back, **more})
+    back = {"base": "page.html", "back": reverse("admin:access", args=[request.org.slug])}
+    return render(request, "routes/ask.html", {"title": title, **back, **more})
 
 
 # --- Keys of gateways for all organisations ---------------------------------------------------------------------------
@@ -184,9 +226,11 @@ def installation_key_create(request: HttpRequest) -> HttpResponse:
     return installation_keys(request, form=form)
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 def installation_key_revoke(request: HttpRequest, id: str) -> HttpResponse:
     key = get_object_or_404(ApiKey, pk=id, org=None)
+    if request.method == "GET":
+        return _ask_about_key(request, key)
     keys.revoke_key(key, by=request.actor)
     messages.success(request, f"“{key.name}” does not work any more.")
     return redirect("admin:installation_keys")

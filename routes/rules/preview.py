@@ -54,7 +54,7 @@ def drafted(document: dict[str, Any]) -> str:
 
 def _readiness(mistakes: int) -> str:
     if not mistakes:
-        return "Nothing is wrong with it."
+        return "It can be saved."
     things = f"{mistakes} thing{'s' if mistakes > 1 else ''}"
     return f"{things} to put right before it can be saved; above, what cannot be read is left out."
 

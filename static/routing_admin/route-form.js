@@ -206,4 +206,13 @@
   });
   refresh();
   document.querySelector("[data-mistakes]")?.focus();
+
+  // What was written and not saved is not lost by a link.
+  const written = () => JSON.stringify([...new FormData(form)]);
+  const was = document.querySelector("[data-mistakes]") ? "" : written();
+  let isSent = false;
+  form.addEventListener("submit", () => (isSent = true));
+  addEventListener("beforeunload", (event) => {
+    if (!isSent && written() !== was) event.preventDefault();
+  });
 })();

@@ -492,7 +492,7 @@ def test_the_answer_is_told_between_its_bounds_in_the_time_of_the_window(client:
     lead = page[page.index('"plan-lead"') :].partition("</p>")[0]
     assert re.search(r"Saves \$[0-9.]+ to \$[0-9.]+ a day \([0-9.]+% to [0-9.]+%\)", lead)
     assert f"${usd[0]:.4f}"[:6] in lead
-    assert ">certain</span>" in lead
+    assert ">95% sure</span>" in lead
 
 
 @pytest.mark.parametrize(

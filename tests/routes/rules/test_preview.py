@@ -39,7 +39,7 @@ def test_the_sentence_and_the_json_are_those_of_the_route_once_it_is_saved(clien
     said = previewed(client, org, **sent)
     assert said["sentence"] == "tag is a and (has tools) → m"
     assert said["mistakes"] == []
-    assert said["words"] == "Nothing is wrong with it."
+    assert said["words"] == "It can be saved."
     assert not Route.objects.exists()
     client.post(f"/admin/o/{org.slug}/routes/new/", {**NEW, **sent})
     (live,) = document_of(org).content["routes"]
