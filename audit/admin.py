@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -31,7 +32,7 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
     problem = ""
     rows = AuditEntry.objects.of(org_id)
     try:
-        rows = filtered(rows, given)
+        rows = filtered(rows, {**given, "actor": _actor(given["actor"])})
     except ValidationError as error:
         problem = "; ".join(f"{name}: {said}" for name, said in error.detail.items())
     if place := _PLACE.fullmatch(request.GET.get("before", "")):
@@ -69,6 +70,13 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
             **found,
         },
     )
+
+
+def _actor(text: str) -> str:
+    """The id of the person who is called so; else the text, which may be an id."""
+    is_name = text and text.isprintable()
+    people = get_user_model()._default_manager.filter(username__iexact=text) if is_name else ()
+    return next((str(person.pk) for person in people), text)
 
 
 def _shown(rows: list[AuditEntry]) -> list[dict[str, Any]]:

@@ -15,8 +15,9 @@ from audit.models import AuditEntry, AuditHead, Refusal
 from audit.services import record
 from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
+from routes.rules.services import pause_route
 from tests.audit.build import TABLE, sql, without_triggers
-from tests.build import a_person, an_org, sign_logs
+from tests.build import a_person, a_route, an_org, sign_logs
 from tests.databases import ON_POSTGRES
 
 pytestmark = pytest.mark.django_db
@@ -322,3 +323,16 @@ def test_garbage_in_the_table_is_said_to_be_there(
     assert "Some of these entries cannot be read" in page
     page = signed_in.post(f"/admin/o/{org.slug}/audit/verify/").content.decode()
     assert "Tampered at entry 2" in page
+
+
+def test_on_the_page_somebody_is_found_by_name(signed_in: Client, org: Organization) -> None:
+    edda = a_person("Edda", org, "editor")
+    pause_route(a_route(org, "of edda"), by=edda)
+    for text in ("edda", "Edda", str(edda.pk)):
+        page = signed_in.get(f"/admin/o/{org.slug}/audit/", {"actor": text}).content.decode()
+        assert ("route.paused" in page.split("<tbody>")[1], "route.created" in page.split("<tbody>")[1]) == (
+            True,
+            False,
+        )
+        assert f'name="actor" value="{text}"' in page
+    assert signed_in.get(f"/admin/o/{org.slug}/audit/", {"actor": "nobody\0"}).status_code == 200
