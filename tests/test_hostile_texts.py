@@ -22,7 +22,7 @@ from tests.pages import NOBODY, Address, addresses, answer, client_of, is_page, 
 from tests.world import VISITORS, World
 
 pytestmark = pytest.mark.django_db
-ROUNDS, EACH = int(os.environ.get("ROUNDS", "1")), int(os.environ.get("EACH", "40"))
+ROUNDS, EACH = int(os.environ.get("ROUNDS", "1")), int(os.environ.get("EACH", "80"))
 SEED = int(os.environ.get("SEED", "0"))
 #: What no page need show: what only replays and programs read of a request.
 HIDDEN = {"messages", "Hello", "choices", "Yes", "user", "b", "matched", "stop", "team", "ads"}

@@ -4,10 +4,15 @@ import pytest
 
 from plans.matching import services as matching
 from tests.api.test_query_counts import FILLED, queries
+from tests.databases import EVERY_CASE, ON_POSTGRES
 from tests.pages import NOBODY, addresses, answer, client_of, is_page, is_part
 from tests.world import VISITORS, World
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    # Half a minute, for the same queries on both.
+    pytest.mark.skipif(not (ON_POSTGRES or EVERY_CASE), reason="PostgreSQL is asked as often"),
+]
 #: Each of these takes long: a page of them and some more. First, while there are few routes.
 DEAR = {"orgs/<org>/versions/": 55, "orgs/<org>/plans/": 55}
 #: What a page may ask in all, the session and who comes included.
