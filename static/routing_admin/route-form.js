@@ -208,7 +208,11 @@
   document.querySelector("[data-mistakes]")?.focus();
 
   // What was written and not saved is not lost by a link.
-  const written = () => JSON.stringify([...new FormData(form)]);
+  const written = () => {
+    const data = new FormData(form);
+    for (const name of ["json", "json_mark"]) data.delete(name); // the preview writes them too
+    return JSON.stringify([...data]);
+  };
   const was = document.querySelector("[data-mistakes]") ? "" : written();
   let isSent = false;
   form.addEventListener("submit", () => (isSent = true));

@@ -375,3 +375,28 @@ def test_who_is_signed_out_while_writing_is_told(org: Organization, visitor: Cal
     page.get_by_label("Name").fill("late")
     panel_says(page, "you are signed out")
     edda.check()
+
+
+def test_what_is_written_is_not_left_by_accident_and_nothing_is_asked_without_need(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    row = a_route(org, "short", when={"model_in": ["gpt-4o"], "tag_equals": "a"})
+    edda = visitor(a_person("edda", org, "editor"))
+    asked: list[str] = []
+    edda.page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    for path in ("routes/new/", f"routes/{row.uid}/"):
+        page = edda.visit(f"/admin/o/{org.slug}/{path}")
+        page.get_by_label("Name").click()
+        page.wait_for_timeout(800)  # the preview has asked, and written what it knows
+        page.get_by_role("link", name="Back without saving").click()
+        says(page, "the first match wins")
+    assert asked == []
+    page = edda.visit(f"/admin/o/{org.slug}/routes/{row.uid}/")
+    page.get_by_label("Name").fill("another")
+    page.get_by_role("link", name="Logs").click(no_wait_after=True)
+    page.wait_for_timeout(300)
+    assert (asked, page.get_by_label("Name").input_value()) == (["beforeunload"], "another")
+    page.get_by_role("button", name="Save and publish").click()
+    says(page, "“another” is live")
+    assert len(asked) == 1
+    edda.check()

@@ -35,7 +35,8 @@ def test_hostile_texts_never_run(visitor: Callable[[Any], Visitor]) -> None:
             continue
         someone = visitor(world.people[who])
         someone.page.add_init_script(CANARY)
-        someone.page.on("dialog", lambda dialog: dialog.dismiss())
+        # What was provoked may count as written: that the page asks before it is left is no fault.
+        someone.page.on("dialog", lambda one: one.accept() if one.type == "beforeunload" else one.dismiss())
         someone.visit("/admin/")
         for address in mine:
             look(someone, address)
