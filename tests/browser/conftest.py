@@ -39,11 +39,13 @@ def browser() -> Iterator[Any]:
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import Locator, sync_playwright
 
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Django refuses its database where a loop runs
         patch.setattr(StaticFilesHandler, "serve", _kept_by_browsers(StaticFilesHandler.serve))
+        for act in ("click", "press"):
+            patch.setattr(Locator, act, _until_the_page_is_there(getattr(Locator, act)))
         chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield chromium
         chromium.close()
@@ -58,6 +60,16 @@ def _kept_by_browsers(serve: Callable[..., Any]) -> Callable[..., Any]:
         return response
 
     return serves
+
+
+def _until_the_page_is_there(act: Callable[..., None]) -> Callable[..., None]:
+    """Playwright waits until the next page has begun. What is counted on it then may not have come yet."""
+
+    def acts(locator: Any, *args: Any, **options: Any) -> None:
+        act(locator, *args, **options)
+        locator.page.wait_for_load_state()
+
+    return acts
 
 
 def says(page: Any, text: Any) -> None:
@@ -101,8 +113,6 @@ class Visitor:
 
     def check(self) -> None:
         """No error, no report, nothing wider than the window."""
-        # After a click the next page has begun, and may be empty still.
-        self.page.wait_for_load_state()
         expected = [f"the server responded with a status of {status} " for status in self.expected]
         assert [text for text in self.complaints if not any(known in text for known in expected)] == []
         assert self.page.evaluate("window.cspReports") == []
