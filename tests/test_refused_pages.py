@@ -77,8 +77,11 @@ def forms(ids: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
         "window_end": "2026-05-02T00:00",
     }
     return {
-        "route_new": ("routes/new/", ROUTE),
-        "route_edit": (f"routes/{ids['route']}/", {**ROUTE, "name": "other", "revision": "1"}),
+        "route_new": ("routes/new/", {**ROUTE, "target_model": "gpt-4o"}),
+        "route_edit": (
+            f"routes/{ids['route']}/",
+            {**ROUTE, "name": "other", "target_model": "gpt-4o", "revision": "1"},
+        ),
         "route_delete": (f"routes/{ids['route']}/delete/", {"revision": "1"}),
         "route_pause": (f"routes/{ids['route']}/pause/", {"revision": "1"}),
         "route_resume": (f"routes/{ids['route']}/resume/", {"revision": "1"}),

@@ -21,7 +21,8 @@ def check_pattern(pattern: str) -> tuple[tuple[str, str] | None, int]:
     except ImportError:
         return ("needs_extra", _MISSING), 0
     except ValueError as error:
-        return ("bad_pattern", f"This is no RE2 pattern: {printable(str(error))}"), _REFUSED
+        what, _, part = printable(str(error)).partition(": ")  # as RE2 says it: "missing ): (a"
+        return ("bad_pattern", f"This is no RE2 pattern: {what}" + (f", in “{part}”." if part else ".")), _REFUSED
 
 
 def searcher(patterns: Iterable[str]) -> Callable[[str], str | None]:

@@ -31,11 +31,12 @@ from routes.examples.forms import Nevertheless
 from routes.money import usd_text
 from routes.orgs.models import Organization, new_id
 from routes.pages import kept_as_draft, whole_number
+from routes.rules.doubts import Doubtful, Doubts
 from routes.rules.findings import loaded
 from routes.rules.forms import DefaultForm, RouteForm
 from routes.rules.merging import merged
 from routes.rules.models import Route
-from routes.rules.preview import NotARoute, as_json, drafted, mark_of, preview, read_route
+from routes.rules.preview import NotARoute, as_json, drafted, is_complete, mark_of, preview, read_route
 from routes.rules.sentences import default_effect, sentence
 from routes.rules.services import StaleRoute, create_route, get_route, published_route, set_default, update_route
 from routes.versions.models import RouteSetVersion
@@ -53,12 +54,17 @@ def route_new(request: HttpRequest) -> HttpResponse:
         form = RouteForm(route=copy)
         return _editor(request, form, title="New route", document=copy, nevertheless=nevertheless, copied=row)
     form = RouteForm(request.POST if request.method == "POST" else None)
+    doubts = Doubts(request)
     if "use_json" in request.POST:
-        return _filled(request, form, title="New route", nevertheless=nevertheless)
+        return _filled(request, form, title="New route", nevertheless=nevertheless, doubts=doubts)
     if request.method == "POST" and _is_complete(request, form) and nevertheless.is_acceptable():
+        new = engine.NewRoute.from_dict(form.document())
+        doubts.look(request.org, new.with_id(new_id()), None)
         try:
-            with nevertheless.bound():
-                row, change = create_route(request.org, engine.NewRoute.from_dict(form.document()), by=request.actor)
+            with nevertheless.bound(), doubts.first():
+                row, change = create_route(request.org, new, by=request.actor)
+        except Doubtful:
+            pass
         except (engine.errors.RoutingError, RoutesError) as error:
             if draft := kept_as_draft(request, error):
                 return draft
@@ -66,7 +72,7 @@ def route_new(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, f"“{row.name}” is live as version {change.version}.")
             return redirect("admin:routes", request.org.slug)
-    return _editor(request, form, title="New route", nevertheless=nevertheless)
+    return _editor(request, form, title="New route", nevertheless=nevertheless, doubts=doubts)
 
 
 def _name_of_copy(org: Organization, name: str) -> str:
@@ -83,21 +89,26 @@ def route_edit(request: HttpRequest, id: str) -> HttpResponse:
     row = route_or_404(request, id)
     document = canonical_route(row.as_document())
     form = RouteForm(request.POST) if request.method == "POST" else RouteForm(route=document, revision=row.revision)
-    nevertheless = Nevertheless(request)
+    nevertheless, doubts = Nevertheless(request), Doubts(request)
     more: dict[str, Any] = {
         "row": row,
         "problem": loaded(document)[1],
         "nevertheless": nevertheless,
+        "doubts": doubts,
         **({} if request.method == "POST" else {"document": document}),
     }
     if "use_json" in request.POST:
         return _filled(request, form, title=row.name, **more)
-    if request.method == "POST" and _is_complete(request, form) and nevertheless.is_acceptable():
+    if request.method == "POST" and _is_complete(request, form, row) and nevertheless.is_acceptable():
         mine = engine.Route.from_dict({"id": str(row.uid), **form.document()})
         seen = form.identity.cleaned_data["revision"]
+        if seen == row.revision:  # else what is said first is what somebody else changed
+            doubts.look(request.org, mine, row)
         try:
-            with nevertheless.bound():
+            with nevertheless.bound(), doubts.first():
                 row, change = update_route(request.org, id, mine, by=request.actor, expected_revision=seen)
+        except Doubtful:
+            pass
         except StaleRoute as error:
             theirs = canonical_route(error.row.as_document())
             together, differences = merged(published_route(error.row, seen), theirs, mine.to_dict())
@@ -239,13 +250,12 @@ def _show(form: RouteForm | DefaultForm, error: Exception) -> None:
         form.add_error("name" if getattr(error, "code", "") == "name_taken" else None, str(error))
 
 
-def _is_complete(request: HttpRequest, form: RouteForm) -> bool:
+def _is_complete(request: HttpRequest, form: RouteForm, row: Route | None = None) -> bool:
     """Whether the form says all that its page says, and nothing is wrong with it."""
-    is_valid = form.is_valid()
+    is_valid = is_complete(request.org, form, row)
     if _unused_json(request):
-        form.add_error(
-            None, "You changed the JSON, and what you changed is not in the form yet: press “Use this” there."
-        )
+        text = "You changed the JSON, and what you changed is not in the form yet: press “Use this” there."
+        form.add_error(None, text)
     return is_valid and not form.errors
 
 
@@ -277,7 +287,13 @@ def _editor(
     """The page. `document` is what the form shows, where it was not sent."""
     row: Route | None = more.get("row")
     problems = more.get("json_problems")
-    is_refused = problems or more.get("differences") or form.errors or not more["nevertheless"].is_acceptable()
+    is_refused = (
+        problems
+        or form.errors
+        or more.get("differences")
+        or more.get("doubts")
+        or not more["nevertheless"].is_acceptable()
+    )
     if document is None:
         document = form.document() if form.was_judged else {}
     text = {"json": "", "json_mark": ""}

@@ -8,6 +8,7 @@ from typing import Any, Final
 from routes import engine
 from routes.engine.document import MAX_DEPTH, parse_json
 from routes.engine.errors import DocumentRejected
+from routes.errors import NameTaken
 from routes.live import live
 from routes.orgs.models import Organization, new_id
 from routes.rules.findings import Finding, catalog_of, findings_of, in_words
@@ -15,6 +16,7 @@ from routes.rules.forms import RouteForm
 from routes.rules.forms.route import readable
 from routes.rules.models import Route
 from routes.rules.sentences import condition, sentence
+from routes.rules.services import check_name
 
 #: With more routes lint takes longer than somebody who types should wait: of 200 it takes a fifth of a second.
 MOST_LINTED: Final = 200
@@ -22,7 +24,7 @@ MOST_LINTED: Final = 200
 
 def preview(org: Organization, form: RouteForm, row: Route | None) -> dict[str, Any]:
     """What the editor's panel shows, as JSON: of the form as it was sent, for a new route or in the place of `row`."""
-    form.is_valid()
+    is_complete(org, form, row)
     document = form.document()
     mistakes = form.mistakes()
     answer: dict[str, Any] = {
@@ -40,10 +42,23 @@ def preview(org: Organization, form: RouteForm, row: Route | None) -> dict[str, 
     answer |= as_json((route if row else new).to_dict())
     routes = live_with(org, route, row)
     if len(routes) > MOST_LINTED:
-        answer["unlinted"] = f"There are {len(routes):,} routes: what others take of it is looked up when it is saved."
+        answer["unlinted"] = (
+            f"There are {len(routes):,} routes: which of them take its requests is looked up when you save."
+        )
         routes = [route]
     answer["findings"] = [in_words(finding) for finding in _caused(org, routes, route.id)]
     return answer
+
+
+def is_complete(org: Organization, form: RouteForm, row: Route | None) -> bool:
+    """Whether what was sent can be saved, as a new route or in the place of `row`; all that is wrong is told at once."""
+    form.is_valid()
+    if name := form.identity.cleaned_data.get("name"):
+        try:
+            check_name(org, name, except_uid=row.uid if row else None)
+        except NameTaken as error:
+            form.add_error("name", str(error))
+    return not form.errors
 
 
 def drafted(document: dict[str, Any]) -> str:
@@ -88,10 +103,25 @@ def live_with(org: Organization, route: engine.Route, row: Route | None) -> list
 
 def _caused(org: Organization, routes: list[engine.Route], uid: str) -> list[Finding]:
     """What lint finds about a route, and about others because of it."""
-    before = {_said(finding) for finding in findings_of(org)} if len(routes) > 1 else set()
+    before = _so_before(org) if len(routes) > 1 else set()
+    return [one for one in _linted(org, routes) if uid in (*one["route_ids"], *one["by"]) or _said(one) not in before]
+
+
+def found_anew(org: Organization, route: engine.Route, row: Route | None) -> list[Finding]:
+    """What lint would find with this route, a new one or in the place of `row`, and does not find now. With a thousand
+    routes it takes a second."""
+    routes = live_with(org, route, row)
+    before = _so_before(org) if len(routes) > 1 else set()
+    return [one for one in _linted(org, routes) if _said(one) not in before]
+
+
+def _linted(org: Organization, routes: list[engine.Route]) -> list[Finding]:
     found = engine.lint(routes, catalog=catalog_of(org), today=datetime.now(UTC).date())
-    told = [finding.to_dict() for finding in found]
-    return [one for one in told if uid in (*one["route_ids"], *one["by"]) or _said(one) not in before]
+    return [finding.to_dict() for finding in found]
+
+
+def _so_before(org: Organization) -> set[tuple[str, str]]:
+    return {_said(finding) for finding in findings_of(org)}
 
 
 def _said(finding: Finding) -> tuple[str, str]:

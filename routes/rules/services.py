@@ -48,7 +48,7 @@ def create_route(
     """Add a route, asked after those of equal priority. Raises `NameTaken` and what `publish` raises."""
     uid = new_id()
     with publish(org.pk, by=by, expected=expected, action="route.created", target=("route", uid)) as change:
-        _check_name(org, new.name, except_uid=None)
+        check_name(org, new.name, except_uid=None)
         row = insert_route(org, new.with_id(uid).to_dict(), revision=change.version)
         change.payload |= {"name": row.name}
     return row, change
@@ -72,7 +72,7 @@ def update_route(
     with publish(org.pk, by=by, expected=expected, action="route.updated", target=("route", uid)) as change:
         row = get_route(org, uid)
         _check_revision(row, expected_revision)
-        _check_name(org, route.name, except_uid=row.uid)
+        check_name(org, route.name, except_uid=row.uid)
         if was := write_route(row, route.to_dict(), revision=change.version):
             change.payload |= {"name": row.name, "was": was, "is": route.to_dict()}
     return row, change
@@ -243,8 +243,9 @@ def _columns(document: dict[str, Any]) -> dict[str, Any]:
     return columns
 
 
-def _check_name(org: Organization, name: str, *, except_uid: UUID | None) -> None:
-    # The organisation's row is locked, so nobody can take the name between this look and the write.
+def check_name(org: Organization, name: str, *, except_uid: UUID | None) -> None:
+    """Raises `NameTaken` where another route has the name. Before a write the organisation's row is locked, so that nobody
+    takes it in between."""
     if Route.objects.of(org).filter(name=name).exclude(uid=except_uid or new_id()).exists():
         raise NameTaken(f'Another route of this organisation is called "{name}". Choose another name.')
 

@@ -205,7 +205,8 @@
     for (const control of form.elements) if (control.validity?.badInput) formData.set(control.name, "?");
   });
   refresh();
-  document.querySelector("[data-mistakes]")?.focus();
+  const refused = document.querySelector("[data-mistakes], [data-doubts]");
+  refused?.focus();
 
   // What was written and not saved is not lost by a link.
   const written = () => {
@@ -213,7 +214,7 @@
     for (const name of ["json", "json_mark"]) data.delete(name); // the preview writes them too
     return JSON.stringify([...data]);
   };
-  const was = document.querySelector("[data-mistakes]") ? "" : written();
+  const was = refused ? "" : written();
   let isSent = false;
   form.addEventListener("submit", () => (isSent = true));
   addEventListener("beforeunload", (event) => {

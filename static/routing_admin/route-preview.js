@@ -54,13 +54,40 @@
     return answer.json();
   };
 
+  // What was wrong when it was sent: of the list above the form, and at the fields, what is put right goes away.
+  const refused = document.querySelector("[data-mistakes]:has([data-at])");
+  const told = [...(refused?.querySelectorAll("[data-at]") ?? [])];
+  const showRefused = (mistakes) => {
+    if (!refused) return;
+    refused.removeAttribute("role"); // It was read out once.
+    const still = Map.groupBy(mistakes, (one) => one.field);
+    for (const [at, lines] of Map.groupBy(told, (line) => line.dataset.at)) {
+      const messages = (still.get(at) ?? []).map((one) => one.message);
+      lines.forEach((line, place) => {
+        line.hidden = place >= messages.length;
+        line.querySelector("[data-says]").textContent = messages[place] ?? "";
+      });
+      const control = document.getElementById(at);
+      const box = control?.closest(".field");
+      box?.classList.toggle("has-error", messages.length > 0);
+      box?.querySelector(".errorlist")?.replaceChildren(...messages.map((message) => make("li", "", message)));
+      if (control?.hasAttribute("aria-invalid")) control.setAttribute("aria-invalid", String(messages.length > 0));
+    }
+    const left = [...refused.querySelectorAll("li")].filter((line) => !line.hidden).length;
+    refused.querySelector("[data-how-many]").textContent =
+      { 0: "All of it is put right: save again.", 1: "1 thing to put right:" }[left] ?? `${left} things to put right:`;
+    refused.classList.toggle("notice-bad", left > 0);
+  };
+
   const show = (said) => {
     sentence.textContent = said.sentence;
     ready.textContent = said.words;
     ready.classList.toggle("is-ready", said.mistakes.length === 0);
-    wrong.hidden = said.mistakes.length === 0;
+    showRefused(said.mistakes);
+    const others = said.mistakes.filter((one) => !told.some((line) => line.dataset.at === one.field));
+    wrong.hidden = others.length === 0;
     wrong.replaceChildren(
-      ...said.mistakes.map((one) => {
+      ...others.map((one) => {
         const line = make("li", "");
         if (one.field) {
           const link = make("a", "", one.label);

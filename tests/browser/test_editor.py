@@ -110,6 +110,8 @@ def test_the_first_route_is_made_by_keyboard_alone(org: Organization, visitor: C
 def test_what_is_wrong_is_put_right_from_the_messages_alone(
     org: Organization, visitor: Callable[[Any], Visitor]
 ) -> None:
+    from playwright.sync_api import expect
+
     edda = visitor(a_person("edda", org, "editor"))
     page = edda.visit(f"/admin/o/{org.slug}/routes/new/")
     add_condition(page, "Tag is")
@@ -118,10 +120,16 @@ def test_what_is_wrong_is_put_right_from_the_messages_alone(
     add_condition(page.locator("fieldset.group"), "Request headers").locator("textarea").fill("X Customer")
     page.get_by_role("button", name="Save and publish").click()
     says(page, "5 things to put right:")
-    summary = page.get_by_role("alert").filter(has_text="Not saved.")
+    summary = page.locator("[data-mistakes]")
     assert page.evaluate("document.activeElement.textContent").strip().startswith("Not saved.")
     links = [each.inner_text() for each in summary.get_by_role("link").all()]
     assert links == ["Name", "Input tokens: fewer than", "Tag is", "Alternative 1: Request headers", "Send to model"]
+    unlike = """[...document.querySelectorAll("[aria-invalid=true]")].filter((one) => {
+        const told = getComputedStyle(one.closest(".field").querySelector(".errorlist li")).color;
+        return getComputedStyle(one).borderTopColor !== told;
+    }).map((one) => one.name)"""
+    assert page.evaluate(unlike) == [], "what is wrong has the colour of what is said of it"
+    assert page.locator("[aria-invalid=true]").count() == 5
     accessible(page)
     shot(page, "editor-refused")
     answers = {
@@ -132,12 +140,45 @@ def test_what_is_wrong_is_put_right_from_the_messages_alone(
         summary.get_by_role("link", name=label, exact=True).click()
         page.keyboard.press("Control+A")
         page.keyboard.type(text)
+        expect(summary.get_by_role("link", name=label, exact=True)).to_be_hidden(timeout=30_000)
+    says(page, "All of it is put right: save again.")
+    expect(page.locator(".has-error")).to_have_count(0)
+    panel_says(page, "It can be saved.")
+    shot(page, "editor-put-right")
+    page.get_by_label("Send to model").fill(" ")
+    expect(summary.get_by_role("link", name="Send to model", exact=True)).to_be_visible(timeout=30_000)
+    expect(page.locator(".has-error")).to_have_count(1)
+    page.get_by_label("Send to model").fill("gpt-4o-mini")
     panel_says(page, "It can be saved.")
     page.get_by_role("button", name="Save and publish").click()
     says(page, "“eu” is live as version 1.")
     (found,) = when(org)
     assert (found["tag_equals"], found["input_tokens_lt"]) == ("a", 5)
     assert found["any_of"][0]["headers"] == {"x-customer": ["acme"]}
+    edda.check()
+
+
+def test_a_route_that_would_be_of_no_use_is_asked_about_before_it_goes_live(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    edda = visitor(a_person("edda", org, "editor"))
+    page = edda.visit(f"/admin/o/{org.slug}/routes/new/")
+    page.get_by_label("Name").fill("never")
+    page.get_by_label("Send to model").fill("gpt-5000")
+    row = add_condition(page, "Input tokens")
+    row.get_by_label("More than").fill("10")
+    row.get_by_label("Fewer than").fill("10")
+    page.get_by_role("button", name="Save and publish").click()
+    says(page, "Route 'never' never matches")
+    assert page.evaluate("document.activeElement.textContent").strip().startswith("Not saved yet.")
+    assert not Route.objects.exists()
+    for scheme, width in (("light", 1280), ("dark", 390)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 800})
+        accessible(page, LEVELS if scheme == "light" else COLORS)
+        shot(page, f"editor-doubts-{scheme}-{width}")
+    page.get_by_role("button", name="Publish nevertheless").click()
+    says(page, "“never” is live as version 1.")
     edda.check()
 
 
@@ -151,9 +192,9 @@ def test_a_time_that_is_written_by_half_is_not_left_out_in_silence(
     page.get_by_text("Only for some time").click()
     page.get_by_label("Active until").focus()
     page.keyboard.type("0502")
-    panel_says(page, "Active until (UTC): Enter a valid date/time.")
+    panel_says(page, "Active until (UTC): Write a day and a time of it")
     page.get_by_role("button", name="Save and publish").click()
-    says(page, "Active until (UTC): Enter a valid date/time.")
+    says(page, "Active until (UTC): Write a day and a time of it")
     assert not Route.objects.exists()
     edda.check()
 
@@ -228,6 +269,8 @@ def test_json_is_shown_pasted_and_used(org: Organization, visitor: Callable[[Any
     accessible(page)
     shot(page, "editor-json-used")
     page.get_by_role("button", name="Save and publish").click()
+    says(page, "a model that the catalogue does not know")
+    page.get_by_role("button", name="Publish nevertheless").click()
     says(page, "“nights and holidays” is live as version 1.")
     assert document_of(org).content["routes"][0]["when"] == engine.NewRoute.from_dict(RICH).to_dict()["when"]
     edda.check()
@@ -321,6 +364,8 @@ def test_hostile_text_is_shown_and_never_executed(org: Organization, visitor: Ca
     panel_says(page, "a model that the catalogue does not know")
     shot(page, "editor-hostile")
     page.get_by_role("button", name="Save and publish").click()
+    says(page, "a model that the catalogue does not know")
+    page.get_by_role("button", name="Publish nevertheless").click()
     says(page, f"“{HOSTILE}” is live as version 1.")
     (found,) = when(org)
     assert found["model_in"] == lines
@@ -363,6 +408,8 @@ def test_without_scripts_conditions_are_added_changed_and_emptied(
     page.get_by_role("button", name="Use this", exact=True).click()
     says(page, "The form is filled from the JSON.")
     page.get_by_role("button", name="Save and publish").click()
+    says(page, "a model that the catalogue does not know")
+    page.get_by_role("button", name="Publish nevertheless").click()
     says(page, "“from json” is live as version 3.")
     context.close()
 

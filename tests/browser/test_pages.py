@@ -339,7 +339,7 @@ def test_groups_are_added_and_removed_and_an_action_shows_what_belongs_to_it(
     accessible(page)
     page.get_by_role("button", name="Save and publish").click()
 
-    says(page, "no. 2: 'gpt-4o' is in the list twice.")
+    says(page, "“gpt-4o”: It is there twice.")
     assert page.locator(".has-error").count() == 2
     shot(page, "route-groups-refused")
     accessible(page)
@@ -395,7 +395,7 @@ def test_what_happens_to_the_rest_is_chosen_on_the_page_of_routes(
     page.get_by_role("link", name="Change").click()
     page.get_by_label("What happens to them").select_option("send")
     page.get_by_role("button", name="Save and publish").click()
-    says(page, "Name the model.")
+    says(page, "Name the model")
     page.get_by_label("Send to model").fill("gpt-4o-mini")
     page.get_by_role("button", name="Save and publish").click()
     says(page, "What happens to requests that no route takes: gpt-4o-mini")
@@ -430,7 +430,7 @@ def test_trying_a_request_shows_nested_conditions_and_takes_every_fact(
     says(page, "“nights and holidays” was asked for by name → gpt-4o")
     page.get_by_label("Request headers").fill("nonsense")
     page.get_by_role("button", name="Try").click()
-    says(page, "There is no = in it.")
+    says(page, "A = is missing. Write it like this:")
     edda.check()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 from django import forms
@@ -13,8 +13,9 @@ from django.utils.safestring import SafeString, mark_safe
 from routes.engine.times import DAYS
 from routes.rules.forms import lines
 from routes.rules.forms.fields import Clock, Days, Json, Lines, Models, Notation, Text, Usd, Whole, YesNo
-from routes.rules.forms.parts import Part, Steps
+from routes.rules.forms.parts import Part
 from routes.rules.forms.rows import GROUPS, Kind
+from routes.rules.forms.words import Steps
 from routes.rules.sentences import condition
 
 
@@ -53,7 +54,7 @@ class ConditionsPart(Part):
     estimated_cost_lt = Usd(label="Less than (USD)")
     upstream_latency_ms_p95_gt = Whole()
     metadata = Notation(lines.read_names, lines.write_names)
-    headers = Notation(lines.read_names, lines.write_names)
+    headers = Notation(partial(lines.read_names, like="x-customer = acme"), lines.write_names)
     numbers = Notation(lines.read_ranges, lines.write_ranges)
     window_from = Clock(label="From")
     window_to = Clock(label="To")
@@ -126,10 +127,13 @@ class ConditionsPart(Part):
 
     # What the page shows.
 
+    def in_order(self) -> list[str]:
+        return [*(name for _, kinds in GROUPS for kind in kinds for name in kind.fields), "nested"]
+
     def label_of(self, name: str) -> str:
         kind = next((kind for _, kinds in GROUPS for kind in kinds if name in kind.fields), None)
         label = super().label_of(name)
-        return label if kind is None or len(kind.fields) == 1 else f"{kind.title}: {label.lower()}"
+        return label if kind is None or len(kind.fields) == 1 else f"{kind.title}: {label[:1].lower()}{label[1:]}"
 
     @property
     def number(self) -> str:

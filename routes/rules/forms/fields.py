@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.conf import settings
@@ -16,12 +16,33 @@ from django.utils.safestring import SafeString
 
 from routes.engine.document import MAX_DEPTH, parse_json
 from routes.engine.errors import DocumentRejected
+from routes.engine.reading import MAX_USD
 from routes.engine.times import DAYS
 from routes.rules.forms import lines
+from routes.rules.forms.words import EMPTY
+
+
+def needed[F: forms.Field](field: F) -> F:
+    """The field, marked as one that must be filled in wherever it is shown: the engine says so, where it is."""
+    field.is_needed = True
+    field.widget.attrs["aria-required"] = "true"
+    return field
+
+
+_ONE_OF_THESE: Final = {"required": "Choose one.", "invalid_choice": "Choose one of the list."}
+
+
+class Choice(forms.ChoiceField):
+    default_error_messages: ClassVar = _ONE_OF_THESE
 
 
 class Text(forms.CharField):
     """Text with its inner and outer spaces; empty for nothing."""
+
+    default_error_messages: ClassVar = {
+        "required": EMPTY,
+        "null_characters_not_allowed": "It holds a control character: remove it, or type the text anew.",
+    }
 
     def __init__(self, *, completes_from: str = "", **kwargs: Any) -> None:
         if completes_from:
@@ -101,6 +122,8 @@ class Notation(Text):
 class YesNo(forms.TypedChoiceField):
     """True, False, or None for neither."""
 
+    default_error_messages: ClassVar = _ONE_OF_THESE
+
     def __init__(self, *, neither: str = "Does not matter", **kwargs: Any) -> None:
         choices = [("", neither), ("true", "Yes"), ("false", "No")]
         super().__init__(
@@ -111,7 +134,14 @@ class YesNo(forms.TypedChoiceField):
         return {True: "true", False: "false"}.get(value, "") if isinstance(value, bool | None) else value
 
 
+_WHOLE: Final = "Write a whole number, 0 or more, in digits alone."
+_USD: Final = f"Write an amount in US dollars, from 0 to {MAX_USD:,}, with at most 9 decimals: 0.05"
+
+
 class Whole(forms.IntegerField):
+    default_error_messages: ClassVar = {
+        "required": EMPTY, "invalid": _WHOLE, "min_value": _WHOLE, "max_value": "Write at most %(limit_value)s.",
+    }  # fmt: skip
     # A browser's own field for numbers sends nothing for what it cannot read, and what was meant is gone.
     widget = forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"})
 
@@ -122,10 +152,11 @@ class Whole(forms.IntegerField):
 class Usd(forms.DecimalField):
     """A JSON number of US dollars."""
 
+    default_error_messages: ClassVar = dict.fromkeys(("invalid", "min_value", "max_value", "max_decimal_places"), _USD)
     widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"required": False, "min_value": 0, "max_value": 1_000_000, "decimal_places": 9, **kwargs})
+        super().__init__(**{"required": False, "min_value": 0, "max_value": MAX_USD, "decimal_places": 9, **kwargs})
 
     def prepare_value(self, value: Any) -> Any:
         # As people write it: not 1e-09.
@@ -173,6 +204,7 @@ class _UtcInput(forms.DateTimeInput):
 class UtcTime(forms.DateTimeField):
     """A time of the clock in UTC, to the microsecond; aware."""
 
+    default_error_messages: ClassVar = {"invalid": "Write a day and a time of it: 2026-11-30 22:00"}
     widget = _UtcInput(attrs={"step": "any"})
 
     def __init__(self, **kwargs: Any) -> None:
@@ -193,6 +225,7 @@ class UtcTime(forms.DateTimeField):
 
 
 class Days(forms.MultipleChoiceField):
+    default_error_messages: ClassVar = _ONE_OF_THESE
     widget = forms.CheckboxSelectMultiple
 
     def __init__(self, **kwargs: Any) -> None:

@@ -22,9 +22,9 @@ class Unreadable(ValueError):
         self.problems = problems
 
 
-def read_names(text: str) -> dict[str, list[str]]:
-    """`name = value, value` by name. Raises `Unreadable`."""
-    return _by_name(text, lambda words: [words.word(",") for _ in words.each(",")])
+def read_names(text: str, like: str = "team = search, ads") -> dict[str, list[str]]:
+    """`name = value, value` by name. Raises `Unreadable`, which shows a line that would be right: `like`."""
+    return _by_name(text, like, lambda words: [words.word(",") for _ in words.each(",")])
 
 
 def write_names(names: Mapping[str, Iterable[str]]) -> str:
@@ -34,7 +34,7 @@ def write_names(names: Mapping[str, Iterable[str]]) -> str:
 
 def read_labels(text: str) -> dict[str, str]:
     """`name = value` by name; the value is the rest of the line. Raises `Unreadable`."""
-    return _by_name(text, lambda words: words.word(""))
+    return _by_name(text, "stage = trial", lambda words: words.word(""))
 
 
 def write_labels(labels: Mapping[str, str]) -> str:
@@ -43,7 +43,7 @@ def write_labels(labels: Mapping[str, str]) -> str:
 
 def read_figures(text: str) -> dict[str, Number]:
     """`name = number` by name. Raises `Unreadable`."""
-    return _by_name(text, lambda words: words.number(""))
+    return _by_name(text, "budget_share = 0.5", lambda words: words.number(""))
 
 
 def write_figures(figures: Mapping[str, Number]) -> str:
@@ -52,7 +52,7 @@ def write_figures(figures: Mapping[str, Number]) -> str:
 
 def read_arms(text: str) -> list[dict[str, Any]]:
     """`model = weight` as the arms of a split, in their order. Raises `Unreadable`."""
-    return _lines(text, lambda words: {"target_model": words.word("=", then="="), "weight": words.number("")})
+    return _lines(text, lambda words: {"target_model": words.name("gpt-4o = 90"), "weight": words.number("")})
 
 
 def write_arms(arms: Iterable[Mapping[str, Any]]) -> str:
@@ -66,7 +66,7 @@ def read_ranges(text: str) -> dict[str, dict[str, Number]]:
     def add(words: "_Words") -> None:
         name, bounds = words.range()
         if twice := found.get(name, {}).keys() & bounds.keys():
-            raise ValueError(f"{name} has two bounds of one kind ({'>' if 'gt' in twice else '<'}).")
+            raise ValueError(f"“{name}” has two bounds of one kind ({'>' if 'gt' in twice else '<'}).")
         found.setdefault(name, {}).update(bounds)
 
     _lines(text, add)
@@ -100,17 +100,21 @@ class _Words:
         self._line = line
         self._at = 0
 
-    def word(self, signs: str, then: str = "") -> str:
-        """The word before the next of these signs, or the rest of the line; `then` must follow, and is passed over."""
-        word, _ = self._word(signs)
-        if then and not self._pass(then):
-            raise ValueError(f"There is no {then} in it.")
+    def word(self, signs: str) -> str:
+        """The word before the next of these signs, or the rest of the line."""
+        return self._word(signs)[0]
+
+    def name(self, like: str) -> str:
+        """The word before the =, which is passed over; `like`, a line as it should be, is for who wrote none."""
+        word = self.word("=")
+        if not self._pass("="):
+            raise ValueError(f"A = is missing. Write it like this: {like}")
         return word
 
     def number(self, signs: str) -> Number:
         word, is_quoted = self._word(signs)
         if is_quoted or not _NUMBER.fullmatch(word):
-            raise ValueError(f"{word} is no number." if word else "A number is missing.")
+            raise ValueError(f"“{word}” is not a number." if word else "A number is missing.")
         return _number(word)
 
     def each(self, sign: str) -> Iterable[None]:
@@ -129,7 +133,9 @@ class _Words:
             raise ValueError("Write name > 0.2, name < 0.8 or 0.2 < name < 0.8; bounds are strict.")
         is_name = [is_quoted or not _NUMBER.fullmatch(word) for word, is_quoted in words]
         if sum(is_name) != 1 or (len(words) == 3 and not is_name[1]):
-            raise ValueError("One name and one or two numbers belong into it; a name that is a number into quotes.")
+            raise ValueError(
+                "Write one name, and one number or two: budget_share > 0.8. A name that is a number stands in quotes."
+            )
         place = is_name.index(True)
         bounds: dict[str, Number] = {}
         for index, (word, _) in enumerate(words):
@@ -197,13 +203,13 @@ def _lines[T](text: str, read: Callable[[_Words], T]) -> list[T]:
     return found
 
 
-def _by_name[T](text: str, read: Callable[[_Words], T]) -> dict[str, T]:
+def _by_name[T](text: str, like: str, read: Callable[[_Words], T]) -> dict[str, T]:
     found: dict[str, T] = {}
 
     def add(words: _Words) -> None:
-        name = words.word("=", then="=")
+        name = words.name(like)
         if name in found:
-            raise ValueError(f"{name} is there twice; write all its values on one line.")
+            raise ValueError(f"“{name}” is there twice: once is enough, with all that it has on one line.")
         found[name] = read(words)
 
     _lines(text, add)

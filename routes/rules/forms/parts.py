@@ -8,6 +8,7 @@ from django.http import QueryDict
 
 from routes.rules.forms import lines
 from routes.rules.forms.fields import (
+    Choice,
     Json,
     Models,
     Notation,
@@ -16,11 +17,10 @@ from routes.rules.forms.fields import (
     Usd,
     UtcTime,
     Whole,
+    needed,
 )
+from routes.rules.forms.words import Issue, Steps, in_words
 from routes.times import rfc3339
-
-#: The steps from an object to a value within it: keys, and of lists the index.
-Steps = list[str | int]
 
 
 def is_given(value: Any) -> bool:
@@ -42,27 +42,33 @@ class Part(forms.Form):
 
         #: The fields that have a mistake of their own, before the engine was asked.
         self.own_mistakes: frozenset[str] = frozenset()
+        #: The values of those that the engine found something wrong with.
+        self._judged: dict[str, Any] = {}
 
     def check(self) -> None:
         """Ask the single fields."""
         self.is_valid()
         self.own_mistakes = frozenset(self.errors)
 
-    def add_issue(self, path: Steps, message: str) -> bool:
+    def add_issue(self, path: Steps, issue: Issue) -> bool:
         """Show an issue at the field that it is about, unless that has a mistake of its own; False where no field is
         about it. `path` leads from this part's object to the value."""
         name, within = self.field_of(path)
         if name not in self.fields:
             return False
         if name not in self.own_mistakes:
-            # Of a list or an object the message says which member.
-            steps = [f"no. {step + 1}" if isinstance(step, int) else step for step in within]
-            self.add_error(name, ": ".join([*steps, message]))
+            # A field forgets its value with the first of its mistakes.
+            self._judged.setdefault(name, self.cleaned_data.get(name))
+            self.add_error(name, in_words(name, issue, within, self._judged[name]))
         return True
 
     def field_of(self, path: Steps) -> tuple[str, Steps]:
         """The field for the value at this path, and the rest of the path within it."""
         return (str(path[0]), path[1:]) if path else ("", [])
+
+    def in_order(self) -> list[str]:
+        """The names of the fields as they follow each other on the page."""
+        return list(self.fields)
 
     def label_of(self, name: str) -> str:
         """What a field is called where it does not stand beside what it belongs to."""
@@ -159,26 +165,30 @@ class ActionPart(Part):
     }
     COMMON = ("fallbacks", "max_cost_usd", "shadow_model", "traffic_pct", "disable_cache")
 
-    kind = forms.ChoiceField(label="What happens to them", choices=KINDS, initial="send")
-    target_model = Text(
-        label="Send to model",
-        completes_from="models",
-        help_text="What the gateway sends instead of the requested model.",
+    kind = Choice(label="What happens to them", choices=KINDS, initial="send")
+    target_model = needed(
+        Text(
+            label="Send to model",
+            completes_from="models",
+            help_text="What the gateway sends instead of the requested model.",
+        )
     )
     provider = Text(
         label="Served by provider",
         completes_from="providers",
         help_text="Empty: the gateway's usual one for the model.",
     )
-    split = Notation(
-        lines.read_arms,
-        lines.write_arms,
-        label="Models and weights",
-        help_text="2 to 10, one a line: gpt-4o = 90. The same user always gets the same model.",
+    split = needed(
+        Notation(
+            lines.read_arms,
+            lines.write_arms,
+            label="Models and weights",
+            help_text="2 to 10, one a line: gpt-4o = 90. The same user always gets the same model.",
+        )
     )
-    refuse_status = Whole(label="HTTP status", help_text="400 to 499.")
-    refuse_code = Text(label="Code", help_text="A stable word for programs: too_expensive")
-    refuse_message = Text(label="Message", help_text="A sentence for whoever sent the request.")
+    refuse_status = needed(Whole(label="HTTP status", help_text="400 to 499."))
+    refuse_code = needed(Text(label="Code", help_text="A stable word for programs: too_expensive"))
+    refuse_message = needed(Text(label="Message", help_text="A sentence for whoever sent the request."))
     fallbacks = Models(label="If that fails, try", help_text="Models, one a line, in this order.")
     max_cost_usd = Usd(label="At most (USD a request)", help_text="A model on which it would cost more is not tried.")
     shadow_model = Text(
@@ -214,9 +224,9 @@ class ActionPart(Part):
         data = super().clean() or self.cleaned_data
         kind = data.get("kind")
         if kind == "send" and not data.get("target_model"):
-            self.add_error("target_model", "Name the model.")
+            self.add_error("target_model", "Name the model, for example gpt-4o-mini.")
         if kind == "split" and not data.get("split") and "split" not in self.errors:
-            self.add_error("split", "Name at least two models with their weights.")
+            self.add_error("split", "Name at least two models with their weights, one a line: gpt-4o = 90")
         if kind == "modify" and not _given(data, [key for key in self.COMMON if key != "traffic_pct"]):
             self.add_error("kind", "So far nothing changes: fill in fallbacks, a limit, a copy, or forbid the cache.")
         if kind is not None:
@@ -226,9 +236,10 @@ class ActionPart(Part):
                     self.add_error(name, f"This does not belong to “{dict(self.KINDS)[kind]}”: empty it.")
         return data
 
-    def add_issue(self, path: Steps, message: str) -> bool:
-        # Where a field has a mistake, the rest of the action lacks its value, which is no second mistake.
-        return bool(self.own_mistakes) or super().add_issue(path, message)
+    def add_issue(self, path: Steps, issue: Issue) -> bool:
+        # Where a field has a mistake, the whole lacks its value, which is no second mistake.
+        is_of_the_whole = issue["code"] in ("no_effect", "conflict")
+        return bool(self.own_mistakes and is_of_the_whole) or super().add_issue(path, issue)
 
     def field_of(self, path: Steps) -> tuple[str, Steps]:
         if path and path[0] == "refuse":

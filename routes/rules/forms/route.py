@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django import forms
 from django.http import QueryDict
 from django.utils.safestring import SafeString
 
@@ -16,15 +15,16 @@ from routes.engine.conditions import MAX_ATOMS, read_conditions
 from routes.engine.reading import UNLIMITED, Reading
 from routes.engine.times import read_time
 from routes.rules.forms.conditions import ConditionsPart
-from routes.rules.forms.parts import AboutPart, ActionPart, IdentityPart, Part, Steps
-
-Issue = Mapping[str, str]
+from routes.rules.forms.fields import Choice
+from routes.rules.forms.parts import AboutPart, ActionPart, IdentityPart, Part
+from routes.rules.forms.words import Issue, Steps
 
 
 class WholeForm:
     """Several parts that are sent, checked and shown as one."""
 
     def parts(self) -> list[Part]:
+        """In the order of the page."""
         raise NotImplementedError
 
     def document(self) -> Any:
@@ -46,16 +46,17 @@ class WholeForm:
         return [*self._other, *(str(error) for part in self.parts() for error in part.non_field_errors())]
 
     def mistakes(self) -> list[dict[str, str]]:
-        """All that is wrong: `field` (the id of its control; "" where it belongs to none), `label` and `message`."""
+        """All that is wrong, in the order of the page: `field` (the id of its control; "" where it belongs to none),
+        `label` and `message`."""
         found = [{"field": "", "label": "", "message": message} for message in self.non_field_errors()]
         for part in self.parts():
-            for name, messages in part.errors.items():
-                if name in part.fields:
+            for name in part.in_order():
+                if name in part.errors:
                     field = part[name]
                     label = ": ".join(filter(None, (self.what(part), part.label_of(name))))
                     found += [
                         {"field": field.id_for_label or field.auto_id, "label": label, "message": str(message)}
-                        for message in messages
+                        for message in part.errors[name]
                     ]
         return found
 
@@ -75,7 +76,7 @@ class WholeForm:
         """Show the engine's issues at the fields they are about."""
         for issue in issues:
             part, path = self.place(_steps(issue["path"]))
-            if part is None or not part.add_issue(path, issue["message"]):
+            if part is None or not part.add_issue(path, issue):
                 self._other.append(f"{issue['path']}: {issue['message']}" if issue["path"] else issue["message"])
 
     def place(self, steps: Steps) -> tuple[Part | None, Steps]:
@@ -136,7 +137,7 @@ class RouteForm(WholeForm):
         return ConditionsPart(data, initial=initial, prefix=prefix)
 
     def parts(self) -> list[Part]:
-        return [self.identity, self.when, *self.any_of, *([self.not_] if self.not_ else []), self.then, self.about]
+        return [self.identity, self.about, self.when, *self.any_of, *([self.not_] if self.not_ else []), self.then]
 
     def what(self, part: Part) -> str:
         if part in self.any_of:
@@ -209,7 +210,7 @@ class DefaultForm(WholeForm):
     class Default(ActionPart):
         KINDS = (("", "Let them pass unchanged"), *ActionPart.KINDS)
 
-        kind = forms.ChoiceField(label="What happens to them", choices=KINDS, required=False)
+        kind = Choice(label="What happens to them", choices=KINDS, required=False)
 
     def __init__(self, data: QueryDict | None = None, *, default: Mapping[str, Any] | None = None) -> None:
         super().__init__()

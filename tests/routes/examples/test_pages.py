@@ -114,7 +114,9 @@ def test_what_is_changed_is_held_to_what_the_form_takes(client: Client, org: Org
     row = an_example(org, request={"context": {"estimated_cost_usd": 0.1 + 0.2}})
     where = url(org, f"examples/{row.uid}/")
     opened = Controls(text_of(client.get(where))).sent.dict()
-    assert "decimal places" in text_of(client.post(where, {**opened, "estimated_cost_usd": "0.30000000000000005"}), 422)
+    assert "at most 9 decimals" in text_of(
+        client.post(where, {**opened, "estimated_cost_usd": "0.30000000000000005"}), 422
+    )
 
 
 def test_the_time_of_an_example_stays_where_it_was_given(client: Client, org: Organization) -> None:

@@ -17,7 +17,7 @@ from routes.document import document_of
 from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routes.rules.services import set_default, update_route
-from tests.build import BY, a_person, a_route, many_routes, prices, usual_prices
+from tests.build import BY, a_person, a_route, an_example, many_routes, prices, usual_prices
 from tests.databases import ON_POSTGRES
 from tests.paths import shared
 from tests.routes.rules.test_route_form import NEW, Controls
@@ -83,13 +83,13 @@ def test_json_fills_the_form_and_what_is_no_route_leaves_it_as_typed(client: Cli
         route = {
             "id": "anything",
             "name": "given",
-            "when": {"any_of": [{"tag_equals": "a"}]},
+            "when": {"any_of": [{"tag_equals": "a" + revision}]},
             "then": {"target_model": "m"},
         }
         page = text_of(client.post(url(org, path), {**typed, "json": json.dumps(route)}))
         assert "Nothing is saved yet." in page
         filled = Controls(page).sent
-        assert (filled["name"], filled["any_of-0-tag_equals"], filled["target_model"]) == ("given", "a", "m")
+        assert (filled["name"], filled["any_of-0-tag_equals"], filled["target_model"]) == ("given", "a" + revision, "m")
         assert filled["revision"] == revision
         nonsense = {"[": "The text is not JSON", "[1]": "A route is an object", '{"name": ""}': "then: "}
         for text, message in nonsense.items():
@@ -109,6 +109,58 @@ def test_json_that_was_changed_and_not_used_is_not_forgotten(client: Client, org
     assert "what you changed is not in the form yet" in page
     text = opened["json"].replace("\r\n", "\n")
     assert client.post(url(org, f"routes/{row.uid}/"), {**opened.dict(), "json": text}).status_code == 302
+
+
+def test_a_route_that_would_be_of_no_use_is_asked_about_once_before_it_goes_live(
+    client: Client, org: Organization
+) -> None:
+    usual_prices()
+    later = a_route(org, "later", priority=50, when={"tag_equals": "a"})
+    sent = {**NEW, "name": "fresh", "target_model": "gpt-5000", "row": "tag_equals", "tag_equals": "a"}
+    page = text_of(client.post(url(org, "routes/new/"), sent), 422)
+    assert "Not saved yet." in page
+    assert "Publish nevertheless" in page
+    assert "Route &#x27;fresh&#x27; names &#x27;gpt-5000&#x27;" in page
+    assert "Route &#x27;later&#x27; is never reached" in page
+    assert Route.objects.count() == 1
+    again = Controls(page).sent
+    page = text_of(client.post(url(org, "routes/new/"), {**again.dict(), "priority": "x"}), 422)
+    assert "Publish nevertheless" not in page, "there is something else to put right first"
+    other = {**Controls(page).sent.dict(), "priority": "100", "target_model": "gpt-6000"}
+    assert "&#x27;gpt-6000&#x27;" in client.post(url(org, "routes/new/"), other).content.decode(), "what was not shown"
+    assert client.post(url(org, "routes/new/"), {**other, "target_model": "gpt-5000"}).status_code == 302
+    row = Route.objects.get(name="fresh")
+    same = Controls(text_of(client.get(url(org, f"routes/{row.uid}/")))).sent
+    assert client.post(url(org, f"routes/{row.uid}/"), {**same.dict(), "owner": "me"}).status_code == 302, "as before"
+    page = text_of(client.post(url(org, f"routes/{later.uid}/"), {**NEW, "name": "later", "revision": "1",
+                               "input_tokens_gt": "5", "input_tokens_lt": "5", "target_model": "gpt-4o"}), 422)  # fmt: skip
+    assert "Route &#x27;later&#x27; never matches" in page
+    later.refresh_from_db()
+    assert later.as_document()["when"]["tag_equals"] == "a"
+
+
+def test_what_lint_finds_and_the_examples_that_would_break_are_asked_about_at_once(
+    client: Client, org: Organization
+) -> None:
+    a_route(org, "later", priority=50, when={"tag_equals": "a"})
+    an_example(org, request={"context": {"tag": "a"}}, expected={"route": "later", "reason": "matched"})
+    sent = {**NEW, "name": "fresh", "row": "tag_equals", "tag_equals": "a"}
+    page = text_of(client.post(url(org, "routes/new/"), sent), 422)
+    assert "Route &#x27;later&#x27; is never reached" in page
+    assert "would break" in page
+    again = {**Controls(page).sent.dict(), "accept_broken": "it has to be"}
+    assert client.post(url(org, "routes/new/"), again).status_code == 302
+
+
+def test_where_nobody_knows_the_models_nothing_is_asked_about_them(client: Client, org: Organization) -> None:
+    assert client.post(url(org, "routes/new/"), {**NEW, "target_model": "gpt-5000"}).status_code == 302
+
+
+def test_the_name_of_another_route_is_told_with_all_else_that_is_wrong(client: Client, org: Organization) -> None:
+    a_route(org, "taken")
+    page = text_of(client.post(url(org, "routes/new/"), {**NEW, "name": "taken", "traffic_pct": "x"}), 422)
+    assert "2 things to put right:" in page
+    assert page.index("is called &quot;taken&quot;") < page.index("Write a whole number")
 
 
 def test_the_list_says_of_each_route_whether_it_acts_now(client: Client, org: Organization) -> None:
@@ -278,7 +330,7 @@ def test_a_text_of_several_lines_is_tried_with_the_line_breaks_that_clients_send
 
 def test_a_time_beyond_the_calendar_is_refused_where_a_request_is_tried(client: Client, org: Organization) -> None:
     page = text_of(client.post(url(org, "try/"), {"at": "9999-12-31T23:59-05:00"}), 422)
-    assert "Enter a valid date/time." in page
+    assert "Write a day and a time of it" in page
     assert "Not tried." in page
 
 

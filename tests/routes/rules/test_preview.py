@@ -91,7 +91,7 @@ def test_with_many_routes_typing_waits_for_no_lint(
     usual_prices()
     said = previewed(client, org, tag_equals="a")
     assert [one["label"] for one in said["findings"]] == ["unknown model"], "what is to be said of it alone"
-    assert said["unlinted"] == "There are 4 routes: what others take of it is looked up when it is saved."
+    assert said["unlinted"] == "There are 4 routes: which of them take its requests is looked up when you save."
     monkeypatch.setattr(previewing, "MOST_LINTED", 4)
     assert previewed(client, org)["unlinted"] == ""
 

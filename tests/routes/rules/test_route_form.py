@@ -10,6 +10,8 @@ from django.template.loader import render_to_string
 from hypothesis import HealthCheck, given, settings
 
 from routes.engine import Action, NewRoute
+from routes.engine.action import KEYS as ACTION_KEYS
+from routes.engine.conditions import KEYS as CONDITION_KEYS
 from routes.rules.forms import DefaultForm, RouteForm
 from routes.rules.forms.rows import GROUPS
 from tests.routes.rules.generate import CANONICAL_ACTIONS, NEW_ROUTES
@@ -120,53 +122,53 @@ def mistakes(form: RouteForm | DefaultForm) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("fields", "field", "message"),
     [
-        ({"name": " "}, "name", "blank"),
+        ({"name": " "}, "name", "Fill this in."),
         ({"priority": "1.5"}, "priority", "whole number"),
-        ({"active_from": "2026-05-02T00:00", "active_until": "2026-05-01T00:00"}, "active_until", "after active_from"),
+        ({"active_from": "2026-05-02T00:00", "active_until": "2026-05-01T00:00"}, "active_until", "later than “Active"),
         ({"active_from": "9999-12-31T23:59"}, "active_from", "between the years"),
-        ({"active_from": "0001-01-01T00:00+05:00"}, "active_from", "valid date/time"),
-        ({"active_until": "9999-12-31T23:59-05:00"}, "active_until", "valid date/time"),
+        ({"active_from": "0001-01-01T00:00+05:00"}, "active_from", "Write a day and a time"),
+        ({"active_until": "9999-12-31T23:59-05:00"}, "active_until", "Write a day and a time"),
         ({"link": "javascript:alert(1)"}, "link", "https://"),
-        ({"labels": "stage"}, "labels", "There is no = in it"),
+        ({"labels": "stage"}, "labels", "Write it like this: stage = trial"),
         ({"extensions": '{"y-a": 1}'}, "extensions", "no key 'y-a'"),
         ({"extensions": "[1]"}, "extensions", "Write an object"),
         ({"extensions": '{"owner": "x"}'}, "extensions", "field of its own"),
         ({"extensions": '{"x-a": 1, "x-a": 2}'}, "extensions", "same key twice"),
-        ({"model_in": "a\nb\na"}, "model_in", "no. 3: 'a' is in the list twice"),
-        ({"prompt_matches_any_of": "("}, "prompt_matches_any_of", "no. 1: "),
+        ({"model_in": "a\nb\na"}, "model_in", "“a”: It is there twice."),
+        ({"prompt_matches_any_of": "("}, "prompt_matches_any_of", "“(”: This is no RE2 pattern: missing ), in “(”."),
         ({"headers": "X-Team = a"}, "headers", "lower case"),
-        ({"metadata": "team = a, a"}, "metadata", "team: no. 2: "),
+        ({"metadata": "team = a, a"}, "metadata", "“team = a”: It is there twice."),
         ({"metadata": "team = a\nteam = b"}, "metadata", "there twice"),
-        ({"metadata": "5 = a, a"}, "metadata", "5: no. 2: "),
-        ({"metadata": "² = a, a"}, "metadata", "²: no. 2: "),
+        ({"metadata": "5 = a, a"}, "metadata", "“5 = a”: "),
+        ({"metadata": "² = a, a"}, "metadata", "“² = a”: "),
         ({"metadata": '"\\ud800" x = a'}, "metadata", "A lone surrogate"),
         ({"numbers": "x >= 3"}, "numbers", "strict"),
-        ({"numbers": "x > 1e999"}, "numbers", "x: gt: A number is finite"),
-        ({"window_days": ["mon"]}, "window_tz", "missing"),
+        ({"numbers": "x > 1e999"}, "numbers", "“x”: The number is too large."),
+        ({"window_days": ["mon"]}, "window_tz", "Name the time zone"),
         ({"window_from": "8", "window_to": "09:00", "window_tz": "UTC"}, "window_from", "08:30"),
         ({"window_from": "08:00", "window_to": "09:00", "window_tz": "Mars/Base"}, "window_tz", "no time zone"),
         ({"target_model": ""}, "target_model", "Name the model"),
-        ({"fallbacks": "x\nm"}, "fallbacks", "no. 2: The target itself"),
+        ({"fallbacks": "x\nm"}, "fallbacks", "“m”: The requests are sent to it already"),
         ({"max_cost_usd": "0"}, "max_cost_usd", "above 0"),
         ({"traffic_pct": "101"}, "traffic_pct", "From 0 to 100"),
         ({"kind": "split", "target_model": "", "split": "a = 1"}, "split", "2 to 10"),
-        ({"kind": "split", "target_model": "", "split": "a = 1\nb"}, "split", "There is no ="),
-        ({"kind": "split", "target_model": "", "split": "a = 1\nb = 0"}, "split", "no. 2: weight: From 1"),
+        ({"kind": "split", "target_model": "", "split": "a = 1\nb"}, "split", "Write it like this: gpt-4o = 90"),
+        ({"kind": "split", "target_model": "", "split": "a = 1\nb = 0"}, "split", "“b”: A weight is a whole number from 1"),
         ({"kind": "split", "target_model": ""}, "split", "at least two"),
         ({"kind": "modify", "target_model": "", "traffic_pct": "5"}, "kind", "nothing changes"),
         ({"kind": "modify", "disable_cache": "on"}, "target_model", "does not belong"),
-        ({"kind": "refuse", "target_model": "", "refuse_status": "403"}, "refuse_code", "missing"),
+        ({"kind": "refuse", "target_model": "", "refuse_status": "403"}, "refuse_code", "Write a word for programs"),
         (
             {"kind": "refuse", "target_model": "", "refuse_status": "200", "refuse_code": "a", "refuse_message": "b"},
             "refuse_status",
             "400 to 499",
         ),
-        ({"kind": "other"}, "kind", "valid choice"),
+        ({"kind": "other"}, "kind", "Choose one of the list."),
         ({"any_of": "3", "any_of-3-input_tokens_gt": "x"}, "any_of-3-input_tokens_gt", "whole number"),
         ({"any_of": ["3", "7"], "any_of-7-headers": "X = a"}, "any_of-7-headers", "lower case"),
-        ({"not": "on", "not-tag_equals": " "}, "not-tag_equals", "blank"),
+        ({"not": "on", "not-tag_equals": " "}, "not-tag_equals", "Fill this in."),
         ({"any_of": "0", "any_of-0-nested": '{"tag_equals": "a"}'}, "any_of-0-nested", 'an object with "any_of"'),
-        ({"any_of": "0", "any_of-0-nested": '{"not": {"x": 1}}'}, "any_of-0-nested", "not: x: There is no key"),
+        ({"any_of": "0", "any_of-0-nested": '{"not": {"x": 1}}'}, "any_of-0-nested", "not.x: There is no key"),
     ],
     ids=str,
 )  # fmt: skip
@@ -175,6 +177,45 @@ def test_a_mistake_stands_at_its_field_and_nowhere_else(fields: dict[str, Any], 
     assert any(message in text for text in found.pop(field)), found
     allowed = {"window_from", "window_to", "refuse_message"}  # of a window or refusal of which more is missing
     assert set(found) <= allowed, found
+
+
+#: What people did not write themselves, and a page has other words for.
+OF_THE_ENGINE = re.compile(
+    r"\b(?:"
+    + "|".join(key for key in (*CONDITION_KEYS, *ACTION_KEYS) if "_" in key)
+    + r")\b|active_|no\. [0-9]| is missing\."
+)
+
+
+def test_no_mistake_is_told_in_the_words_of_the_engine() -> None:
+    form = filled(
+        name=" ", active_from="2026-05-02T00:00", active_until="2026-05-01T00:00", model_in="a\na", metadata="= a\nb =",
+        numbers="x > 1e999", headers="X = a", window_days=["mon"], kind="refuse", target_model="", fallbacks="a\na",
+        max_cost_usd="0", refuse_status="",
+    )  # fmt: skip
+    split = filled(kind="split", target_model="", split="a = 1\na = 0", traffic_pct="101")
+    told = [text for form in (form, split) for texts in mistakes(form).values() for text in texts]
+    assert len(told) >= 14
+    assert [text for text in told if OF_THE_ENGINE.search(text.replace("A value is missing.", ""))] == []
+
+
+def test_mistakes_are_told_in_the_order_of_the_page() -> None:
+    form = filled(
+        name="", priority="x", active_from="x", link="x", tag_equals=" ", input_tokens_gt="x", model_in="a\na",
+        any_of="0", **{"any_of-0-headers": "x", "any_of-0-model_in": "b\nb"}, target_model="", traffic_pct="x",
+    )  # fmt: skip
+    assert not form.is_valid()
+    assert [one["field"].removeprefix("id_") for one in form.mistakes()] == [
+        "name", "priority", "active_from", "link", "model_in", "input_tokens_gt", "tag_equals", "any_of-0-model_in",
+        "any_of-0-headers", "target_model", "traffic_pct",
+    ]  # fmt: skip
+
+
+def test_a_mistake_in_the_action_hides_no_other_one() -> None:
+    found = mistakes(filled(kind="refuse", target_model="", refuse_status="x", refuse_code=""))
+    assert set(found) == {"refuse_status", "refuse_code", "refuse_message"}
+    found = mistakes(filled(kind="send", target_model="", provider="p", fallbacks="a\na"))
+    assert set(found) == {"target_model", "fallbacks"}, "and no provider without a model"
 
 
 def test_all_mistakes_are_told_at_once() -> None:
