@@ -62,9 +62,9 @@ def lint(routes: Iterable[Route], *, catalog: Catalog | None = None, today: date
 def _of_targets(route: Route, catalog: Catalog, today: date) -> list[Finding]:
     retired: list[Finding] = []
     unknown: list[Finding] = []
-    for place, model in models_of(route.then):
+    for does, model in models_of(route.then):
         if model not in catalog:
-            unknown.append(findings.unknown_target(route, place, model))
+            unknown.append(findings.unknown_target(route, does, model))
         elif (day := retires_on(catalog, model)) is not None and day <= today:
-            retired.append(findings.retired_target(route, place, model, day.isoformat()))
+            retired.append(findings.retired_target(route, does, model, day.isoformat()))
     return retired + unknown

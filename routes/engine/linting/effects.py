@@ -24,16 +24,16 @@ type Catalog = Mapping[str, CatalogModel | Mapping[str, object] | object]
 
 
 def models_of(then: Action) -> Iterator[tuple[str, str]]:
-    """(where it stands in `then`, the model) of every model that requests are sent to, each model once."""
-    named = [("target_model", then.target_model)]
-    named += [(f"split[{index}]", arm.target_model) for index, arm in enumerate(then.split)]
-    named += [(f"fallbacks[{index}]", model) for index, model in enumerate(then.fallbacks)]
-    named.append(("shadow_model", then.shadow_model))
+    """(what the route does with it, the model) of every model that requests are sent to, each model once."""
+    named = [("sends to", then.target_model)]
+    named += [("splits to", arm.target_model) for arm in then.split]
+    named += [("falls back to", model) for model in then.fallbacks]
+    named.append(("copies to", then.shadow_model))
     seen: set[str] = set()
-    for place, model in named:
+    for does, model in named:
         if model is not None and model not in seen:
             seen.add(model)
-            yield place, model
+            yield does, model
 
 
 def retires_on(catalog: Catalog, model: str) -> date | None:

@@ -140,13 +140,14 @@ def no_effect(route: Route) -> Finding:
     return Finding("no_effect", "info", (route.id,), message)
 
 
-def unknown_target(route: Route, place: str, model: str) -> Finding:
-    message = f"Route {_name(route)} names {shown(model, 200)} in {place}, a model that the catalogue does not know."
+def unknown_target(route: Route, does: str, model: str) -> Finding:
+    """`does` is what the route does with requests, up to the name of the model."""
+    message = f"Route {_name(route)} {does} {shown(model, 200)}, a model that the catalogue does not know."
     return Finding("unknown_target", "warning", (route.id,), message)
 
 
-def retired_target(route: Route, place: str, model: str, since: str) -> Finding:
-    message = f"Route {_name(route)} names {shown(model, 200)} in {place}, a model that is retired since {since}."
+def retired_target(route: Route, does: str, model: str, since: str) -> Finding:
+    message = f"Route {_name(route)} {does} {shown(model, 200)}, a model that is retired since {since}."
     return Finding("retired_target", "error", (route.id,), message)
 
 
@@ -161,8 +162,24 @@ def _names(routes: Sequence[Route]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
+_FACTS = {
+    "at": "its time",
+    "estimated_cost_nano_usd": "the estimated cost",
+    "has_audio": "audio",
+    "has_documents": "documents",
+    "has_images": "images",
+    "has_tools": "tools",
+    "headers": "the header",
+    "input_tokens": "input tokens",
+    "is_stream": "streaming",
+    "model": "the requested model",
+    "numbers": "the figure",
+    "prompt": "the text",
+    "tag": "the tag",
+    "upstream_latency_ms_p95": "the latency upstream",
+}
+
+
 def _fact_name(fact: Key) -> str:
     name, part = fact
-    if name == "estimated_cost_nano_usd":
-        return "the estimated cost"
-    return f"{name} {shown(part)}" if part else {"at": "its time"}.get(name, name)
+    return f"{_FACTS.get(name, name)} {shown(part)}" if part else _FACTS.get(name, name)

@@ -136,7 +136,7 @@ def test_the_hour_that_the_clock_skips_never_comes_on_that_day() -> None:
 
 def test_it_says_on_what_the_conditions_exclude_each_other() -> None:
     assert found({"numbers": {"spent": {"gt": 5, "lt": 1}}})[0].message == (
-        "Route 'a' never matches: its conditions on numbers 'spent' exclude each other."
+        "Route 'a' never matches: its conditions on the figure 'spent' exclude each other."
     )
 
 
@@ -606,8 +606,8 @@ def test_targets_are_looked_up_in_a_catalogue_and_retired_by_the_day() -> None:
         assert said(gone, catalog={"gone": {"retires_on": day}, "what": None}) == expected
     assert said(gone, catalog={}) == ["unknown_target a", "unknown_target a"]
     assert [each.message for each in found(gone, catalog=CATALOG, today=date(2027, 1, 1))] == [
-        "Route 'a' names 'gone' in target_model, a model that is retired since 2026-11-21.",
-        "Route 'a' names 'what' in fallbacks[0], a model that the catalogue does not know.",
+        "Route 'a' sends to 'gone', a model that is retired since 2026-11-21.",
+        "Route 'a' falls back to 'what', a model that the catalogue does not know.",
     ]
 
 

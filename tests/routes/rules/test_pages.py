@@ -120,7 +120,7 @@ def test_a_route_that_would_be_of_no_use_is_asked_about_once_before_it_goes_live
     page = text_of(client.post(url(org, "routes/new/"), sent), 422)
     assert "Not saved yet." in page
     assert "Publish nevertheless" in page
-    assert "Route &#x27;fresh&#x27; names &#x27;gpt-5000&#x27;" in page
+    assert "Route &#x27;fresh&#x27; sends to &#x27;gpt-5000&#x27;" in page
     assert "Route &#x27;later&#x27; is never reached" in page
     assert Route.objects.count() == 1
     again = Controls(page).sent
