@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 
 from audit.parameters import check_parameters
 from audit.services import Receipt
+from routes import noted
 from routes.engine.reading import shown
 from routes.errors import StaleVersion
 from routes.examples import accepted
@@ -191,7 +192,8 @@ class View(APIView):
             raise exceptions.ParseError(
                 "An Idempotency-Key is 1 to 255 visible ASCII characters.", "bad_idempotency_key"
             )
-        with accepted.bind(_accepted(request)):
+        why = _said(request, noted.NAME, noted.LONGEST_IN_URL)
+        with accepted.bind(_said(request, accepted.NAME, accepted.LONGEST)), noted.bind(why):
             if _flag(request, "dry_run"):
                 return self._told_dry(self.dry_run(handler, request, **kwargs))
             return handler(request, **kwargs) if key is None else self._once(handler, request, key, **kwargs)
@@ -290,28 +292,36 @@ def _flag(request: Request, name: str) -> bool:
     return _FLAGS[given]
 
 
-#: For views whose writes publish: the query parameter that lets them break examples.
+#: For views whose writes publish: the query parameter that lets them break examples; and for those whose body has no note
+#: of its own.
 PUBLISHES: Final = {
     accepted.NAME: described(
         text(least=1, longest=accepted.LONGEST),
         "Why this may break examples that hold now. The audit entry keeps it, with what broke.",
     )
 }
+NOTED: Final = {
+    **PUBLISHES,
+    noted.NAME: described(
+        text(least=1, longest=noted.LONGEST_IN_URL),
+        "Why this is done. The version and the audit entry keep it.",
+    ),
+}
 
 
-def _accepted(request: Request) -> str:
-    """The reason for which examples may break; "" where none is given."""
-    reason = request.query_params.get(accepted.NAME)
-    if reason is None:
+def _said(request: Request, name: str, longest: int) -> str:
+    """What a parameter says in words; "" where it is not given."""
+    words = request.query_params.get(name)
+    if words is None:
         return ""
     try:
-        one_line(reason)
+        one_line(words)
     except ValidationError as error:
-        raise exceptions.ValidationError({accepted.NAME: exceptions.ErrorDetail(error.message, error.code)}) from None
-    if not reason.strip() or len(reason) > accepted.LONGEST:
-        message = f"Say why in 1 to {accepted.LONGEST} characters."
-        raise exceptions.ValidationError({accepted.NAME: exceptions.ErrorDetail(message, "bad_parameter")})
-    return reason
+        raise exceptions.ValidationError({name: exceptions.ErrorDetail(error.message, error.code)}) from None
+    if not words.strip() or len(words) > longest:
+        message = f"Say why in 1 to {longest} characters."
+        raise exceptions.ValidationError({name: exceptions.ErrorDetail(message, "bad_parameter")})
+    return words
 
 
 class StrictSerializer(serializers.Serializer[Any]):

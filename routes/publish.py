@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from audit.actors import Actor, as_actor
 from audit.services import Receipt, record
-from routes import engine
+from routes import engine, noted
 from routes.document import EMPTY_CONTENT, content_with, default_of, live_routes
 from routes.engine.canonical import canonical_bytes
 from routes.errors import ApprovalRequired, DocumentTooLarge, NotFound, RoutesError, StaleVersion, TooManyRoutes
@@ -122,6 +122,8 @@ def publish(
     `is_direct` is false for what was approved, or need not be even where every change must: then a direct change is refused
     and becomes the draft of a plan, which is made after the transaction.
 
+    `note`, or that of the door (`noted`), says why: the version and the entry keep it.
+
     Examples that held before must hold after, unless `accept_broken`, or the door (`examples.accepted`), says why not: the
     entry keeps the reason with what broke.
 
@@ -130,6 +132,7 @@ def publish(
     without this change.
     """
     actor = as_actor(by)
+    note = note or noted.current()
     try:
         with transaction.atomic():
             if not Organization.objects.filter(pk=org_id).update(version=F("version") + 1):

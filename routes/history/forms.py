@@ -1,20 +1,8 @@
-"""The form that confirms a restored version, and the note that such forms ask for."""
-
-from typing import Any
+"""The form that confirms a restored version."""
 
 from django import forms
 
-from routes.texts import several_lines
-
-
-class NoteField(forms.CharField):
-    """Why somebody publishes what they do."""
-
-    widget = forms.Textarea(attrs={"rows": 2})
-
-    def __init__(self, **more: Any) -> None:
-        help_text = "Why; it stands in the history and in the audit log."
-        super().__init__(required=False, max_length=10_000, validators=[several_lines], help_text=help_text, **more)
+from routes.pages import NoteField
 
 
 class RestoreForm(forms.Form):

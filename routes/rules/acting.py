@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 from routes import engine
 from routes.errors import RoutesError, StaleVersion
 from routes.examples.forms import Nevertheless
-from routes.pages import kept_as_draft, seen
+from routes.pages import Why, kept_as_draft, seen
 from routes.publish import Change, ExampleBroken
 from routes.rules.admin import route_or_404, routes
 from routes.rules.bulk import ACTS, change_routes, reorder_routes
@@ -45,11 +45,12 @@ def route_bulk(request: HttpRequest) -> HttpResponse:
     if act not in ACTS or not ids:
         messages.error(request, "Choose at least one route, and what to do.")
         return _to_the_list(request)
-    nevertheless = Nevertheless(request)
-    if (act == "delete" and "confirmed" not in request.POST) or not nevertheless.is_acceptable():
+    nevertheless, noted = Nevertheless(request), Why(request)
+    is_acceptable = nevertheless.is_acceptable() and noted.is_acceptable()
+    if (act == "delete" and "confirmed" not in request.POST) or not is_acceptable:
         return _confirm(request, act, ids, nevertheless)
     try:
-        with nevertheless.bound():
+        with nevertheless.bound(), noted.bound():
             change = change_routes(request.org, act, ids, by=request.actor, expected=seen(request, "version"))
     except StaleVersion:
         why = f"{somebody_was_faster(request.org)} Nothing was done yet."
@@ -91,19 +92,21 @@ def _confirm(
         "shown": Asked.of(request).address(),
         "why": why,
         "nevertheless": nevertheless,
+        "noted": (noted := Why(request)),
     }
-    return render(request, "routes/bulk.html", context, status=422 if why or nevertheless.is_shown() else 200)
+    is_refused = why or nevertheless.is_shown() or noted.errors
+    return render(request, "routes/bulk.html", context, status=422 if is_refused else 200)
 
 
 @require_POST
 def route_switch(request: HttpRequest, id: str, act: str) -> HttpResponse:
     """Pauses or resumes one route, as it was shown; back to where that was."""
     row = route_or_404(request, id)
-    nevertheless = Nevertheless(request)
-    if not nevertheless.is_acceptable():
+    nevertheless, noted = Nevertheless(request), Why(request)
+    if not (nevertheless.is_acceptable() and noted.is_acceptable()):
         return _confirm(request, act, [str(row.uid)], nevertheless, url=request.path)
     try:
-        with nevertheless.bound():
+        with nevertheless.bound(), noted.bound():
             row, change = {"pause": pause_route, "resume": resume_route}[act](
                 row, by=request.actor, expected_revision=seen(request, "revision")
             )

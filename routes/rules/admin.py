@@ -12,7 +12,7 @@ from routes.document import default_of
 from routes.errors import RoutesError
 from routes.examples.forms import Nevertheless
 from routes.live import live
-from routes.pages import kept_as_draft, seen
+from routes.pages import Why, kept_as_draft, seen
 from routes.publish import ExampleBroken
 from routes.requests import InvalidRequest, read_request
 from routes.rules.editor import PAGES as EDITOR
@@ -58,10 +58,10 @@ def route_attention(request: HttpRequest) -> HttpResponse:
 
 def route_delete(request: HttpRequest, id: str) -> HttpResponse:
     row = route_or_404(request, id)
-    nevertheless = Nevertheless(request)
-    if request.method == "POST" and nevertheless.is_acceptable():
+    nevertheless, why = Nevertheless(request), Why(request)
+    if request.method == "POST" and nevertheless.is_acceptable() and why.is_acceptable():
         try:
-            with nevertheless.bound():
+            with nevertheless.bound(), why.bound():
                 change = delete_route(request.org, id, by=request.actor, expected_revision=seen(request, "revision"))
         except ExampleBroken:
             pass  # shown below
@@ -78,6 +78,7 @@ def route_delete(request: HttpRequest, id: str) -> HttpResponse:
         "row": row,
         "sentence": sentence(row.as_document()),
         "nevertheless": nevertheless,
+        "why": why,
     }
     return render(request, "routes/delete.html", context, status=422 if request.method == "POST" else 200)
 

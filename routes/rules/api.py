@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from routes import engine
-from routes.api import PUBLISHES, ListField, ListView, StrictSerializer, View, change_json, list_etag, not_modified
+from routes.api import NOTED, ListField, ListView, StrictSerializer, View, change_json, list_etag, not_modified
 from routes.document import default_of
 from routes.engine.canonical import canonical_bytes
 from routes.live import live
@@ -71,7 +71,7 @@ class RouteList(ListView):
 
     required_role = {"GET": "viewer", "POST": "editor"}
     takes = {"POST": shapes.NEW_ROUTE}
-    parameters = PUBLISHES
+    parameters = NOTED
     gives = {"GET": shapes.ROUTE, "POST": (201, shapes.ROUTE_WRITTEN)}
     examples = {"POST": _EXAMPLE}
     answers_etag = True
@@ -127,7 +127,7 @@ class RouteDetail(_OneRoute):
 
     required_role = {"GET": "viewer", "PUT": "editor", "PATCH": "editor", "DELETE": "editor"}
     takes = {"PUT": shapes.NEW_ROUTE, "PATCH": shapes.ROUTE_PATCH}
-    parameters = PUBLISHES
+    parameters = NOTED
     gives = {
         "GET": shapes.ROUTE,
         "PUT": shapes.ROUTE_WRITTEN,
@@ -183,7 +183,7 @@ class Switch(_OneRoute):
     """To do it again changes nothing, so that no If-Match is needed; one that is sent counts."""
 
     required_role = {"POST": "editor"}
-    parameters = PUBLISHES
+    parameters = NOTED
     gives = {"POST": shapes.ROUTE_WRITTEN}
     switch: Callable[..., tuple[Route, Change]] | None = None
 
@@ -226,7 +226,7 @@ class Reorder(View):
 
     required_role = {"POST": "editor"}
     takes = {"POST": OrderInput}
-    parameters = PUBLISHES
+    parameters = NOTED
     gives = {"POST": shapes.ROUTES_WRITTEN}
     examples = {"POST": {"ids": _IDS}}
     needs_list_match = True
@@ -247,7 +247,7 @@ class Bulk(View):
 
     required_role = {"POST": "editor"}
     takes = {"POST": BulkInput}
-    parameters = PUBLISHES
+    parameters = NOTED
     gives = {"POST": shapes.ROUTES_WRITTEN}
     examples = {"POST": {"do": "pause", "ids": _IDS}}
     needs_list_match = True
@@ -275,7 +275,7 @@ class Default(View):
 
     required_role = {"GET": "viewer", "PUT": "editor", "DELETE": "editor"}
     takes = {"PUT": or_null(shapes.ACTION)}
-    parameters = PUBLISHES
+    parameters = NOTED
     gives = {"GET": shapes.DEFAULT, "PUT": shapes.DEFAULT_WRITTEN, "DELETE": shapes.DEFAULT_WRITTEN}
     examples = {"PUT": {"target_model": "gpt-4o-mini"}}
 

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpRequest
 
 from routes import engine
 from routes.orgs.models import Organization
+from routes.publish import DirectWrite
 from routes.rules.findings import Finding, in_words
 from routes.rules.models import Route
 from routes.rules.preview import found_anew
@@ -43,9 +44,14 @@ class Doubts:
         if not self._found:
             yield
             return
-        with transaction.atomic():
-            yield
-            raise Doubtful
+        try:
+            with transaction.atomic():
+                yield
+                raise Doubtful
+        except DirectWrite as refused:
+            if not connection.in_atomic_block:  # else it would be undone with what is around it
+                refused.make_draft()  # which is looked at, and replayed, before anything goes live
+            raise
 
     # What the page shows.
 

@@ -30,7 +30,7 @@ from routes.errors import NotFound, RoutesError
 from routes.examples.forms import Nevertheless
 from routes.money import usd_text
 from routes.orgs.models import Organization, new_id
-from routes.pages import kept_as_draft, whole_number
+from routes.pages import Why, kept_as_draft, whole_number
 from routes.rules.doubts import Doubtful, Doubts
 from routes.rules.findings import loaded
 from routes.rules.forms import DefaultForm, RouteForm
@@ -52,16 +52,18 @@ def route_new(request: HttpRequest) -> HttpResponse:
         row = route_or_404(request, like)
         copy = {**canonical_route(row.as_document()), "name": _name_of_copy(request.org, row.name)}
         form = RouteForm(route=copy)
-        return _editor(request, form, title="New route", document=copy, nevertheless=nevertheless, copied=row)
+        return _editor(
+            request, form, title="New route", document=copy, nevertheless=nevertheless, why=Why(request), copied=row
+        )
     form = RouteForm(request.POST if request.method == "POST" else None)
-    doubts = Doubts(request)
+    doubts, why = Doubts(request), Why(request)
     if "use_json" in request.POST:
-        return _filled(request, form, title="New route", nevertheless=nevertheless, doubts=doubts)
-    if request.method == "POST" and _is_complete(request, form) and nevertheless.is_acceptable():
+        return _filled(request, form, title="New route", nevertheless=nevertheless, doubts=doubts, why=why)
+    if request.method == "POST" and _is_complete(request, form, why) and nevertheless.is_acceptable():
         new = engine.NewRoute.from_dict(form.document())
         doubts.look(request.org, new.with_id(new_id()), None)
         try:
-            with nevertheless.bound(), doubts.first():
+            with nevertheless.bound(), why.bound(), doubts.first():
                 row, change = create_route(request.org, new, by=request.actor)
         except Doubtful:
             pass
@@ -72,7 +74,7 @@ def route_new(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, f"“{row.name}” is live as version {change.version}.")
             return redirect("admin:routes", request.org.slug)
-    return _editor(request, form, title="New route", nevertheless=nevertheless, doubts=doubts)
+    return _editor(request, form, title="New route", nevertheless=nevertheless, doubts=doubts, why=why)
 
 
 def _name_of_copy(org: Organization, name: str) -> str:
@@ -89,23 +91,24 @@ def route_edit(request: HttpRequest, id: str) -> HttpResponse:
     row = route_or_404(request, id)
     document = canonical_route(row.as_document())
     form = RouteForm(request.POST) if request.method == "POST" else RouteForm(route=document, revision=row.revision)
-    nevertheless, doubts = Nevertheless(request), Doubts(request)
+    nevertheless, doubts, why = Nevertheless(request), Doubts(request), Why(request)
     more: dict[str, Any] = {
         "row": row,
         "problem": loaded(document)[1],
         "nevertheless": nevertheless,
         "doubts": doubts,
+        "why": why,
         **({} if request.method == "POST" else {"document": document}),
     }
     if "use_json" in request.POST:
         return _filled(request, form, title=row.name, **more)
-    if request.method == "POST" and _is_complete(request, form, row) and nevertheless.is_acceptable():
+    if request.method == "POST" and _is_complete(request, form, why, row) and nevertheless.is_acceptable():
         mine = engine.Route.from_dict({"id": str(row.uid), **form.document()})
         seen = form.identity.cleaned_data["revision"]
         if seen == row.revision:  # else what is said first is what somebody else changed
             doubts.look(request.org, mine, row)
         try:
-            with nevertheless.bound(), doubts.first():
+            with nevertheless.bound(), why.bound(), doubts.first():
                 row, change = update_route(request.org, id, mine, by=request.actor, expected_revision=seen)
         except Doubtful:
             pass
@@ -141,8 +144,9 @@ def default(request: HttpRequest) -> HttpResponse:
     was = default_of(request.org)
     live = json.dumps(was)
     form = DefaultForm(request.POST if request.method == "POST" else None, default=was)
-    nevertheless = Nevertheless(request)
-    is_valid = request.method == "POST" and form.is_valid() and nevertheless.is_acceptable()
+    nevertheless, why = Nevertheless(request), Why(request)
+    is_acceptable = nevertheless.is_acceptable() and why.is_acceptable()
+    is_valid = request.method == "POST" and form.is_valid() and is_acceptable
     if is_valid and request.POST.get("opened_with", live) != live:
         text = f"Somebody changed this after you opened it. It now reads: {default_effect(was)}."
         form.add_error(None, f"{text} Your input is still below; save again to keep it.")
@@ -150,7 +154,7 @@ def default(request: HttpRequest) -> HttpResponse:
         document = form.document()
         action = None if document is None else engine.Action.from_dict(document)
         try:
-            with nevertheless.bound():
+            with nevertheless.bound(), why.bound():
                 change = set_default(request.org, action, by=request.actor, expected=request.org.version)
         except (engine.errors.RoutingError, RoutesError) as error:
             if draft := kept_as_draft(request, error):
@@ -166,9 +170,10 @@ def default(request: HttpRequest) -> HttpResponse:
         "effect": default_effect(was),
         "opened_with": live,
         "nevertheless": nevertheless,
+        "why": why,
         **editor_context(request),
     }
-    refused = form.errors or not nevertheless.is_acceptable()
+    refused = form.errors or not is_acceptable
     return render(request, "routes/default.html", context, status=422 if refused else 200)
 
 
@@ -250,12 +255,14 @@ def _show(form: RouteForm | DefaultForm, error: Exception) -> None:
         form.add_error("name" if getattr(error, "code", "") == "name_taken" else None, str(error))
 
 
-def _is_complete(request: HttpRequest, form: RouteForm, row: Route | None = None) -> bool:
+def _is_complete(request: HttpRequest, form: RouteForm, why: Why, row: Route | None = None) -> bool:
     """Whether the form says all that its page says, and nothing is wrong with it."""
     is_valid = is_complete(request.org, form, row)
     if _unused_json(request):
         text = "You changed the JSON, and what you changed is not in the form yet: press “Use this” there."
         form.add_error(None, text)
+    if not why.is_acceptable():
+        form.add_error(None, f"Note: {' '.join(why.errors['note'])}")
     return is_valid and not form.errors
 
 

@@ -7,7 +7,7 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
 from routes.errors import RoutesError
-from routes.history.forms import NoteField
+from routes.pages import NoteField
 from routes.rules.content import MERGE, REPLACE
 from routes.transfer.files import read_file
 from routes.transfer.notation import MAX_BYTES
