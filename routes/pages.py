@@ -37,7 +37,7 @@ def kept_as_draft(request: HttpRequest, error: Exception) -> HttpResponse | None
 class NoteField(forms.CharField):
     """Why somebody publishes what they do."""
 
-    widget = forms.Textarea(attrs={"rows": 2})
+    widget = forms.Textarea(attrs={"rows": 2, "class": "ra-prose"})
 
     def __init__(self, **more: Any) -> None:
         help_text = "Why; it stands in the history and in the audit log."

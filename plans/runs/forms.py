@@ -107,7 +107,7 @@ class NewForm(forms.Form):
         required=False,
         max_length=10_000,
         validators=[several_lines],
-        widget=forms.Textarea(attrs={"rows": 2}),
+        widget=forms.Textarea(attrs={"rows": 2, "class": "ra-prose"}),
         help_text="Why. Optional.",
     )
 
@@ -188,7 +188,10 @@ class NamesForm(forms.Form):
 
     name = forms.CharField(max_length=200, validators=[one_line])
     note = forms.CharField(
-        required=False, max_length=10_000, validators=[several_lines], widget=forms.Textarea(attrs={"rows": 3})
+        required=False,
+        max_length=10_000,
+        validators=[several_lines],
+        widget=forms.Textarea(attrs={"rows": 3, "class": "ra-prose"}),
     )
 
 
@@ -198,5 +201,8 @@ class ScheduleForm(forms.Form):
 
 class ReasonForm(forms.Form):
     reason = forms.CharField(
-        label="Why", widget=forms.Textarea(attrs={"rows": 2}), max_length=10_000, validators=[several_lines]
+        label="Why",
+        widget=forms.Textarea(attrs={"rows": 2, "class": "ra-prose"}),
+        max_length=10_000,
+        validators=[several_lines],
     )

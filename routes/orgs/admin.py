@@ -62,7 +62,7 @@ class FreezeForm(forms.Form):
         label="Why",
         max_length=10_000,
         validators=[several_lines],
-        widget=forms.Textarea(attrs={"rows": 2}),
+        widget=forms.Textarea(attrs={"rows": 2, "class": "ra-prose"}),
         help_text="Whoever is refused reads it.",
     )
 

@@ -21,7 +21,7 @@ class RedactForm(forms.Form):
         label="Why",
         max_length=LONGEST_REASON,
         validators=[several_lines],
-        widget=forms.Textarea(attrs={"rows": 2}),
+        widget=forms.Textarea(attrs={"rows": 2, "class": "ra-prose"}),
         help_text="It stays in the log for ever, for everybody who reads it: do not repeat what has to go.",
     )
 

@@ -75,7 +75,7 @@ class LongSelect(forms.Select):
 class Paragraph(Text):
     """Text in which line breaks become spaces."""
 
-    widget = forms.Textarea(attrs={"rows": 2})
+    widget = forms.Textarea(attrs={"rows": 2, "class": "ra-prose"})
 
     def to_python(self, value: Any) -> str:
         return super().to_python(value).replace("\n", " ")

@@ -28,7 +28,7 @@ class RequestForm(forms.Form):
     input_tokens = Whole(label="Input tokens")
     tag = Text(label="Tag")
     at = UtcTime(label="Time of the request (UTC)")
-    prompt = Text(label="User and system text", widget=forms.Textarea(attrs={"rows": 3}))
+    prompt = Text(label="User and system text", widget=forms.Textarea(attrs={"rows": 3, "class": "ra-prose"}))
     has_images = YesNo(label="Has images", neither="Unknown")
     has_audio = YesNo(label="Has audio", neither="Unknown")
     has_documents = YesNo(label="Has documents", neither="Unknown")
