@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby
@@ -34,9 +34,10 @@ STEPS_PER_ROUTE = 20_000
 STEPS_IN_ALL, STEPS_AFTER = 1_000_000, 100
 
 
-def each_with_overlaps(routes: Sequence[Route]) -> Iterator[tuple[Route, Overlaps]]:
-    """Each route with what was found of it; given are the enabled routes in the order in which they are asked."""
-    return _Asked(routes).each()
+def each_with_overlaps(routes: Sequence[Route], about: Collection[str] | None) -> Iterator[tuple[Route, Overlaps]]:
+    """Each route of these ids, None for all, with what was found of it; given are the enabled routes in the order in which
+    they are asked."""
+    return _Asked(routes).each(about)
 
 
 @dataclass(slots=True)
@@ -59,9 +60,12 @@ class _Asked:
         #: Earlier routes of too many alternatives: they are not known to cover anything.
         self._inexact: list[Route] = []
 
-    def each(self) -> Iterator[tuple[Route, Overlaps]]:
+    def each(self, about: Collection[str] | None) -> Iterator[tuple[Route, Overlaps]]:
+        left = None if about is None else sum(route.id in about for route in self._routes)
         in_all = STEPS_IN_ALL
         for position, route in enumerate(self._routes):
+            if left == 0:
+                return
             if position and self._routes[position - 1].priority != route.priority:
                 self._higher = self._index.all()
             given = max(min(STEPS_PER_ROUTE, in_all), STEPS_AFTER)
@@ -70,18 +74,23 @@ class _Asked:
                 boxes = boxes_of(route, position, steps)
             except OutOfSteps:  # by patterns alone; then it may take anything
                 boxes = [Box(position, (), {}, frozenset(), is_exact=False)]
-            overlaps = Overlaps(boxes, steps)
-            if boxes:
-                overlaps.findings += self._of_reach(route, boxes, steps)
-                overlaps.findings += self._of_ties(route, boxes, steps)
-            else:
-                overlaps.findings.append(findings.never_matches(route, _contradicted(route)))
-            yield route, overlaps
+            if about is None or route.id in about:
+                yield route, self._overlaps(route, boxes, steps)
+                left = None if left is None else left - 1
             if not _are_exact(boxes):
                 self._inexact.append(route)
             for box in boxes:
                 self._index.add(box)
             in_all -= given - steps.left
+
+    def _overlaps(self, route: Route, boxes: list[Box], steps: Steps) -> Overlaps:
+        overlaps = Overlaps(boxes, steps)
+        if boxes:
+            overlaps.findings += self._of_reach(route, boxes, steps)
+            overlaps.findings += self._of_ties(route, boxes, steps)
+        else:
+            overlaps.findings.append(findings.never_matches(route, _contradicted(route)))
+        return overlaps
 
     # --- Never reached ----------------------------------------------------------------------------------------------
 

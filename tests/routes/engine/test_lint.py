@@ -611,6 +611,37 @@ def test_targets_are_looked_up_in_a_catalogue_and_retired_by_the_day() -> None:
     ]
 
 
+# --- Of some of them --------------------------------------------------------------------------------------------------
+
+
+def test_of_some_routes_it_finds_what_it_finds_of_them_among_all() -> None:
+    made = routes(
+        {"tag_equals": "a"},
+        {"tag_equals": "b", "input_tokens_lt": 100, "priority": 99},
+        {"tag_equals": "b", "priority": 99, "then": Action("gone")},
+        {"tag_equals": "a", "has_tools": True},
+        {"tag_equals": "c", "enabled": False},
+        {"tag_equals": "b", "input_tokens_gt": 5, "input_tokens_lt": 6},
+        {"tag_equals": "c"},
+    )
+    every = lint(made, catalog=CATALOG, today=date(2026, 11, 21))
+    assert len(every) == 4
+    for about in ({route.id} for route in made):
+        of_them = lint(made, catalog=CATALOG, today=date(2026, 11, 21), about=about)
+        assert of_them == [one for one in every if one.route_ids[-1] in about]
+    assert lint(made, about={route.id for route in made}) == lint(made)
+    assert lint(made, about=()) == []
+
+
+def test_what_is_asked_after_the_last_of_them_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    boxes_of = overlap.boxes_of
+    monkeypatch.setattr(overlap, "boxes_of", lambda route, *more: (read.append(route.name), boxes_of(route, *more))[1])
+    made = routes(ANY, {"tag_equals": "b"}, ANY, ANY)
+    lint(made, about={made[1].id})
+    assert read == ["a", "b"]
+
+
 # --- As a whole -------------------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from routes import engine
 from routes.catalog.models import ModelPrice, PriceEdition
 from routes.document import document_of
 from routes.orgs.models import Organization
+from routes.rules import preview as previewing
 from routes.rules.models import Route
 from routes.rules.services import set_default, update_route
 from tests.build import BY, a_person, a_route, an_example, many_routes, prices, usual_prices
@@ -137,6 +138,22 @@ def test_a_route_that_would_be_of_no_use_is_asked_about_once_before_it_goes_live
     assert "Route &#x27;later&#x27; never matches" in page
     later.refresh_from_db()
     assert later.as_document()["when"]["tag_equals"] == "a"
+
+
+def test_with_many_routes_a_save_asks_about_the_route_alone(
+    client: Client, org: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previewing, "MOST_LINTED", 2)
+    a_route(org, "first", priority=900, when={"tag_equals": "a"})
+    later = a_route(org, "later", priority=50, when={"tag_equals": "b"})
+    sent = {**NEW, "row": "tag_equals", "tag_equals": "a"}
+    assert "never reached" in text_of(client.post(url(org, "routes/new/"), sent), 422)
+    assert client.post(url(org, "routes/new/"), {**sent, "tag_equals": "b"}).status_code == 302, (
+        "what it does to others"
+    )
+    sent = {**sent, "name": "later", "priority": "50", "revision": "2"}
+    assert "never reached" in text_of(client.post(url(org, f"routes/{later.uid}/"), {**sent, "tag_equals": "a"}), 422)
+    assert client.post(url(org, f"routes/{later.uid}/"), {**sent, "tag_equals": "b", "owner": "me"}).status_code == 302
 
 
 def test_what_lint_finds_and_the_examples_that_would_break_are_asked_about_at_once(

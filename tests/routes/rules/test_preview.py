@@ -91,8 +91,11 @@ def test_with_many_routes_typing_waits_for_no_lint(
     usual_prices()
     said = previewed(client, org, tag_equals="a")
     assert [one["label"] for one in said["findings"]] == ["unknown model"], "what is to be said of it alone"
-    assert said["unlinted"] == "There are 4 routes: which of them take its requests is looked up when you save."
-    monkeypatch.setattr(previewing, "MOST_LINTED", 4)
+    assert said["unlinted"] == "There are 4 routes: what it takes from those below is shown in the list."
+    a_route(org, "first", priority=10**6, when={"tag_equals": "a"})
+    said = previewed(client, org, name="second", tag_equals="a", target_model="gpt-4o")
+    assert [one["label"] for one in said["findings"]] == ["never reached"]
+    monkeypatch.setattr(previewing, "MOST_LINTED", 5)
     assert previewed(client, org)["unlinted"] == ""
 
 
