@@ -115,7 +115,7 @@ def _page(request: HttpRequest, row: RequestLog, most: int | None) -> dict[str, 
 def _side(found: Explained, side: Side, most: int | None) -> dict[str, Any]:
     shown: dict[str, Any] = {"version": side.version, "problem": side.problem}
     if side.explanation is not None:
-        shown["told"] = told(side.explanation, found.row.requested_model, open_ids=side.left_open, most=most)
+        shown["told"] = told(side.explanation, found.row.requested_model, opened=side.left_open, most=most)
     return shown
 
 

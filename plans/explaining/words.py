@@ -10,9 +10,10 @@ from plans.explaining.services import Explained, Side, outcome
 from plans.replay.pricing import is_called
 from routes.engine import RouteDecision
 from routes.engine.canonical import canonical_bytes
+from routes.engine.explanation import FACT_OF
 from routes.money import usd_text
 from routes.requests import facts_of
-from routes.rules.explained import verdict
+from routes.rules.explained import continued, verdict
 
 #: By id of a route whether it is to be in a version: the versions between which it came, or went.
 type Turned = Callable[[str, bool], tuple[int, int]]
@@ -44,11 +45,11 @@ def headline_then(told: Explained) -> str:
         return logged
     if told.then.decision is None:
         return f"the log does not say what took it; {served(told)}"
-    return f"{_of(told.then.decision, told.row.requested_model)} (by version {told.then.version}; the log does not say)"
+    return f"{_of_side(told, told.then)} (by version {told.then.version}; the log does not say)"
 
 
 def headline_now(told: Explained) -> str:
-    return told.now.problem if told.now.decision is None else _of(told.now.decision, told.row.requested_model)
+    return _of_side(told, told.now) or told.now.problem
 
 
 def is_same(told: Explained) -> bool | None:
@@ -187,24 +188,13 @@ def _fact(path: str) -> str | None:
             rest = below
             continue
         break
-    if name.startswith("prompt_"):
-        return "prompt"
-    if name.startswith("input_tokens"):
-        return "input_tokens"
-    if name.startswith("estimated_cost"):
-        return "estimated_cost_usd"
-    if name.startswith("upstream_latency"):
-        return "upstream_latency_ms_p95"
-    return name if name in FACTS else None
+    name = FACT_OF.get(name, name)
+    return name if name in FACTS or name == "input_tokens" else None
 
 
 def _lacking(side: Side) -> list[str]:
     """What the routes that may have come first ask for, and nobody knows of this request, in words."""
-    assert side.explanation is not None
-    unknown: set[str | None] = set()
-    for route in side.explanation.routes:
-        if route.route_id in side.left_open:
-            unknown |= {_fact(condition.path) for condition in route.conditions if condition.result == "unknown"}
+    unknown = {fact for opened in side.left_open.values() for fact in opened.facts}
     return [words for fact, words in FACTS.items() if fact in unknown]
 
 
@@ -326,6 +316,13 @@ def at_this_moment(told: Explained) -> str:
     return f"Sent at this moment, at another time of the week or day: {_of(told.at_this_moment, told.row.requested_model)}."
 
 
-def _of(decision: RouteDecision, requested: str) -> str:
-    headline: str = verdict(decision.to_dict(), requested)["headline"]
-    return headline if headline.startswith("“") else headline[:1].lower() + headline[1:]
+def _of(decision: RouteDecision, requested: str, *, is_sure: bool = True) -> str:
+    return continued(verdict(decision.to_dict(), requested, is_sure=is_sure)["headline"])
+
+
+def _of_side(told: Explained, side: Side) -> str:
+    """What its version makes of the request, as far as the log knows it; "" where it cannot be asked."""
+    if side.decision is None:
+        return ""
+    is_sure = told.force is not None or not side.left_open
+    return _of(side.decision, told.row.requested_model, is_sure=is_sure)

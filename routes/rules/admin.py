@@ -102,8 +102,10 @@ def try_request(request: HttpRequest) -> HttpResponse:
                 form.add_error(key if key in form.fields else None, issue["message"])
         else:
             most = None if "all" in request.POST else MOST
-            open_ids = left_open(routes, read)
-            context["told"] = told(routes.explain(read, force=force), read.model, open_ids=open_ids, most=most)
+            opened = left_open(routes, read)
+            context["told"] = found = told(routes.explain(read, force=force), read.model, opened=opened, most=most)
+            form.missing = frozenset(fact for may in found["may"] for fact in may["open"].facts)
+            context["may"] = [{**may, "fields": [form[fact] for fact in may["open"].facts]} for may in found["may"]]
     return render(request, "routes/try.html", context, status=422 if form.errors else 200)
 
 

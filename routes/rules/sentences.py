@@ -66,10 +66,13 @@ def standing(route: dict[str, Any]) -> list[str]:
     found = ["disabled"] if route.get("enabled") is False else []
     if route.get("paused"):
         found.append("paused")
+    return [*found, f"active {span}"] if (span := activity(route)) else found
+
+
+def activity(route: dict[str, Any]) -> str:
+    """The time in which a route is active, "from … until …"; "" where that is not limited."""
     start, end = (moment(route.get(key)) for key in ("active_from", "active_until"))
-    if start or end:
-        found.append(" ".join(["active", *([f"from {start}"] if start else []), *([f"until {end}"] if end else [])]))
-    return found
+    return " ".join([*([f"from {start}"] if start else []), *([f"until {end}"] if end else [])])
 
 
 def differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import timedelta
+from html import unescape
 from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
@@ -326,6 +327,28 @@ def test_a_text_of_several_lines_is_tried_with_the_line_breaks_that_clients_send
     a_route(org, "stop", when={"prompt_matches_any_of": ["(?m)^stop$"]})
     page = text_of(client.post(url(org, "try/"), {"prompt": "please\r\nstop\r\nnow"}))
     assert "“stop” takes it" in page
+
+
+def test_a_route_that_may_take_a_request_is_named_with_the_field_of_what_is_not_given(
+    client: Client, org: Organization
+) -> None:
+    a_route(org, "vip", when={"has_tools": True, "tag_equals": "a"})
+    a_route(org, "others", priority=1, when={"input_tokens_lt": 10})
+    page = unescape(text_of(client.post(url(org, "try/"), {"model": "big", "tag": "a"})))
+    assert "As far as is known, no route takes it: it passes unchanged → big" in page
+    assert (
+        "<strong>“vip”</strong> would take it, if this holds: has tools."
+        ' Not given: <a href="#id_has_tools">Has tools</a>.' in page
+    )
+    assert 'Not given: <a href="#id_input_tokens">Input tokens</a>.' in page
+    assert '<details class="more" open><summary>More facts' in page, "the field is in sight"
+    page = unescape(text_of(client.post(url(org, "try/"), {"model": "big", "tag": "a", "input_tokens": "9"})))
+    assert "As far as is known, “others” takes it → gpt-4o-mini" in page
+    assert "<strong>“vip”</strong>, which is asked before, would take it" in page
+    for facts in ({"tag": "b", "input_tokens": "9"}, {"tag": "a", "input_tokens": "9", "has_tools": "false"}):
+        page = text_of(client.post(url(org, "try/"), {"model": "big", **facts}))
+        assert "As far as is known" not in page
+        assert "would take it, if" not in page
 
 
 def test_a_time_beyond_the_calendar_is_refused_where_a_request_is_tried(client: Client, org: Organization) -> None:
