@@ -434,12 +434,16 @@ def test_trying_a_request_shows_nested_conditions_and_takes_every_fact(
     edda.check()
 
 
-def test_what_is_not_given_leads_to_its_field(
+def test_what_is_not_given_leads_to_its_field_and_nothing_at_all_is_a_mistake(
     org: Organization, visitor: Callable[[Any], Visitor]
 ) -> None:
     a_route(org, "with tools", priority=5000, when={"has_tools": True})
     edda = visitor(a_person("edda", org, "viewer"))
+    edda.expected.add(422)
     page = edda.visit(f"/admin/o/{org.slug}/try/")
+    page.get_by_role("button", name="Try").click()
+    says(page, "Fill in at least this, or paste a body above.")
+    accessible(page)
     page.get_by_label("Requested model").fill("gpt-4o")
     page.get_by_role("button", name="Try").click()
     says(page, "As far as is known, no route takes it: it passes unchanged → gpt-4o")

@@ -93,6 +93,14 @@ class TryForm(RequestForm):
         super().__init__(data, initial={"at": datetime.now(UTC).replace(second=0, microsecond=0)})
         self.fields["force"].choices = [("", "No, let the conditions decide"), *((name, name) for name in routes)]
 
+    def clean(self) -> dict[str, Any]:
+        """Something of a request: a time alone, which the form has from the start, is none."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        is_given = self.facts().keys() - {"at", "unknown"} or cleaned.get("force")
+        if not is_given and cleaned.get("chat") in (None, {}) and not self.errors:
+            self.add_error("model", "Fill in at least this, or paste a body above.")
+        return cleaned
+
     def is_more_open(self) -> bool:
         return super().is_more_open() or not self.missing.isdisjoint(self.MORE)
 

@@ -351,6 +351,21 @@ def test_a_route_that_may_take_a_request_is_named_with_the_field_of_what_is_not_
         assert "would take it, if" not in page
 
 
+def test_a_form_without_a_request_is_a_mistake_and_loses_nothing(client: Client, org: Organization) -> None:
+    a_route(org, "all of them", when={})
+    for empty in ({}, {"chat": "{}"}, {"unknown": ["tag"]}):
+        page = text_of(client.post(url(org, "try/"), {"at": "2026-06-01T21:30", **empty}), 422)
+        assert "Fill in at least this, or paste a body above." in page
+        assert "“all of them” takes it" not in page
+        assert "2026-06-01T21:30" in page
+    for given in ({"model": "big"}, {"chat": '{"messages": []}'}, {"tag": "a"}):
+        assert "“all of them” takes it" in text_of(client.post(url(org, "try/"), given))
+    assert "was asked for by name" in text_of(client.post(url(org, "try/"), {"force": "all of them"}))
+    for wrong in ("{", "[]"):
+        page = text_of(client.post(url(org, "try/"), {"chat": wrong}), 422)
+        assert "Fill in at least this" not in page, "there is one mistake, and it is in the body"
+
+
 def test_a_time_beyond_the_calendar_is_refused_where_a_request_is_tried(client: Client, org: Organization) -> None:
     page = text_of(client.post(url(org, "try/"), {"at": "9999-12-31T23:59-05:00"}), 422)
     assert "Write a day and a time of it" in page
