@@ -115,7 +115,15 @@ def _page(request: HttpRequest, row: RequestLog, most: int | None) -> dict[str, 
 def _side(found: Explained, side: Side, most: int | None) -> dict[str, Any]:
     shown: dict[str, Any] = {"version": side.version, "problem": side.problem}
     if side.explanation is not None:
-        shown["told"] = told(side.explanation, found.row.requested_model, opened=side.left_open, most=most)
+        past = side is found.then
+        shown["told"] = told(
+            side.explanation,
+            found.row.requested_model,
+            side.content["routes"],
+            past=past,
+            opened=side.left_open,
+            most=most,
+        )
     return shown
 
 

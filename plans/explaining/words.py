@@ -14,6 +14,7 @@ from routes.engine.explanation import FACT_OF
 from routes.money import usd_text
 from routes.requests import facts_of
 from routes.rules.explained import continued, verdict
+from routes.rules.sentences import not_asked
 
 #: By id of a route whether it is to be in a version: the versions between which it came, or went.
 type Turned = Callable[[str, bool], tuple[int, int]]
@@ -255,7 +256,7 @@ def _lost(told: Explained, uid: str, turned: Turned, revisions: dict[str, int]) 
     if outcome_now == "disabled":
         return f"{name} was switched off{changed}."
     if outcome_now == "inactive":
-        return f"{name} is not active at the time of the request any more: it was changed{changed}."
+        return f"{name} was changed{changed}: it {not_asked(route)}."
     if outcome_now == "conditions":
         return f"{name} was changed{changed}: its conditions do not fit any more."
     taker = None if told.now.decision is None else told.now.decision.route_name
@@ -276,7 +277,7 @@ def _won(told: Explained, uid: str, turned: Turned, revisions: dict[str, int]) -
     if outcome_then == "disabled":
         return f"{name} was off then: it was switched on{changed}."
     if outcome_then == "inactive":
-        return f"{name} was not active at the time of the request: it was changed{changed}."
+        return f"{name} {not_asked(was, past=True)}: it was changed{changed}."
     if outcome_then == "conditions":
         return f"{name} was changed{changed}: its conditions fit now."
     if outcome_then == "selected":

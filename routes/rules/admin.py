@@ -86,7 +86,8 @@ def route_delete(request: HttpRequest, id: str) -> HttpResponse:
 def try_request(request: HttpRequest) -> HttpResponse:
     """One request against the live routes: the winner, and for every route what was seen and expected."""
     try:
-        routes = live(request.org).engine
+        served = live(request.org)
+        routes = served.engine
     except engine.errors.DocumentRejected as error:
         messages.error(request, f"Nothing can be tried here. {error}")
         return redirect("admin:routes", request.org.slug)
@@ -103,7 +104,9 @@ def try_request(request: HttpRequest) -> HttpResponse:
         else:
             most = None if "all" in request.POST else MOST
             opened = left_open(routes, read)
-            context["told"] = found = told(routes.explain(read, force=force), read.model, opened=opened, most=most)
+            explanation = routes.explain(read, force=force)
+            found = told(explanation, read.model, served.document.content["routes"], opened=opened, most=most)
+            context["told"] = found
             form.missing = frozenset(fact for may in found["may"] for fact in may["open"].facts)
             context["may"] = [{**may, "fields": [form[fact] for fact in may["open"].facts]} for may in found["may"]]
     return render(request, "routes/try.html", context, status=422 if form.errors else 200)

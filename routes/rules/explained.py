@@ -1,16 +1,25 @@
 """A decision and its explanation for people: what came of a request, and which condition of which route said what."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from routes.engine import Conditions, Engine, Explanation, RequestContext, Route
-from routes.engine.explanation import FACT_OF
+from routes.engine.explanation import FACT_OF, RouteExplanation
 from routes.engine.meaning import Truth, all_of, field_holds, holds, is_active, name_holds
 from routes.engine.reading import without_surrogates
 from routes.money import usd_text
-from routes.rules.sentences import activity, bounds_in_words, condition, moment, visible, window_in_words
+from routes.rules.sentences import (
+    activity,
+    bounds_in_words,
+    condition,
+    lets_pass,
+    moment,
+    not_asked,
+    visible,
+    window_in_words,
+)
 
 #: Condition → how people are told of it; of metadata, headers and figures the name follows.
 _LABELS = {
@@ -158,37 +167,42 @@ def _facts_of(conditions: Conditions) -> Iterator[str]:
 def told(
     explanation: Explanation,
     requested: str | None,
+    routes: Iterable[dict[str, Any]],
     *,
+    past: bool = False,
     opened: Mapping[str, Open] | None = None,
     most: int | None = MOST,
 ) -> dict[str, Any]:
     """An explanation as pages show it: `headline` and `details` as of `verdict`, `version`, `forced`, the `winner` in full
     (None where no route takes the request), and the others in `groups`, of each kind at most `most`; None for all of them.
+    `routes` are those of the document that decided; `past` says it as of what happened.
     `opened` is `left_open`: `may` are the first of these, each with what of it is `open`, and `may_more` are so many more;
     none where a route was asked for by name, before which none comes."""
     decision = explanation.decision.to_dict()
     forced = decision["reason"] in ("forced", "forced_not_found")
     opened = opened or {}
+    documents = {route["id"]: route for route in routes}
+
+    def step(route: RouteExplanation, number: int) -> dict[str, Any]:
+        return _step(route, number, documents[route.route_id], opened.get(route.route_id), past)
+
     mays = [] if forced else [route for route in explanation.routes if route.route_id in opened]
     found: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
     winner = None
     for number, route in enumerate(explanation.routes, 1):
         if route.outcome == "selected":
-            winner = _step(route.to_dict(), number)
+            winner = {**step(route, number), "passing": lets_pass(documents[route.route_id], past=past)}
         else:
             found["open" if route.route_id in opened else route.outcome].append((route, number))
     groups = [
         {
             "kind": kind,
-            "title": title,
-            "past": past,
+            "title": title_past if past else title,
             "count": len(found[kind]),
             "more": 0 if most is None else max(0, len(found[kind]) - most),
-            "steps": [
-                _step(route.to_dict(), number, opened.get(route.route_id)) for route, number in found[kind][:most]
-            ],
+            "steps": [step(route, number) for route, number in found[kind][:most]],
         }
-        for kind, (title, past) in _KINDS.items()
+        for kind, (title, title_past) in _KINDS.items()
         if found[kind]
     ]
     if groups and winner is None and most is not None:
@@ -207,17 +221,19 @@ def told(
     }
 
 
-def _step(route: dict[str, Any], number: int, opened: Open | None = None) -> dict[str, Any]:
-    """One route: its place, and in one line the first condition that does not hold, or what of it is open."""
-    tree = conditions_as_tree(route["conditions"])
-    failing = next(_failing(tree), None) if opened is None else f"would, if this holds: {opened.condition}"
-    return {
-        "route_id": route["route_id"],
-        "name": route["name"],
-        "number": number,
-        "tree": tree,
-        "why": "" if failing is None else failing,
-    }
+def _step(
+    route: RouteExplanation, number: int, document: dict[str, Any], opened: Open | None, past: bool
+) -> dict[str, Any]:
+    """One route: its place, and in one line why it was not asked, what of it is open, the first condition that does not
+    hold, or, where all do, why what it takes would pass unchanged."""
+    tree = conditions_as_tree([condition.to_dict() for condition in route.conditions])
+    if opened is not None:
+        why = f"would{' have' if past else ''}, if this {'held' if past else 'holds'}: {opened.condition}"
+    elif route.outcome in ("disabled", "inactive"):
+        why = not_asked(document, past=past)
+    else:
+        why = next(_failing(tree), lets_pass(document, past=past))
+    return {"route_id": route.route_id, "name": route.name, "number": number, "tree": tree, "why": why}
 
 
 def _failing(nodes: list[dict[str, Any]]) -> Iterator[str]:

@@ -135,7 +135,7 @@ def test_a_route_that_came_is_named_beside_the_one_that_lost(org: Organization) 
         (
             {"active_from": "2027-01-01T00:00:00Z"},
             {"active_from": None},
-            "“x” was not active at the time of the request: it was changed in version 3.",
+            "“x” was active only from 2027-01-01 00:00 UTC: it was changed in version 3.",
         ),
         ({"priority": 1}, {"priority": 900}, "“x” came later then, and was changed in version 3."),
     ],
@@ -154,7 +154,7 @@ def test_why_another_one_takes_it_now(org: Organization, was: dict[str, Any], no
         ({"enabled": False}, "“short ones” was switched off in version 2."),
         (
             {"active_until": "2020-01-01T00:00:00Z"},
-            "“short ones” is not active at the time of the request any more: it was changed in version 2.",
+            "“short ones” was changed in version 2: it is active only until 2020-01-01 00:00 UTC.",
         ),
     ],
 )

@@ -93,6 +93,12 @@ def route(name: str, when: dict[str, Any], **more: Any) -> Route:
     return Route(id=uuid7(), name=name, when=Conditions.from_dict(when), then=Action("m"), **more)
 
 
+def shown_of(routes: Engine, context: RequestContext, force: str | None = None, **more: Any) -> dict[str, Any]:
+    """What a page shows of a request for "big"."""
+    documents = [each.to_dict() for each in routes.routes]
+    return told(routes.explain(context, force=force), "big", documents, opened=left_open(routes, context), **more)
+
+
 def five() -> Engine:
     return Engine(
         [
@@ -111,7 +117,7 @@ def test_the_winner_comes_first_and_the_others_by_why_they_did_not_take_it() -> 
     context = RequestContext("big", input_tokens=9, headers=UNKNOWN)
     names = {each.id: each.name for each in routes.routes}
     assert [names[uid] for uid in left_open(routes, context)] == ["vip"], "not the one that comes after the winner"
-    shown = told(routes.explain(context), "big", opened=left_open(routes, context))
+    shown = shown_of(routes, context)
     assert (shown["headline"], shown["winner"]["name"], shown["winner"]["number"]) == (
         "As far as is known, “short” takes it → m",
         "short",
@@ -124,9 +130,45 @@ def test_the_winner_comes_first_and_the_others_by_why_they_did_not_take_it() -> 
             "conditions",
             [("long", "More input tokens than 100; seen 9"), ("after", "Header x-tier is one of gold; seen unknown")],
         ),
-        ("disabled", [("off", "")]),
+        ("disabled", [("off", "is switched off")]),
     ]
     assert not any(group.get("is_open") for group in shown["groups"])
+
+
+def test_why_a_route_is_not_asked_or_lets_pass_is_said_in_one_sentence_as_of_now_or_of_then() -> None:
+    until = {"active_until": datetime(2026, 5, 1, tzinfo=UTC)}
+    nothing = Route(id=uuid7(), name="none", when=Conditions(), then=Action("m", traffic_pct=0))
+    routes = Engine([
+        route("off", {"tag_equals": "x"}, enabled=False, paused=True, **until),
+        route("old", {}, **until),
+        route("no", {"tag_equals": "x"}, paused=True),
+        route("paused", {}, paused=True),
+        nothing,
+        route("later", {}),
+    ])  # fmt: skip
+    context = RequestContext("big", at=datetime(2026, 5, 2, tzinfo=UTC))
+    now, then = shown_of(routes, context), shown_of(routes, context, past=True)
+    assert [
+        {step["name"]: step["why"] for group in shown["groups"] for step in group["steps"]} for shown in (now, then)
+    ] == [
+        {
+            "none": "has a share of 0% of its requests: it takes the request, which passes unchanged",
+            "later": "",
+            "no": "Tag is x; seen nothing",
+            "old": "is active only until 2026-05-01 00:00 UTC",
+            "off": "is switched off",
+        },
+        {
+            "none": "had a share of 0% of its requests: it took the request, which passed unchanged",
+            "later": "",
+            "no": "Tag is x; seen nothing",
+            "old": "was active only until 2026-05-01 00:00 UTC",
+            "off": "was switched off",
+        },
+    ]
+    assert now["winner"]["passing"] == "is paused: it takes the request, which passes unchanged"
+    assert then["winner"]["passing"] == "was paused: it took the request, which passed unchanged"
+    assert [group["title"] for group in then["groups"]][1] == "Did not take it"
 
 
 def test_a_route_that_certainly_fails_is_not_left_open() -> None:
@@ -135,7 +177,7 @@ def test_a_route_that_certainly_fails_is_not_left_open() -> None:
     assert left_open(routes, known) == {}
     nobody = Engine([route("a", {"has_tools": True}), route("b", {"tag_equals": "x"})])
     context = RequestContext("big")
-    shown = told(nobody.explain(context), "big", opened=left_open(nobody, context))
+    shown = shown_of(nobody, context)
     assert (shown["winner"], [group.get("is_open", False) for group in shown["groups"]]) == (None, [True, False])
     assert shown["groups"][0]["is_full"]
 
@@ -178,22 +220,22 @@ def test_a_route_that_is_active_for_a_time_is_open_where_the_time_of_the_request
 def test_what_hangs_on_unknown_facts_is_said_first_by_name() -> None:
     routes = Engine([route(f"r{number}", {"has_tools": True}) for number in range(5)])
     context = RequestContext("big")
-    shown = told(routes.explain(context), "big", opened=left_open(routes, context))
+    shown = shown_of(routes, context)
     assert shown["headline"] == "As far as is known, no route takes it: it passes unchanged → big"
     assert [may["name"] for may in shown["may"]] == ["r0", "r1", "r2"]
     assert shown["may_more"] == 2
     assert shown["may"][0]["open"] == Open("has tools", ("has_tools",))
-    forced = told(routes.explain(context, force="r4"), "big", opened=left_open(routes, context))
+    forced = shown_of(routes, context, force="r4")
     assert (forced["headline"], forced["may"]) == ("“r4” was asked for by name → m", []), "no other is asked"
     known = RequestContext("big", has_tools=False)
-    shown = told(routes.explain(known), "big", opened=left_open(routes, known))
+    shown = shown_of(routes, known)
     assert (shown["headline"], shown["may"]) == ("No route takes it: it passes unchanged → big", [])
 
 
 def test_of_a_thousand_routes_twenty_of_a_kind_are_told_unless_all_are_asked_for() -> None:
     routes = Engine([route(f"r{number}", {"tag_equals": "x"}) for number in range(1000)])
-    explanation = routes.explain(RequestContext("big"))
-    (group,) = told(explanation, "big")["groups"]
+    context = RequestContext("big")
+    (group,) = shown_of(routes, context)["groups"]
     assert (group["count"], len(group["steps"]), group["more"], group["is_full"]) == (1000, 20, 980, False)
-    (group,) = told(explanation, "big", most=None)["groups"]
+    (group,) = shown_of(routes, context, most=None)["groups"]
     assert (len(group["steps"]), group["more"], group.get("is_open")) == (1000, 0, None)
