@@ -136,7 +136,7 @@ def _taker(found: Explained, turning: words.Turned) -> dict[str, Any] | None:
     shown: dict[str, Any] = {"uid": uid, "name": found.route_name, "is_live": live is not None}
     if live is None and found.then.route(uid) is not None:
         older, newer = turning(uid, False)
-        shown["gone"] = f"in version {newer}" if newer - older == 1 else f"between version {older} and version {newer}"
+        shown["gone"] = words.between(older, newer)
     elif live is not None and (was := found.then.route(uid)) is not None and was["name"] != live["name"]:
         shown |= {"name": was["name"], "renamed": live["name"]}
     return shown

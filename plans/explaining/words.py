@@ -46,6 +46,8 @@ def headline_then(told: Explained) -> str:
         return logged
     if told.then.decision is None:
         return f"the log does not say what took it; {served(told)}"
+    if not told.then.version:
+        return f"nothing was published yet: it passed unchanged, {served(told)}"
     return f"{_of_side(told, told.then)} (by version {told.then.version}; the log does not say)"
 
 
@@ -95,6 +97,8 @@ def disagreements(told: Explained) -> list[str]:
     logged = None if row.matched_route_id is None else str(row.matched_route_id)
     knows = bool(row.reason) or logged is not None
     if knows and (logged != decision.route_id or (row.reason and row.reason != decision.reason)):
+        if not told.then.version:
+            return [f"The log says: {by_the_log(told)}. But nothing was published here by then."]
         found.append(
             f"The log says: {by_the_log(told)}. Decided once more by version {told.then.version}, on what the log kept:"
             f" {_of(decision, row.requested_model)}."
@@ -103,6 +107,9 @@ def disagreements(told: Explained) -> list[str]:
         found.append(
             f"The log says that {row.model} served it. Version {told.then.version}, on what the log kept, sends it to"
             f" {' or '.join(_expected(told))}."
+            if told.then.version
+            else f"The log says that {row.model} served it. But nothing was published here by then: it asked for"
+            f" {row.requested_model}, and would have passed unchanged."
         )
     return found
 
@@ -230,7 +237,7 @@ def reasons(told: Explained, turned: Turned, revisions: dict[str, int]) -> list[
     logged = None if told.row.matched_route_id is None else str(told.row.matched_route_id)
     is_other = logged is not None and (then is None or logged != then.route_id)
     if logged is not None and is_other and told.then.route(logged) is not None and told.now.route(logged) is None:
-        found.append(f"“{told.route_name}”, which took it by the log, was deleted {_between(*turned(logged, False))}.")
+        found.append(f"“{told.route_name}”, which took it by the log, was deleted {between(*turned(logged, False))}.")
     if then is None or now is None or outcome(then) == outcome(now):
         return found
     if then.route_id is not None and then.route_id != now.route_id:
@@ -248,7 +255,7 @@ def _lost(told: Explained, uid: str, turned: Turned, revisions: dict[str, int]) 
     assert was is not None
     name = f"“{was['name']}”"
     if route is None:
-        return f"{name} was deleted {_between(*turned(uid, False))}."
+        return f"{name} was deleted {between(*turned(uid, False))}."
     if route["name"] != was["name"]:
         name += f" (now “{route['name']}”)"
     outcome_now = _outcome(told.now, uid)
@@ -269,7 +276,7 @@ def _won(told: Explained, uid: str, turned: Turned, revisions: dict[str, int]) -
     assert route is not None
     name = f"“{route['name']}”"
     if was is None:
-        return f"{name} was added {_between(*turned(uid, True))}."
+        return f"{name} was added {between(*turned(uid, True))}."
     if was["name"] != route["name"]:
         name += f" (then “{was['name']}”)"
     changed = _in(revisions.get(uid)) if _differs(was, route) else ""
@@ -303,8 +310,11 @@ def _in(version: int | None) -> str:
     return "" if version is None else f" in version {version}"
 
 
-def _between(older: int, newer: int) -> str:
-    return f"in version {newer}" if newer - older == 1 else f"between version {older} and version {newer}"
+def between(older: int, newer: int) -> str:
+    """When something happened of which it is known that it had not by the older version, and had by the newer one."""
+    if newer - older == 1:
+        return f"in version {newer}"
+    return f"between version {older} and version {newer}" if older else f"in version {newer} or before"
 
 
 # --- Decisions --------------------------------------------------------------------------------------------------------
