@@ -86,6 +86,18 @@ def test_the_answer_comes_first_then_what_was_asked_then_the_steps_then_the_rest
     assert sorted(order, key=shown.index) == list(order)
 
 
+def test_why_a_route_was_not_asked_is_said_as_of_then_and_as_of_now(org: Organization) -> None:
+    a_route(org, "off", when={}, enabled=False, priority=500)
+    a_route(org, "paused", when={}, paused=True)
+    traffic(org, 1, decided_version=2, reason="paused")
+    then, now = page(signed_in(org), "r1").split('id="h-then"')[1].split('id="h-now"')
+    for text in ("It was paused: it took the request, which passed unchanged.", "was switched off"):
+        assert text in then
+    for text in ("It is paused: it takes the request, which passes unchanged.", "is switched off"):
+        assert text in now
+        assert text not in then
+
+
 def test_before_the_first_version_nothing_decided_and_no_version_0_is_told(org: Organization) -> None:
     client = signed_in(org)
     traffic(org, 1)
