@@ -110,6 +110,7 @@ def differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
 def _parts(conditions: Conditions) -> list[str]:
     """One text for each condition, all of which must hold."""
     when = conditions
+    alternatives = [_alternative(each) for each in when.any_of]
     return [
         *_listed("model is", map(visible, when.model_in)),
         *_listed("model matches", map(visible, when.model_matches)),
@@ -137,7 +138,7 @@ def _parts(conditions: Conditions) -> list[str]:
             else [f"upstream p95 latency above {when.upstream_latency_ms_p95_gt:,} ms"]
         ),
         *([] if when.time_window is None else [_window(when.time_window)]),
-        *([f"({' or '.join(map(_alternative, when.any_of))})"] if when.any_of else []),
+        *([f"({' or '.join(alternatives)})"] if len(alternatives) > 1 else alternatives),
         *([] if when.not_ is None else [f"not ({' and '.join(_parts(when.not_)) or 'any request'})"]),
     ]
 

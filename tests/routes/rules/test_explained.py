@@ -197,7 +197,7 @@ def test_only_what_is_not_known_of_a_route_whose_other_conditions_hold_is_open()
     assert opened({"input_tokens_lt": 1000}, context, enabled=False) is None
     assert opened({"tag_equals": "a"}, context) is None, "it takes it"
     alternatives = [{"has_tools": True, "tag_equals": "b"}, {"has_images": False, "tag_equals": "a"}]
-    assert opened({"any_of": alternatives}, context) == Open("(has no images)", ("has_images",))
+    assert opened({"any_of": alternatives}, context) == Open("has no images", ("has_images",))
     assert opened({"any_of": [*alternatives, {"tag_equals": "a"}]}, context) is None
     kept = {"numbers": {"n": {"gt": 1}, "load": {"gt": 0.5}}, "prompt_contains_any_of": ["x"]}
     assert opened({"not": kept}, context) == Open(

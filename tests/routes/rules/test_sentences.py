@@ -54,6 +54,16 @@ from routes.rules.sentences import default_effect, differences, sentence, standi
             "(any request or (tag is a and not (has audio and has tools))) and not (any request)"
             " → refused with 403 too_dear: “Not this month.”",
         ),
+        (
+            {"any_of": [{"tag_equals": "a"}], "has_tools": True},
+            {"target_model": "m"},
+            "has tools and tag is a → m",
+        ),
+        (
+            {"any_of": [{"tag_equals": "a", "has_tools": True}]},
+            {"target_model": "m"},
+            "(tag is a and has tools) → m",
+        ),
         ({"unheard_of": 1}, {"target_model": 5}, "(cannot be read) → (cannot be read)"),
     ],
 )
