@@ -115,7 +115,15 @@ def _page(request: HttpRequest, row: RequestLog, most: int | None) -> dict[str, 
 def _side(found: Explained, side: Side, most: int | None) -> dict[str, Any]:
     shown: dict[str, Any] = {"version": side.version, "problem": side.problem}
     if side.explanation is not None:
-        shown["told"] = told(side.explanation, found.row.requested_model, open_ids=side.left_open, most=most)
+        past = side is found.then
+        shown["told"] = told(
+            side.explanation,
+            found.row.requested_model,
+            side.content["routes"],
+            past=past,
+            opened=side.left_open,
+            most=most,
+        )
     return shown
 
 
@@ -128,7 +136,7 @@ def _taker(found: Explained, turning: words.Turned) -> dict[str, Any] | None:
     shown: dict[str, Any] = {"uid": uid, "name": found.route_name, "is_live": live is not None}
     if live is None and found.then.route(uid) is not None:
         older, newer = turning(uid, False)
-        shown["gone"] = f"in version {newer}" if newer - older == 1 else f"between version {older} and version {newer}"
+        shown["gone"] = words.between(older, newer)
     elif live is not None and (was := found.then.route(uid)) is not None and was["name"] != live["name"]:
         shown |= {"name": was["name"], "renamed": live["name"]}
     return shown

@@ -5,7 +5,7 @@ Both times the engine explains, on the facts that a replay has of the row: as th
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Lock
 from typing import Any, Final
@@ -23,7 +23,7 @@ from routes.errors import NotFound
 from routes.history.services import VersionRetired, content_of
 from routes.live import live
 from routes.orgs.models import Organization
-from routes.rules.explained import left_open
+from routes.rules.explained import Open, left_open
 from routes.versions.difference import Content
 from routes.versions.models import RouteSetVersion
 
@@ -46,8 +46,8 @@ class Side:
     content: Content
     #: None where the version cannot be asked: `problem` says why.
     explanation: Explanation | None
-    #: The ids of routes that may have come first: what they ask for is unknown.
-    left_open: tuple[str, ...] = ()
+    #: By id the routes that may have come first: what they ask for is unknown.
+    left_open: dict[str, Open] = field(default_factory=dict)
     problem: str = ""
 
     @property
@@ -169,7 +169,7 @@ def _side(
         asked = routes()
     except DocumentRejected as error:
         return Side(version, content, None, problem=f"Nothing can be decided by it here. {error}")
-    return Side(version, content, asked.explain(context, force=force), tuple(left_open(asked, context)))
+    return Side(version, content, asked.explain(context, force=force), left_open(asked, context))
 
 
 def _at_this_moment(org: Organization, row: RequestLog, now: Side, force: str | None) -> RouteDecision | None:

@@ -10,9 +10,11 @@ from plans.explaining.services import Explained, Side, outcome
 from plans.replay.pricing import is_called
 from routes.engine import RouteDecision
 from routes.engine.canonical import canonical_bytes
+from routes.engine.explanation import FACT_OF
 from routes.money import usd_text
 from routes.requests import facts_of
-from routes.rules.explained import verdict
+from routes.rules.explained import continued, verdict
+from routes.rules.sentences import not_asked
 
 #: By id of a route whether it is to be in a version: the versions between which it came, or went.
 type Turned = Callable[[str, bool], tuple[int, int]]
@@ -44,11 +46,13 @@ def headline_then(told: Explained) -> str:
         return logged
     if told.then.decision is None:
         return f"the log does not say what took it; {served(told)}"
-    return f"{_of(told.then.decision, told.row.requested_model)} (by version {told.then.version}; the log does not say)"
+    if not told.then.version:
+        return f"nothing was published yet: it passed unchanged, {served(told)}"
+    return f"{_of_side(told, told.then)} (by version {told.then.version}; the log does not say)"
 
 
 def headline_now(told: Explained) -> str:
-    return told.now.problem if told.now.decision is None else _of(told.now.decision, told.row.requested_model)
+    return _of_side(told, told.now) or told.now.problem
 
 
 def is_same(told: Explained) -> bool | None:
@@ -93,6 +97,8 @@ def disagreements(told: Explained) -> list[str]:
     logged = None if row.matched_route_id is None else str(row.matched_route_id)
     knows = bool(row.reason) or logged is not None
     if knows and (logged != decision.route_id or (row.reason and row.reason != decision.reason)):
+        if not told.then.version:
+            return [f"The log says: {by_the_log(told)}. But nothing was published here by then."]
         found.append(
             f"The log says: {by_the_log(told)}. Decided once more by version {told.then.version}, on what the log kept:"
             f" {_of(decision, row.requested_model)}."
@@ -101,6 +107,9 @@ def disagreements(told: Explained) -> list[str]:
         found.append(
             f"The log says that {row.model} served it. Version {told.then.version}, on what the log kept, sends it to"
             f" {' or '.join(_expected(told))}."
+            if told.then.version
+            else f"The log says that {row.model} served it. But nothing was published here by then: it asked for"
+            f" {row.requested_model}, and would have passed unchanged."
         )
     return found
 
@@ -187,24 +196,13 @@ def _fact(path: str) -> str | None:
             rest = below
             continue
         break
-    if name.startswith("prompt_"):
-        return "prompt"
-    if name.startswith("input_tokens"):
-        return "input_tokens"
-    if name.startswith("estimated_cost"):
-        return "estimated_cost_usd"
-    if name.startswith("upstream_latency"):
-        return "upstream_latency_ms_p95"
-    return name if name in FACTS else None
+    name = FACT_OF.get(name, name)
+    return name if name in FACTS or name == "input_tokens" else None
 
 
 def _lacking(side: Side) -> list[str]:
     """What the routes that may have come first ask for, and nobody knows of this request, in words."""
-    assert side.explanation is not None
-    unknown: set[str | None] = set()
-    for route in side.explanation.routes:
-        if route.route_id in side.left_open:
-            unknown |= {_fact(condition.path) for condition in route.conditions if condition.result == "unknown"}
+    unknown = {fact for opened in side.left_open.values() for fact in opened.facts}
     return [words for fact, words in FACTS.items() if fact in unknown]
 
 
@@ -239,7 +237,7 @@ def reasons(told: Explained, turned: Turned, revisions: dict[str, int]) -> list[
     logged = None if told.row.matched_route_id is None else str(told.row.matched_route_id)
     is_other = logged is not None and (then is None or logged != then.route_id)
     if logged is not None and is_other and told.then.route(logged) is not None and told.now.route(logged) is None:
-        found.append(f"“{told.route_name}”, which took it by the log, was deleted {_between(*turned(logged, False))}.")
+        found.append(f"“{told.route_name}”, which took it by the log, was deleted {between(*turned(logged, False))}.")
     if then is None or now is None or outcome(then) == outcome(now):
         return found
     if then.route_id is not None and then.route_id != now.route_id:
@@ -257,7 +255,7 @@ def _lost(told: Explained, uid: str, turned: Turned, revisions: dict[str, int]) 
     assert was is not None
     name = f"“{was['name']}”"
     if route is None:
-        return f"{name} was deleted {_between(*turned(uid, False))}."
+        return f"{name} was deleted {between(*turned(uid, False))}."
     if route["name"] != was["name"]:
         name += f" (now “{route['name']}”)"
     outcome_now = _outcome(told.now, uid)
@@ -265,7 +263,7 @@ def _lost(told: Explained, uid: str, turned: Turned, revisions: dict[str, int]) 
     if outcome_now == "disabled":
         return f"{name} was switched off{changed}."
     if outcome_now == "inactive":
-        return f"{name} is not active at the time of the request any more: it was changed{changed}."
+        return f"{name} was changed{changed}: it {not_asked(route)}."
     if outcome_now == "conditions":
         return f"{name} was changed{changed}: its conditions do not fit any more."
     taker = None if told.now.decision is None else told.now.decision.route_name
@@ -278,7 +276,7 @@ def _won(told: Explained, uid: str, turned: Turned, revisions: dict[str, int]) -
     assert route is not None
     name = f"“{route['name']}”"
     if was is None:
-        return f"{name} was added {_between(*turned(uid, True))}."
+        return f"{name} was added {between(*turned(uid, True))}."
     if was["name"] != route["name"]:
         name += f" (then “{was['name']}”)"
     changed = _in(revisions.get(uid)) if _differs(was, route) else ""
@@ -286,7 +284,7 @@ def _won(told: Explained, uid: str, turned: Turned, revisions: dict[str, int]) -
     if outcome_then == "disabled":
         return f"{name} was off then: it was switched on{changed}."
     if outcome_then == "inactive":
-        return f"{name} was not active at the time of the request: it was changed{changed}."
+        return f"{name} {not_asked(was, past=True)}: it was changed{changed}."
     if outcome_then == "conditions":
         return f"{name} was changed{changed}: its conditions fit now."
     if outcome_then == "selected":
@@ -312,8 +310,11 @@ def _in(version: int | None) -> str:
     return "" if version is None else f" in version {version}"
 
 
-def _between(older: int, newer: int) -> str:
-    return f"in version {newer}" if newer - older == 1 else f"between version {older} and version {newer}"
+def between(older: int, newer: int) -> str:
+    """When something happened of which it is known that it had not by the older version, and had by the newer one."""
+    if newer - older == 1:
+        return f"in version {newer}"
+    return f"between version {older} and version {newer}" if older else f"in version {newer} or before"
 
 
 # --- Decisions --------------------------------------------------------------------------------------------------------
@@ -326,6 +327,13 @@ def at_this_moment(told: Explained) -> str:
     return f"Sent at this moment, at another time of the week or day: {_of(told.at_this_moment, told.row.requested_model)}."
 
 
-def _of(decision: RouteDecision, requested: str) -> str:
-    headline: str = verdict(decision.to_dict(), requested)["headline"]
-    return headline if headline.startswith("“") else headline[:1].lower() + headline[1:]
+def _of(decision: RouteDecision, requested: str, *, is_sure: bool = True) -> str:
+    return continued(verdict(decision.to_dict(), requested, is_sure=is_sure)["headline"])
+
+
+def _of_side(told: Explained, side: Side) -> str:
+    """What its version makes of the request, as far as the log knows it; "" where it cannot be asked."""
+    if side.decision is None:
+        return ""
+    is_sure = told.force is not None or not side.left_open
+    return _of(side.decision, told.row.requested_model, is_sure=is_sure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from routes.engine.conditions import Conditions, NumberRange
 from routes.engine.context import UNKNOWN, RequestContext
@@ -173,15 +173,18 @@ def _explained(
 
 
 #: Condition → the fact it looks at, where the names differ.
-_FACTS = {
+FACT_OF: Final = {
     "model_in": "model",
     "model_matches": "model",
     "input_tokens_lt": "input_tokens",
     "input_tokens_gt": "input_tokens",
     "tag_equals": "tag",
+    "prompt_contains_any_of": "prompt",
+    "prompt_matches_any_of": "prompt",
     "estimated_cost_gt": "estimated_cost_usd",
     "estimated_cost_lt": "estimated_cost_usd",
     "upstream_latency_ms_p95_gt": "upstream_latency_ms_p95",
+    "time_window": "at",
 }
 
 
@@ -192,7 +195,7 @@ def _seen(field: str, value: Any, context: RequestContext) -> Any:
         return found_pattern(value, context)
     if field == "time_window":
         return None if context.at is None else write_time(context.at)
-    fact = getattr(context, _FACTS.get(field, field))
+    fact = getattr(context, FACT_OF.get(field, field))
     if fact is UNKNOWN:
         return None
     return without_surrogates(fact) if isinstance(fact, str) else fact

@@ -1,6 +1,6 @@
 """Who belongs to an organisation, its keys, its policy; and for installation staff the organisations themselves."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.contrib import admin, messages
@@ -49,6 +49,17 @@ class GatewayKeyForm(KeyForm):
     role = None
 
 
+#: What each policy means for whoever changes something.
+_POLICIES: Final = {
+    Organization.Approval.NONE: "What an editor saves is live at once. An approver applies plans, also those that"
+    " nobody else has seen.",
+    Organization.Approval.PLANS: "A route that an editor saves is live at once. A plan is applied after an approver or an"
+    " admin approved it who neither made nor edited it.",
+    Organization.Approval.ALL: "Whatever is saved, deleted, moved, imported or restored makes a draft of a plan instead,"
+    " which is replayed, approved as above, and then applied.",
+}
+
+
 class PolicyForm(forms.Form):
     approval = forms.ChoiceField(
         choices=Organization.Approval.choices,
@@ -79,6 +90,10 @@ def access(request: HttpRequest, **bound: forms.Form) -> HttpResponse:
             "member_form": bound.get("member_form") or MemberForm(prefix="member"),
             "key_form": bound.get("key_form") or KeyForm(prefix="key"),
             "policy_form": bound.get("policy_form") or PolicyForm(initial={"approval": org.approval}, prefix="policy"),
+            "policies": [
+                {"label": policy.label, "words": words, "holds": policy == org.approval}
+                for policy, words in _POLICIES.items()
+            ],
             "freeze_form": bound.get("freeze_form") or FreezeForm(prefix="freeze"),
             "is_own_proposal": org.approval_proposed_by == str(request.user.pk),
             "new_key": bound.get("new_key"),

@@ -86,7 +86,8 @@ def route_delete(request: HttpRequest, id: str) -> HttpResponse:
 def try_request(request: HttpRequest) -> HttpResponse:
     """One request against the live routes: the winner, and for every route what was seen and expected."""
     try:
-        routes = live(request.org).engine
+        served = live(request.org)
+        routes = served.engine
     except engine.errors.DocumentRejected as error:
         messages.error(request, f"Nothing can be tried here. {error}")
         return redirect("admin:routes", request.org.slug)
@@ -102,8 +103,12 @@ def try_request(request: HttpRequest) -> HttpResponse:
                 form.add_error(key if key in form.fields else None, issue["message"])
         else:
             most = None if "all" in request.POST else MOST
-            open_ids = left_open(routes, read)
-            context["told"] = told(routes.explain(read, force=force), read.model, open_ids=open_ids, most=most)
+            opened = left_open(routes, read)
+            explanation = routes.explain(read, force=force)
+            found = told(explanation, read.model, served.document.content["routes"], opened=opened, most=most)
+            context["told"] = found
+            form.missing = frozenset(fact for may in found["may"] for fact in may["open"].facts)
+            context["may"] = [{**may, "fields": [form[fact] for fact in may["open"].facts]} for may in found["may"]]
     return render(request, "routes/try.html", context, status=422 if form.errors else 200)
 
 

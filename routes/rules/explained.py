@@ -1,14 +1,25 @@
 """A decision and its explanation for people: what came of a request, and which condition of which route said what."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from routes.engine import Engine, Explanation, RequestContext
-from routes.engine.meaning import holds, is_active
+from routes.engine import Conditions, Engine, Explanation, RequestContext, Route
+from routes.engine.explanation import FACT_OF, RouteExplanation
+from routes.engine.meaning import Truth, all_of, field_holds, holds, is_active, name_holds
 from routes.engine.reading import without_surrogates
 from routes.money import usd_text
-from routes.rules.sentences import bounds_in_words, moment, visible, window_in_words
+from routes.rules.sentences import (
+    activity,
+    bounds_in_words,
+    condition,
+    lets_pass,
+    moment,
+    not_asked,
+    visible,
+    window_in_words,
+)
 
 #: Condition → how people are told of it; of metadata, headers and figures the name follows.
 _LABELS = {
@@ -50,9 +61,19 @@ _KINDS: Final = {
 _GROUP = re.compile(r"\.(?:any_of\[(\d+)\]|not)(?=\.)")
 
 
-def verdict(decision: dict[str, Any], requested: str | None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Open:
+    """What hangs on facts of a request that are not known: `condition`, in words, of what would have to hold, and `facts`,
+    their names."""
+
+    condition: str
+    facts: tuple[str, ...]
+
+
+def verdict(decision: dict[str, Any], requested: str | None, *, is_sure: bool = True) -> dict[str, Any]:
     """`headline`, one sentence, and `details`, a list of them, of a decision as JSON. `requested` is the model that was
-    asked for, if that is known."""
+    asked for, if that is known. `is_sure` is false where a fact that is not known could change it: the headline says so
+    first."""
     reason, name = decision["reason"], decision["route_name"]
     model = decision["target_model"] or (None if requested is None else without_surrogates(requested))
     sent = f" → {model}" if model else ""
@@ -84,56 +105,113 @@ def verdict(decision: dict[str, Any], requested: str | None) -> dict[str, Any]:
         )
         if holds
     ]  # fmt: skip
-    return {"headline": headlines[reason], "details": details}
+    headline = headlines[reason] if is_sure else f"As far as is known, {continued(headlines[reason])}"
+    return {"headline": headline, "details": details}
 
 
-def left_open(routes: Engine, context: RequestContext) -> list[str]:
-    """The ids of the routes that come before the one that takes the request, and of which it is not known whether they
-    would: a fact that they ask for is unknown. In their order."""
-    found = []
+def continued(headline: str) -> str:
+    """A headline as it goes on within a sentence."""
+    return headline[:1].lower() + headline[1:]
+
+
+def left_open(routes: Engine, context: RequestContext) -> dict[str, Open]:
+    """By id the routes that come before the one that takes the request, and of which it is not known whether they would:
+    a fact that they ask for is unknown, and all else holds. In their order."""
+    found = {}
     for route in routes.routes:
-        if not route.enabled or not is_active(route, context):
+        if not route.enabled:
             continue
-        holding = holds(route.when, context)
+        active = _is_active(route, context)
+        holding = all_of((active, holds(route.when, context)))
         if holding:
             break
         if holding is None:
-            found.append(route.id)
+            unknown = _unknown_of(route.when, context)
+            words, facts = ([condition(unknown)] if unknown.given else []), list(_facts_of(unknown))
+            if active is None:
+                words.append(f"it was sent {activity(route.to_dict())}")
+                facts.append("at")
+            found[route.id] = Open(" and ".join(words), tuple(dict.fromkeys(facts)))
     return found
 
 
+def _is_active(route: Route, context: RequestContext) -> Truth:
+    """Whether the request falls into the time in which the route is active; None where its time decides, and is unknown."""
+    return None if context.at is None and (route.active_from or route.active_until) else is_active(route, context)
+
+
+def _unknown_of(conditions: Conditions, context: RequestContext) -> Conditions:
+    """Of conditions of which it is unknown whether they hold those that make it so: all else holds."""
+    found: dict[str, Any] = {}
+    for field, value in conditions.given:
+        if field in ("metadata", "headers", "numbers"):
+            names = {name: wanted for name, wanted in value.items() if name_holds(field, name, wanted, context) is None}
+            found |= {field: names} if names else {}
+        elif field_holds(field, value, context) is None:
+            if field == "any_of":
+                value = tuple(_unknown_of(each, context) for each in value if holds(each, context) is None)
+            found[field] = _unknown_of(value, context) if field == "not_" else value
+    return Conditions(**found)
+
+
+def _facts_of(conditions: Conditions) -> Iterator[str]:
+    """The names of the facts that they look at."""
+    for field, value in conditions.given:
+        if field in ("any_of", "not_"):
+            for inner in value if field == "any_of" else (value,):
+                yield from _facts_of(inner)
+        else:
+            yield FACT_OF.get(field, field)
+
+
 def told(
-    explanation: Explanation, requested: str | None, *, open_ids: Collection[str] = (), most: int | None = MOST
+    explanation: Explanation,
+    requested: str | None,
+    routes: Iterable[dict[str, Any]],
+    *,
+    past: bool = False,
+    opened: Mapping[str, Open] | None = None,
+    most: int | None = MOST,
 ) -> dict[str, Any]:
     """An explanation as pages show it: `headline` and `details` as of `verdict`, `version`, `forced`, the `winner` in full
     (None where no route takes the request), and the others in `groups`, of each kind at most `most`; None for all of them.
-    `open_ids` are `left_open`."""
+    `routes` are those of the document that decided; `past` says it as of what happened.
+    `opened` is `left_open`: `may` are the first of these, each with what of it is `open`, and `may_more` are so many more;
+    none where a route was asked for by name, before which none comes."""
     decision = explanation.decision.to_dict()
     forced = decision["reason"] in ("forced", "forced_not_found")
+    opened = opened or {}
+    documents = {route["id"]: route for route in routes}
+
+    def step(route: RouteExplanation, number: int) -> dict[str, Any]:
+        return _step(route, number, documents[route.route_id], opened.get(route.route_id), past)
+
+    mays = [] if forced else [route for route in explanation.routes if route.route_id in opened]
     found: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
     winner = None
     for number, route in enumerate(explanation.routes, 1):
         if route.outcome == "selected":
-            winner = _step(route.to_dict(), number)
+            winner = {**step(route, number), "passing": lets_pass(documents[route.route_id], past=past)}
         else:
-            found["open" if route.route_id in open_ids else route.outcome].append((route, number))
+            found["open" if route.route_id in opened else route.outcome].append((route, number))
     groups = [
         {
             "kind": kind,
-            "title": title,
-            "past": past,
+            "title": title_past if past else title,
             "count": len(found[kind]),
             "more": 0 if most is None else max(0, len(found[kind]) - most),
-            "steps": [_step(route.to_dict(), number) for route, number in found[kind][:most]],
+            "steps": [step(route, number) for route, number in found[kind][:most]],
         }
-        for kind, (title, past) in _KINDS.items()
+        for kind, (title, title_past) in _KINDS.items()
         if found[kind]
     ]
     if groups and winner is None and most is not None:
         # Where there is no winner to be shown first.
         groups[0] |= {"is_open": True, "is_full": len(groups[0]["steps"]) <= _FEW}
     return {
-        **verdict(decision, requested),
+        **verdict(decision, requested, is_sure=not mays),
+        "may": [{"name": route.name, "open": opened[route.route_id]} for route in mays[:_FEW]],
+        "may_more": max(0, len(mays) - _FEW),
         "version": decision["version"],
         "forced": forced,
         "winner": winner,
@@ -143,17 +221,19 @@ def told(
     }
 
 
-def _step(route: dict[str, Any], number: int) -> dict[str, Any]:
-    """One route: its place, and in one line the first condition that does not hold."""
-    tree = conditions_as_tree(route["conditions"])
-    failing = next(_failing(tree), None)
-    return {
-        "route_id": route["route_id"],
-        "name": route["name"],
-        "number": number,
-        "tree": tree,
-        "why": "" if failing is None else failing,
-    }
+def _step(
+    route: RouteExplanation, number: int, document: dict[str, Any], opened: Open | None, past: bool
+) -> dict[str, Any]:
+    """One route: its place, and in one line why it was not asked, what of it is open, the first condition that does not
+    hold, or, where all do, why what it takes would pass unchanged."""
+    tree = conditions_as_tree([condition.to_dict() for condition in route.conditions])
+    if opened is not None:
+        why = f"would{' have' if past else ''}, if this {'held' if past else 'holds'}: {opened.condition}"
+    elif route.outcome in ("disabled", "inactive"):
+        why = not_asked(document, past=past)
+    else:
+        why = next(_failing(tree), lets_pass(document, past=past))
+    return {"route_id": route.route_id, "name": route.name, "number": number, "tree": tree, "why": why}
 
 
 def _failing(nodes: list[dict[str, Any]]) -> Iterator[str]:

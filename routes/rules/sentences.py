@@ -62,14 +62,36 @@ def default_effect(action: dict[str, Any] | None) -> str:
 
 
 def standing(route: dict[str, Any]) -> list[str]:
-    """What keeps a route from acting: "disabled", "paused", the time in which it is active. Empty for most."""
-    found = ["disabled"] if route.get("enabled") is False else []
+    """What keeps a route from acting: "switched off", "paused", the time in which it is active. Empty for most."""
+    found = ["switched off"] if route.get("enabled") is False else []
     if route.get("paused"):
         found.append("paused")
+    return [*found, f"active {span}"] if (span := activity(route)) else found
+
+
+def activity(route: dict[str, Any]) -> str:
+    """The time in which a route is active, "from … until …"; "" where that is not limited."""
     start, end = (moment(route.get(key)) for key in ("active_from", "active_until"))
-    if start or end:
-        found.append(" ".join(["active", *([f"from {start}"] if start else []), *([f"until {end}"] if end else [])]))
-    return found
+    return " ".join([*([f"from {start}"] if start else []), *([f"until {end}"] if end else [])])
+
+
+def not_asked(route: dict[str, Any], *, past: bool = False) -> str:
+    """Why a route is not asked, as it goes on after its name: "is switched off", or outside which time; "" where neither
+    can keep it from being asked."""
+    verb = "was" if past else "is"
+    if route.get("enabled") is False:
+        return f"{verb} switched off"
+    return f"{verb} active only {span}" if (span := activity(route)) else ""
+
+
+def lets_pass(route: dict[str, Any], *, past: bool = False) -> str:
+    """Why what a route takes passes unchanged, as it goes on after its name; "" where it acts on at least some of it."""
+    takes = "it took the request, which passed unchanged" if past else "it takes the request, which passes unchanged"
+    if route.get("paused"):
+        return f"{'was' if past else 'is'} paused: {takes}"
+    if (route.get("then") or {}).get("traffic_pct") == 0:
+        return f"{'had' if past else 'has'} a share of 0% of its requests: {takes}"
+    return ""
 
 
 def differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -88,6 +110,7 @@ def differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
 def _parts(conditions: Conditions) -> list[str]:
     """One text for each condition, all of which must hold."""
     when = conditions
+    alternatives = [_alternative(each) for each in when.any_of]
     return [
         *_listed("model is", map(visible, when.model_in)),
         *_listed("model matches", map(visible, when.model_matches)),
@@ -115,7 +138,7 @@ def _parts(conditions: Conditions) -> list[str]:
             else [f"upstream p95 latency above {when.upstream_latency_ms_p95_gt:,} ms"]
         ),
         *([] if when.time_window is None else [_window(when.time_window)]),
-        *([f"({' or '.join(map(_alternative, when.any_of))})"] if when.any_of else []),
+        *([f"({' or '.join(alternatives)})"] if len(alternatives) > 1 else alternatives),
         *([] if when.not_ is None else [f"not ({' and '.join(_parts(when.not_)) or 'any request'})"]),
     ]
 

@@ -434,6 +434,34 @@ def test_trying_a_request_shows_nested_conditions_and_takes_every_fact(
     edda.check()
 
 
+def test_what_is_not_given_leads_to_its_field_and_nothing_at_all_is_a_mistake(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    a_route(org, "with tools", priority=5000, when={"has_tools": True})
+    edda = visitor(a_person("edda", org, "viewer"))
+    edda.expected.add(422)
+    page = edda.visit(f"/admin/o/{org.slug}/try/")
+    page.get_by_role("button", name="Try").click()
+    says(page, "Fill in at least this, or paste a body above.")
+    accessible(page)
+    page.get_by_label("Requested model").fill("gpt-4o")
+    page.get_by_role("button", name="Try").click()
+    says(page, "As far as is known, no route takes it: it passes unchanged → gpt-4o")
+    says(page, "“short ones” would take it, if this holds: fewer than 1,000 input tokens.")
+    accessible(page)
+    shot(page, "try-unknown")
+    for name in ("Input tokens", "Has tools"):
+        page.get_by_role("link", name=name).click()
+        field = page.get_by_label(name)
+        assert field.is_visible()
+        assert field.evaluate("each => each === document.activeElement"), name
+    page.get_by_label("Input tokens").fill("999")
+    page.get_by_role("button", name="Try", exact=True).click()
+    says(page, "As far as is known, “short ones” takes it → gpt-4o-mini")
+    says(page, "“with tools”, which is asked before, would take it, if this holds: has tools.")
+    edda.check()
+
+
 def test_two_people_edit_one_route_and_the_second_loses_nothing(
     org: Organization, visitor: Callable[[Any], Visitor]
 ) -> None:

@@ -85,11 +85,24 @@ class TryForm(RequestForm):
     force = forms.ChoiceField(label="Ask for a route by name", required=False, widget=LongSelect)
 
     MORE = (*RequestForm.MORE, "force")
+    #: The facts on which the answer hangs, and which are not known: their fields are in sight.
+    missing: frozenset[str] = frozenset()
 
     def __init__(self, data: Any = None, *, routes: list[str]) -> None:
         """`routes` are the names that may be asked for."""
         super().__init__(data, initial={"at": datetime.now(UTC).replace(second=0, microsecond=0)})
         self.fields["force"].choices = [("", "No, let the conditions decide"), *((name, name) for name in routes)]
+
+    def clean(self) -> dict[str, Any]:
+        """Something of a request: a time alone, which the form has from the start, is none."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        is_given = self.facts().keys() - {"at", "unknown"} or cleaned.get("force")
+        if not is_given and cleaned.get("chat") in (None, {}) and not self.errors:
+            self.add_error("model", "Fill in at least this, or paste a body above.")
+        return cleaned
+
+    def is_more_open(self) -> bool:
+        return super().is_more_open() or not self.missing.isdisjoint(self.MORE)
 
     def request(self) -> dict[str, Any]:
         """The request as the API takes it; only what was filled in."""

@@ -70,6 +70,61 @@ def test_it_says_first_where_the_request_went_and_where_it_would_go(org: Organiz
     assert f"/admin/o/acme/routes/{route.uid}/" in shown
 
 
+def test_the_answer_comes_first_then_what_was_asked_then_the_steps_then_the_rest(org: Organization) -> None:
+    route = a_route(org, "short ones")
+    traffic(
+        org, 1, matched_route_id=route.uid, reason="matched", decided_version=1, request_digest="sha256:" + "a" * 64
+    )
+    traffic(org, 1, request_id="r2", request_digest="sha256:" + "a" * 64)
+    delete_route(org, str(route.uid), by=BY, expected_revision=route.revision)
+    shown = page(signed_in(org), "r1")
+    order = (
+        "Then: “short ones” took it", "Now: no route takes it", "Why version 1 and version 2 differ",
+        "it comes out otherwise", "What was changed since", "Try it with changes", "What was asked", "What is not sure",
+        "Then: version 1", "Now: version 2", "What was served", "Further attempts", "Others like it",
+    )  # fmt: skip
+    assert sorted(order, key=shown.index) == list(order)
+
+
+def test_why_a_route_was_not_asked_is_said_as_of_then_and_as_of_now(org: Organization) -> None:
+    a_route(org, "off", when={}, enabled=False, priority=500)
+    a_route(org, "paused", when={}, paused=True)
+    traffic(org, 1, decided_version=2, reason="paused")
+    then, now = page(signed_in(org), "r1").split('id="h-then"')[1].split('id="h-now"')
+    for text in ("It was paused: it took the request, which passed unchanged.", "was switched off"):
+        assert text in then
+    for text in ("It is paused: it takes the request, which passes unchanged.", "is switched off"):
+        assert text in now
+        assert text not in then
+
+
+def test_before_the_first_version_nothing_decided_and_no_version_0_is_told(org: Organization) -> None:
+    client = signed_in(org)
+    traffic(org, 1)
+    shown = page(client, "r1")
+    for text in ("Nothing is published yet.", "Then: before the first version", "Now: before the first version"):
+        assert text in shown
+    traffic(org, 1, request_id="logged", decided_version=0, reason="no_match")
+    assert "Nothing was published when it was decided." in page(client, "logged")
+    a_route(org, "all", when={})
+    a_route(org, "few", when={"tag_equals": "x"})
+    traffic(org, 1, request_id="odd", model="other")
+    for request_id in ("r1", "logged"):
+        shown = page(client, request_id)
+        assert "Nothing was published by then: whatever was asked for passed unchanged." in shown
+        assert "“all” was added in version 1." in shown
+        assert "By version 2, which is live" not in shown, "it does something else"
+        assert "Everything up to version 2</a>" in shown
+        assert "ersion 0" not in shown
+    assert "Then: nothing was published yet: it passed unchanged, served by gpt-4o" in page(client, "r1")
+    assert "Then: no route took it, served by gpt-4o" in page(client, "logged")
+    shown = page(client, "odd")
+    assert (
+        "other served it. But nothing was published here by then: it asked for gpt-4o, and would have passed" in shown
+    )
+    assert "ersion 0" not in shown
+
+
 def test_a_deleted_route_and_one_that_nobody_knows_are_told(org: Organization) -> None:
     route = a_route(org, "short ones")
     traffic(org, 1, matched_route_id=route.uid, reason="matched", decided_version=1, model="gpt-4o-mini")

@@ -119,6 +119,11 @@ def test_a_deleted_route_is_named_with_the_version_in_which_it_went(org: Organiz
     assert why(org, row)[1] == ["“short ones” was deleted between version 3 and version 10."]
 
 
+def test_between_two_versions_is_said_without_one_that_nobody_published() -> None:
+    told = [words.between(2, 3), words.between(2, 9), words.between(0, 1), words.between(0, 9)]
+    assert told == ["in version 3", "between version 2 and version 9", "in version 1", "in version 9 or before"]
+
+
 def test_a_route_that_came_is_named_beside_the_one_that_lost(org: Organization) -> None:
     row = logged(org, a_route(org, "short ones"))
     a_route(org, "first", priority=500, then={"target_model": "gpt-4.1"})
@@ -135,7 +140,7 @@ def test_a_route_that_came_is_named_beside_the_one_that_lost(org: Organization) 
         (
             {"active_from": "2027-01-01T00:00:00Z"},
             {"active_from": None},
-            "“x” was not active at the time of the request: it was changed in version 3.",
+            "“x” was active only from 2027-01-01 00:00 UTC: it was changed in version 3.",
         ),
         ({"priority": 1}, {"priority": 900}, "“x” came later then, and was changed in version 3."),
     ],
@@ -154,7 +159,7 @@ def test_why_another_one_takes_it_now(org: Organization, was: dict[str, Any], no
         ({"enabled": False}, "“short ones” was switched off in version 2."),
         (
             {"active_until": "2020-01-01T00:00:00Z"},
-            "“short ones” is not active at the time of the request any more: it was changed in version 2.",
+            "“short ones” was changed in version 2: it is active only until 2020-01-01 00:00 UTC.",
         ),
     ],
 )
@@ -186,6 +191,7 @@ def test_what_the_log_lacks_is_named_where_a_route_asks_for_it_first(org: Organi
         "By version 3 “vip” may have taken it: what it asks for is not in the log (request headers, metadata).",
         "By version 4 “vip” may take it: what it asks for is not in the log (request headers, metadata).",
     ]
+    assert words.headline_now(found) == "as far as is known, “short ones” takes it → gpt-4o-mini"
     assert words.not_kept(found) == [
         "request headers", "the gateway's own figures", "the text", "metadata", "whether it had images",
         "whether it had audio", "whether it had documents", "whether it had tools", "whether it was streamed",

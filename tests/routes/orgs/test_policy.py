@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from html import unescape
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from django.db import transaction
+from django.test import Client
 
 from audit.models import AuditEntry
 from audit.services import payload_of
@@ -24,7 +26,7 @@ from routes.orgs.services import StaleOrganization, update_organization
 from routes.publish import DirectWrite
 from routes.rules.models import Route
 from routes.rules.services import create_route, delete_route, set_default, update_route
-from tests.build import BY, START, a_person, a_route, an_org, projected, state_of, traffic, usual_prices
+from tests.build import BY, START, a_person, a_plan, a_route, an_org, projected, state_of, traffic, usual_prices
 from tests.routes.catalog.build import own, own_list
 
 pytestmark = pytest.mark.django_db
@@ -296,3 +298,71 @@ def test_outside_of_a_transaction_the_draft_is_there_with_the_refusal() -> None:
         create_route(org, NEW, by=BY)
     assert PlanRun.objects.get(org=org) == caught.value.plan
     assert not Route.objects.of(org).exists()
+
+
+# --- What pages say of it before anybody saves ------------------------------------------------------------------------
+
+
+def page_of(org: Organization, role: str, path: str) -> str:
+    client = Client()
+    client.force_login(a_person(f"{role}-{path}", org, role))
+    answer = client.get(f"/admin/o/{org.slug}/{path}")
+    assert answer.status_code == 200
+    return " ".join(unescape(answer.text).split())
+
+
+SOMEBODY_ELSE = (
+    "Before a plan can be applied here, an approver or an admin has to approve it who neither made nor edited it."
+)
+OF_ROLE = {
+    "editor": "",
+    "approver": "You may approve plans, but not your own.",
+    "admin": "Admins approve no plan of their own either.",
+}
+
+
+@pytest.mark.parametrize("role", OF_ROLE)
+def test_where_every_change_is_a_plan_each_form_says_so_above_its_button(strict: Organization, role: str) -> None:
+    row = Route.objects.of(strict).get(name="short")
+    for path, act, button in (
+        ("routes/new/", "Saving", "Save as a plan</button>"),
+        (f"routes/{row.uid}/", "Saving", "Save as a plan</button>"),
+        ("routes/default/", "Saving", "Save as a plan</button>"),
+        (f"routes/{row.uid}/delete/", "Deleting", "Delete “short”</button>"),
+        ("history/1/restore/", "Restoring", "Restore version 1"),
+    ):
+        shown = page_of(strict, role, path)
+        said = f"{act} publishes nothing yet: it makes the draft of a plan, to be replayed."
+        assert shown.index(said) < shown.index(SOMEBODY_ELSE) < shown.rindex(button), path
+        assert [words for words in OF_ROLE.values() if words and words in shown] == [OF_ROLE[role]][
+            : bool(OF_ROLE[role])
+        ]
+        assert "Save and publish" not in shown
+        assert "within seconds" not in shown
+    Organization.objects.filter(pk=strict.pk).update(approval="plans")
+    shown = page_of(strict, role, "routes/new/?plans")
+    assert "Save and publish" in shown
+    assert "publishes nothing yet" not in shown
+    assert SOMEBODY_ELSE not in shown
+
+
+@pytest.mark.parametrize("role", OF_ROLE)
+@pytest.mark.parametrize("approval", Organization.Approval.values)
+def test_who_has_to_approve_a_plan_is_said_before_its_replay(strict: Organization, role: str, approval: str) -> None:
+    Organization.objects.filter(pk=strict.pk).update(approval=approval)
+    plan = a_plan(strict)
+    for path in ("plans/new/", "plans/new/json/", f"plans/{plan.pk}/"):
+        shown = page_of(strict, role, path)
+        assert (SOMEBODY_ELSE in shown) is (approval != "none"), path
+        assert (OF_ROLE[role] in shown) is (approval != "none" or not OF_ROLE[role])
+    plan = projected(plan)
+    told = "An approver or an admin has to approve this plan before it can be applied."
+    assert (told in page_of(strict, role, f"plans/{plan.pk}/?done")) is (approval != "none" and role == "editor")
+
+
+def test_the_page_of_the_policy_says_what_each_means_and_that_no_role_goes_past_it(strict: Organization) -> None:
+    shown = page_of(strict, "admin", "access/")
+    policies = shown.split("<ul><li><strong>Nobody has to approve")[1].split("</ul>")[0].split("<li>")
+    assert [("holds now" in one) for one in policies] == [False, False, True]
+    assert "makes a draft of a plan instead" in policies[2]
+    assert "No role goes past it: admins approve no plan of their own either." in shown

@@ -1,12 +1,13 @@
 """An explanation as an indented list."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
 from routes.engine import UNKNOWN, Action, Conditions, Engine, NewRoute, RequestContext, Route
 from routes.engine.ids import uuid7
-from routes.rules.explained import conditions_as_tree, left_open, told, verdict
+from routes.rules.explained import Open, conditions_as_tree, left_open, told, verdict
 from tests.routes.rules.generate import NEW_ROUTES
 
 
@@ -92,6 +93,12 @@ def route(name: str, when: dict[str, Any], **more: Any) -> Route:
     return Route(id=uuid7(), name=name, when=Conditions.from_dict(when), then=Action("m"), **more)
 
 
+def shown_of(routes: Engine, context: RequestContext, force: str | None = None, **more: Any) -> dict[str, Any]:
+    """What a page shows of a request for "big"."""
+    documents = [each.to_dict() for each in routes.routes]
+    return told(routes.explain(context, force=force), "big", documents, opened=left_open(routes, context), **more)
+
+
 def five() -> Engine:
     return Engine(
         [
@@ -110,39 +117,125 @@ def test_the_winner_comes_first_and_the_others_by_why_they_did_not_take_it() -> 
     context = RequestContext("big", input_tokens=9, headers=UNKNOWN)
     names = {each.id: each.name for each in routes.routes}
     assert [names[uid] for uid in left_open(routes, context)] == ["vip"], "not the one that comes after the winner"
-    shown = told(routes.explain(context), "big", open_ids=left_open(routes, context))
+    shown = shown_of(routes, context)
     assert (shown["headline"], shown["winner"]["name"], shown["winner"]["number"]) == (
-        "“short” takes it → m",
+        "As far as is known, “short” takes it → m",
         "short",
         4,
     )
     assert [(group["kind"], [(step["name"], step["why"]) for step in group["steps"]]) for group in shown["groups"]] == [
-        ("open", [("vip", "Has tools yes; seen unknown")]),
+        ("open", [("vip", "would, if this holds: has tools and header x-tier is gold")]),
         ("shadowed", [("any", "")]),
         (
             "conditions",
             [("long", "More input tokens than 100; seen 9"), ("after", "Header x-tier is one of gold; seen unknown")],
         ),
-        ("disabled", [("off", "")]),
+        ("disabled", [("off", "is switched off")]),
     ]
     assert not any(group.get("is_open") for group in shown["groups"])
+
+
+def test_why_a_route_is_not_asked_or_lets_pass_is_said_in_one_sentence_as_of_now_or_of_then() -> None:
+    until = {"active_until": datetime(2026, 5, 1, tzinfo=UTC)}
+    nothing = Route(id=uuid7(), name="none", when=Conditions(), then=Action("m", traffic_pct=0))
+    routes = Engine([
+        route("off", {"tag_equals": "x"}, enabled=False, paused=True, **until),
+        route("old", {}, **until),
+        route("no", {"tag_equals": "x"}, paused=True),
+        route("paused", {}, paused=True),
+        nothing,
+        route("later", {}),
+    ])  # fmt: skip
+    context = RequestContext("big", at=datetime(2026, 5, 2, tzinfo=UTC))
+    now, then = shown_of(routes, context), shown_of(routes, context, past=True)
+    assert [
+        {step["name"]: step["why"] for group in shown["groups"] for step in group["steps"]} for shown in (now, then)
+    ] == [
+        {
+            "none": "has a share of 0% of its requests: it takes the request, which passes unchanged",
+            "later": "",
+            "no": "Tag is x; seen nothing",
+            "old": "is active only until 2026-05-01 00:00 UTC",
+            "off": "is switched off",
+        },
+        {
+            "none": "had a share of 0% of its requests: it took the request, which passed unchanged",
+            "later": "",
+            "no": "Tag is x; seen nothing",
+            "old": "was active only until 2026-05-01 00:00 UTC",
+            "off": "was switched off",
+        },
+    ]
+    assert now["winner"]["passing"] == "is paused: it takes the request, which passes unchanged"
+    assert then["winner"]["passing"] == "was paused: it took the request, which passed unchanged"
+    assert [group["title"] for group in then["groups"]][1] == "Did not take it"
 
 
 def test_a_route_that_certainly_fails_is_not_left_open() -> None:
     routes = five()
     known = RequestContext("big", input_tokens=9, headers=UNKNOWN, has_tools=False)
-    assert left_open(routes, known) == []
+    assert left_open(routes, known) == {}
     nobody = Engine([route("a", {"has_tools": True}), route("b", {"tag_equals": "x"})])
     context = RequestContext("big")
-    shown = told(nobody.explain(context), "big", open_ids=left_open(nobody, context))
+    shown = shown_of(nobody, context)
     assert (shown["winner"], [group.get("is_open", False) for group in shown["groups"]]) == (None, [True, False])
     assert shown["groups"][0]["is_full"]
 
 
+def opened(when: dict[str, Any], context: RequestContext, **more: Any) -> Open | None:
+    """What is open of one route."""
+    one = route("r", when, **more)
+    return left_open(Engine([one]), context).get(one.id)
+
+
+def test_only_what_is_not_known_of_a_route_whose_other_conditions_hold_is_open() -> None:
+    context = RequestContext("big", tag="a", metadata={"team": "x"}, numbers={"n": 2})
+    few = Open("fewer than 1,000 input tokens", ("input_tokens",))
+    assert opened({"input_tokens_lt": 1000}, context) == few
+    assert opened({"input_tokens_lt": 1000, "tag_equals": "a", "metadata": {"team": ["x"]}}, context) == few
+    assert opened({"input_tokens_lt": 1000, "tag_equals": "b"}, context) is None, "it fails whatever is found out"
+    assert opened({"input_tokens_lt": 1000}, context, enabled=False) is None
+    assert opened({"tag_equals": "a"}, context) is None, "it takes it"
+    alternatives = [{"has_tools": True, "tag_equals": "b"}, {"has_images": False, "tag_equals": "a"}]
+    assert opened({"any_of": alternatives}, context) == Open("has no images", ("has_images",))
+    assert opened({"any_of": [*alternatives, {"tag_equals": "a"}]}, context) is None
+    kept = {"numbers": {"n": {"gt": 1}, "load": {"gt": 0.5}}, "prompt_contains_any_of": ["x"]}
+    assert opened({"not": kept}, context) == Open(
+        "not (the text contains “x” and load above 0.5)", ("prompt", "numbers")
+    )
+    nowhere = RequestContext("big", tag=UNKNOWN, metadata=UNKNOWN, headers=UNKNOWN)
+    asked = {"tag_equals": "a", "metadata": {"t": ["x"], "u": ["y"]}, "headers": {"h": ["z"]}}
+    assert opened(asked, nowhere) == Open(
+        "tag is a and metadata t is x and metadata u is y and header h is z", ("tag", "metadata", "headers")
+    )
+
+
+def test_a_route_that_is_active_for_a_time_is_open_where_the_time_of_the_request_is_not_known() -> None:
+    until = {"active_until": datetime(2026, 5, 1, tzinfo=UTC)}
+    assert opened({}, RequestContext("big"), **until) == Open("it was sent until 2026-05-01 00:00 UTC", ("at",))
+    late = RequestContext("big", at=datetime(2026, 5, 2, tzinfo=UTC))
+    assert opened({"has_tools": True}, late, **until) is None
+
+
+def test_what_hangs_on_unknown_facts_is_said_first_by_name() -> None:
+    routes = Engine([route(f"r{number}", {"has_tools": True}) for number in range(5)])
+    context = RequestContext("big")
+    shown = shown_of(routes, context)
+    assert shown["headline"] == "As far as is known, no route takes it: it passes unchanged → big"
+    assert [may["name"] for may in shown["may"]] == ["r0", "r1", "r2"]
+    assert shown["may_more"] == 2
+    assert shown["may"][0]["open"] == Open("has tools", ("has_tools",))
+    forced = shown_of(routes, context, force="r4")
+    assert (forced["headline"], forced["may"]) == ("“r4” was asked for by name → m", []), "no other is asked"
+    known = RequestContext("big", has_tools=False)
+    shown = shown_of(routes, known)
+    assert (shown["headline"], shown["may"]) == ("No route takes it: it passes unchanged → big", [])
+
+
 def test_of_a_thousand_routes_twenty_of_a_kind_are_told_unless_all_are_asked_for() -> None:
     routes = Engine([route(f"r{number}", {"tag_equals": "x"}) for number in range(1000)])
-    explanation = routes.explain(RequestContext("big"))
-    (group,) = told(explanation, "big")["groups"]
+    context = RequestContext("big")
+    (group,) = shown_of(routes, context)["groups"]
     assert (group["count"], len(group["steps"]), group["more"], group["is_full"]) == (1000, 20, 980, False)
-    (group,) = told(explanation, "big", most=None)["groups"]
+    (group,) = shown_of(routes, context, most=None)["groups"]
     assert (len(group["steps"]), group["more"], group.get("is_open")) == (1000, 0, None)

@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import timedelta
+from html import unescape
 from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
@@ -345,6 +346,43 @@ def test_a_text_of_several_lines_is_tried_with_the_line_breaks_that_clients_send
     assert "“stop” takes it" in page
 
 
+def test_a_route_that_may_take_a_request_is_named_with_the_field_of_what_is_not_given(
+    client: Client, org: Organization
+) -> None:
+    a_route(org, "vip", when={"has_tools": True, "tag_equals": "a"})
+    a_route(org, "others", priority=1, when={"input_tokens_lt": 10})
+    page = unescape(text_of(client.post(url(org, "try/"), {"model": "big", "tag": "a"})))
+    assert "As far as is known, no route takes it: it passes unchanged → big" in page
+    assert (
+        "<strong>“vip”</strong> would take it, if this holds: has tools."
+        ' Not given: <a href="#id_has_tools">Has tools</a>.' in page
+    )
+    assert 'Not given: <a href="#id_input_tokens">Input tokens</a>.' in page
+    assert '<details class="more" open><summary>More facts' in page, "the field is in sight"
+    page = unescape(text_of(client.post(url(org, "try/"), {"model": "big", "tag": "a", "input_tokens": "9"})))
+    assert "As far as is known, “others” takes it → gpt-4o-mini" in page
+    assert "<strong>“vip”</strong>, which is asked before, would take it" in page
+    for facts in ({"tag": "b", "input_tokens": "9"}, {"tag": "a", "input_tokens": "9", "has_tools": "false"}):
+        page = text_of(client.post(url(org, "try/"), {"model": "big", **facts}))
+        assert "As far as is known" not in page
+        assert "would take it, if" not in page
+
+
+def test_a_form_without_a_request_is_a_mistake_and_loses_nothing(client: Client, org: Organization) -> None:
+    a_route(org, "all of them", when={})
+    for empty in ({}, {"chat": "{}"}, {"unknown": ["tag"]}):
+        page = text_of(client.post(url(org, "try/"), {"at": "2026-06-01T21:30", **empty}), 422)
+        assert "Fill in at least this, or paste a body above." in page
+        assert "“all of them” takes it" not in page
+        assert "2026-06-01T21:30" in page
+    for given in ({"model": "big"}, {"chat": '{"messages": []}'}, {"tag": "a"}):
+        assert "“all of them” takes it" in text_of(client.post(url(org, "try/"), given))
+    assert "was asked for by name" in text_of(client.post(url(org, "try/"), {"force": "all of them"}))
+    for wrong in ("{", "[]"):
+        page = text_of(client.post(url(org, "try/"), {"chat": wrong}), 422)
+        assert "Fill in at least this" not in page, "there is one mistake, and it is in the body"
+
+
 def test_a_time_beyond_the_calendar_is_refused_where_a_request_is_tried(client: Client, org: Organization) -> None:
     page = text_of(client.post(url(org, "try/"), {"at": "9999-12-31T23:59-05:00"}), 422)
     assert "Write a day and a time of it" in page
@@ -400,6 +438,9 @@ def test_a_delete_that_no_gateway_would_load_is_told_not_an_error(client: Client
         ({"enabled": False}, {}, "No route takes it: it passes unchanged → big"),
         ({"when": {"tag_equals": "x"}}, {"force": "r"}, "“r” was asked for by name → gpt-4o-mini"),
         ({"active_until": "2026-01-01T00:00:00Z"}, {}, "No route takes it"),
+        ({"active_until": "2026-01-01T00:00:00Z"}, {}, ">is active only until 2026-01-01 00:00 UTC<"),
+        ({"enabled": False}, {}, ">is switched off<"),
+        ({"paused": True}, {}, "It is paused: it takes the request, which passes unchanged."),
         ({"active_until": "2026-01-01T00:00:00Z"}, {"at": "2025-12-31T23:59"}, "“r” takes it"),
     ],
     ids=str,

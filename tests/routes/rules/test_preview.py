@@ -37,7 +37,7 @@ def previewed(client: Client, org: Organization, of: Route | None = None, **fiel
 def test_the_sentence_and_the_json_are_those_of_the_route_once_it_is_saved(client: Client, org: Organization) -> None:
     sent = {"tag_equals": "a", "any_of": "0", "any_of-0-has_tools": "true", "owner": "us"}
     said = previewed(client, org, **sent)
-    assert said["sentence"] == "tag is a and (has tools) → m"
+    assert said["sentence"] == "tag is a and has tools → m"
     assert said["mistakes"] == []
     assert said["words"] == "It can be saved."
     assert not Route.objects.exists()

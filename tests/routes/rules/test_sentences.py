@@ -54,6 +54,16 @@ from routes.rules.sentences import default_effect, differences, sentence, standi
             "(any request or (tag is a and not (has audio and has tools))) and not (any request)"
             " → refused with 403 too_dear: “Not this month.”",
         ),
+        (
+            {"any_of": [{"tag_equals": "a"}], "has_tools": True},
+            {"target_model": "m"},
+            "has tools and tag is a → m",
+        ),
+        (
+            {"any_of": [{"tag_equals": "a", "has_tools": True}]},
+            {"target_model": "m"},
+            "(tag is a and has tools) → m",
+        ),
         ({"unheard_of": 1}, {"target_model": 5}, "(cannot be read) → (cannot be read)"),
     ],
 )
@@ -98,7 +108,7 @@ def test_a_window_says_on_which_days_it_begins(window: dict[str, object], expect
     ("keys", "expected"),
     [
         ({"enabled": True, "paused": False}, []),
-        ({"enabled": False, "paused": True}, ["disabled", "paused"]),
+        ({"enabled": False, "paused": True}, ["switched off", "paused"]),
         ({"active_from": "2026-05-01T08:00:00.000000Z"}, ["active from 2026-05-01 08:00 UTC"]),
         (
             {"active_from": "2026-05-01T08:00:01.000000Z", "active_until": "2026-05-01T09:00:00.500000Z"},
