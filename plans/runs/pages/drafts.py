@@ -36,7 +36,7 @@ TEMPLATE: Final = [
 #: Routes of a draft that are listed where nobody asks for all or looks for some.
 ROWS: Final = 50
 #: Requests of a window are counted up to so many.
-COUNTED: Final = 200_000
+COUNTED: Final = 100_000
 
 
 def plan_new(request: HttpRequest) -> HttpResponse:
