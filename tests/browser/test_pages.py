@@ -91,7 +91,9 @@ TO_MINI = {"target_model": "gpt-4o-mini"}
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 #: What is in order is neither described nor sent, which would take as long as finding it.
 FINDINGS = """async ([only, where]) => {
-    await Promise.all(document.getAnimations().map(each => each.finished)); // a colour on its way is none of ours
+    // A colour on its way is none of ours. Of an animation that is cancelled nobody is told that it has finished.
+    const onTheirWay = () => document.getAnimations().filter(each => isFinite(each.effect.getComputedTiming().endTime));
+    while (onTheirWay().length) await new Promise(requestAnimationFrame);
     const found = await axe.run(document.querySelector(where), {runOnly: only, resultTypes: ["violations"]});
     return found.violations.map(each => [each.id, each.nodes.map(node => node.html.slice(0, 150))]);
 }"""
