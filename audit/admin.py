@@ -1,6 +1,7 @@
 """The admin's pages about a log, an organisation's or the installation's: looking, verifying now. Nothing here edits."""
 
 import re
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import path
+from django.urls import path, reverse
 from django.views.decorators.http import require_POST
 from rest_framework.exceptions import ValidationError
 
@@ -17,11 +18,16 @@ from audit.api import FILTERS, filtered
 from audit.models import AuditEntry, AuditHead, Checkpoint, Refusal, Unreadable, as_bytes, reading
 from audit.redaction import is_never_blanked, told_by
 from audit.services import payload_of, payload_text
+from audit.times import is_time
 from audit.verification import logs_of, verify
+from audit.words import in_words
 
 PAGE = 50
 #: Where a page ends: the number of the log, and of the entry.
 _PLACE = re.compile(r"([1-9]\d{0,8})\.(\d{1,18})", re.ASCII)
+#: A time as a browser's own field writes it; callers of the API add the zone.
+_PICKED = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?)Z?", re.ASCII)
+_TIMES = (("since", "From (UTC)"), ("until", "Until, not with it (UTC)"))
 
 
 def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
@@ -32,7 +38,8 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
     problem = ""
     rows = AuditEntry.objects.of(org_id)
     try:
-        rows = filtered(rows, {**given, "actor": _actor(given["actor"])})
+        times = {name: _in_utc(given[name]) for name, _ in _TIMES}
+        rows = filtered(rows, {**given, **times, "actor": _actor(given["actor"])})
     except ValidationError as error:
         problem = "; ".join(f"{name}: {said}" for name, said in error.detail.items())
     if place := _PLACE.fullmatch(request.GET.get("before", "")):
@@ -60,9 +67,12 @@ def audit_list(request: HttpRequest, **found: Any) -> HttpResponse:
             "entries": entries,
             "may_blank": request.grant.may("installation" if org is None else "admin"),
             "given": given,
+            "is_narrowed": any(given.values()),
+            "whole": reverse("admin:installation_audit") if org is None else reverse("admin:audit", args=[org.slug]),
             "problem": problem,
             "older": older,
-            "actions": known,
+            "actions": sorted(({"name": name, "words": in_words(name)} for name in known), key=itemgetter("words")),
+            "times": [_time_field(name, label, given[name]) for name, label in _TIMES],
             "head": head,
             "signed": head and Checkpoint.objects.filter(log=head.log).order_by("-size").first(),
             "refusals": Refusal.objects.filter(log__in=AuditHead.objects.filter(org_id=org_id).values("log")),
@@ -77,6 +87,19 @@ def _actor(text: str) -> str:
     is_name = text and text.isprintable()
     people = get_user_model()._default_manager.filter(username__iexact=text) if is_name else ()
     return next((str(person.pk) for person in people), text)
+
+
+def _in_utc(text: str) -> str:
+    """What a browser's own field says of no zone is in UTC; else the text."""
+    return f"{picked[1]}Z" if (picked := _PICKED.fullmatch(text)) else text
+
+
+def _time_field(name: str, label: str, given: str) -> dict[str, str]:
+    """A browser's own field, but for what it would empty: a time in another zone, a finer one, or none at all."""
+    picked = _PICKED.fullmatch(given)
+    is_its_own = not given or (picked is not None and is_time(_in_utc(given)))
+    value = picked[1] if picked and is_its_own else given
+    return {"name": name, "label": label, "type": "datetime-local" if is_its_own else "text", "value": value}
 
 
 def _shown(rows: list[AuditEntry]) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ from django.db import DataError, InternalError, OperationalError, models
 from django.db.models import Q
 from django.db.models.functions import Cast
 
+from audit.words import in_words
+
 
 class AppendOnly(Exception):
     """Entries are added, never changed or removed."""
@@ -93,6 +95,11 @@ class AuditEntry(models.Model):
 
     def delete(self, *_: Any, **__: Any) -> NoReturn:
         raise AppendOnly("Audit entries cannot be removed.")
+
+    @property
+    def words(self) -> str:
+        """What was done, for people."""
+        return in_words(self.action)
 
 
 class AuditHead(models.Model):

@@ -17,3 +17,12 @@ def read_time(text: str) -> datetime:
     except ValueError:
         pass  # a day that does not exist
     raise ValueError("Write a time with its zone, like 2026-11-21T08:00:00Z.")
+
+
+def is_time(text: str) -> bool:
+    """Whether `read_time` reads it."""
+    try:
+        read_time(text)
+    except ValueError:
+        return False
+    return True

@@ -18,6 +18,7 @@ from routes.orgs.members import add_member
 from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routing_admin.home import cards
+from routing_admin.templatetags.interface import ago
 from tests.build import BY, a_person, a_plan, a_route, an_org, projected, sign_logs, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db
@@ -111,7 +112,7 @@ def test_a_card_says_how_gateways_and_the_audit_log_stand(ada: Any, client: Clie
         return " ".join(client.get("/admin/").text.split())
 
     assert '<dt>Gateways</dt><dd><span class="muted">none</span>' in said()
-    assert "0 signed" in said()
+    assert ">0 of " in said(), "two figures side by side read as one"
     sign_logs()
     assert '<span class="badge badge-ok">signed</span>' in said()
     assert "The audit log was last looked at" in said()
@@ -127,3 +128,26 @@ def test_a_card_says_how_gateways_and_the_audit_log_stand(ada: Any, client: Clie
     assert "2 of 2 silent" in said()
     Refusal.objects.create(log=AuditHead.objects.get(org_id=org.pk).log, since=timezone.now(), rule="cut", message="x")
     assert '<span class="badge badge-bad">not signed</span>' in said()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-3600, "just now"),
+        (0, "just now"),
+        (59, "just now"),
+        (60, "1\xa0minute ago"),
+        (7380, "2\xa0hours, 3\xa0minutes ago"),
+    ],
+)
+def test_how_long_ago_something_was_is_said_from_a_minute_on(seconds: int, said: str) -> None:
+    assert ago(timezone.now() - timedelta(seconds=seconds)) == said
+
+
+def test_what_was_published_just_now_is_not_zero_minutes_old(ada: Any, client: Client) -> None:
+    orgs_of(ada, 1, 1)
+    a_route(Organization.objects.get())
+    for url in ("/admin/", "/admin/o/org-001/"):
+        text = client.get(url).text
+        assert "Published just now by" in text
+        assert "0\xa0minutes" not in text

@@ -25,7 +25,10 @@ class MemberForm(forms.Form):
 
 class KeyForm(forms.Form):
     name = forms.CharField(max_length=100, validators=[one_line], help_text="What uses it, for example “dashboard”.")
-    kind = forms.ChoiceField(choices=ApiKey.Kind.choices)
+    kind = forms.ChoiceField(
+        choices=[(kind.value, kind.label.partition(":")[0]) for kind in ApiKey.Kind],
+        help_text="A management key calls the API, one of a gateway reads what it runs, one for traffic sends requests.",
+    )
     role = forms.ChoiceField(
         choices=Role.choices,
         required=False,

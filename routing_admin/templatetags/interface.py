@@ -1,10 +1,13 @@
-"""What templates of all subjects share of the interface: icons."""
+"""What templates of all subjects share of the interface: icons, how long ago something was."""
 
+from datetime import datetime, timedelta
 from typing import Final
 
 from django import template
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.timesince import timesince
 
 register = template.Library()
 
@@ -52,3 +55,10 @@ def icon(name: str) -> SafeString:
     return format_html(
         '<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false"><path d="{}"/></svg>', strokes
     )
+
+
+@register.filter
+def ago(when: datetime) -> str:
+    """How long ago that was. Within a minute, or by a clock that is ahead of ours, it is just now."""
+    now = timezone.now()
+    return "just now" if now - when < timedelta(minutes=1) else f"{timesince(when, now)} ago"

@@ -1,7 +1,7 @@
 """The log through the API and the admin's page: what is shown, to whom, and what is refused."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from routes.rules.services import pause_route
 from tests.audit.build import TABLE, sql, without_triggers
-from tests.build import a_person, a_route, an_org, sign_logs
+from tests.build import BY, a_person, a_route, an_org, sign_logs
 from tests.databases import ON_POSTGRES
 
 pytestmark = pytest.mark.django_db
@@ -214,6 +214,45 @@ def test_a_filter_of_the_page_stays_on_older_pages(signed_in: Client, org: Organ
     assert len(numbers(first)) == 50
     assert "?action=a.a&amp;before=" in first
     assert numbers(signed_in.get(f"/admin/o/{org.slug}/audit/?action=a.b&actor=test").text)[0] > numbers(first)[0]
+
+
+def test_the_page_says_in_words_what_was_done_with_the_action_beside_it(signed_in: Client, org: Organization) -> None:
+    pause_route(a_route(org, "x"), by=BY)
+    happened(org, action="test.<b>")
+    page = signed_in.get(f"/admin/o/{org.slug}/audit/").text
+    assert '<div>Route paused<div class="mono muted">route.paused</div></div>' in page
+    assert '<option value="route.paused">Route paused (route.paused)</option>' in page
+    assert "<div>test.&lt;b&gt;</div>" in page, "what has no words is told as it is"
+    chosen = signed_in.get(f"/admin/o/{org.slug}/audit/?action=route.paused").text
+    assert '<option value="route.paused" selected>' in chosen
+    assert len(numbers(chosen)) == 1
+
+
+@pytest.mark.parametrize("zone", ["", "Z"])
+def test_the_times_of_the_page_are_picked_in_utc(signed_in: Client, org: Organization, zone: str) -> None:
+    happened(org, 3)
+    url = f"/admin/o/{org.slug}/audit/"
+    assert 'name="since" type="datetime-local" value="" step="any"' in signed_in.get(url).text
+    page = signed_in.get(url, {"since": f"2026-01-02T03:04{zone}", "until": f"2026-01-02T03:04:05.678{zone}"}).text
+    assert 'name="since" type="datetime-local" value="2026-01-02T03:04" step="any"' in page
+    assert 'name="until" type="datetime-local" value="2026-01-02T03:04:05.678" step="any"' in page
+    assert numbers(page) == []
+    assert f'No entry fits. <a href="{url}">Show all entries.</a>' in page
+    assert f'<a class="btn" href="{url}">Show all</a>' in page
+    assert "Show all" not in signed_in.get(url).text
+    now = timezone.now().astimezone(UTC)
+    east = timezone.get_fixed_timezone(300)
+    for since in (now - timedelta(minutes=1), now + timedelta(minutes=1)):
+        for text in (since.strftime(f"%Y-%m-%dT%H:%M:%S{zone}"), since.astimezone(east).isoformat()):
+            assert bool(numbers(signed_in.get(url, {"since": text}).text)) is (since < now)
+
+
+@pytest.mark.parametrize(
+    "text", ["yesterday", "2026-02-30T08:00", "2026-01-02T03:04:05.678901Z", "2026-01-02T03:04+05:00"]
+)
+def test_what_a_field_for_times_would_empty_stays_in_it(signed_in: Client, org: Organization, text: str) -> None:
+    page = signed_in.get(f"/admin/o/{org.slug}/audit/", {"since": text}).text
+    assert f'name="since" type="text" value="{text}">' in page
 
 
 def test_a_payload_is_shown_as_text(signed_in: Client, org: Organization) -> None:

@@ -14,7 +14,9 @@ from django.test import Client
 from plans.runs.worker import run_next
 from routes.engine import Action
 from routes.orgs.keys import create_key
+from routes.orgs.members import add_member
 from routes.orgs.models import Organization
+from routes.orgs.services import create_organization
 from routes.rules.models import Route
 from routes.rules.services import set_default
 from tests.browser.conftest import Visitor, add_condition, says
@@ -161,7 +163,7 @@ def test_installation_staff_make_a_key_for_gateways_of_all(visitor: Callable[[An
     page.get_by_role("link", name="Keys of gateways for all organisations").click()
     page.get_by_label("Name").fill("edge")
     page.get_by_role("button", name="Make a key").click()
-    assert "rk_gateway_" in page.get_by_role("status").inner_text()
+    assert page.locator("#new-key").inner_text().startswith("rk_gateway_")
     for scheme, width in (("light", 1280), ("dark", 1280), ("light", 390)):
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": width, "height": 800})
@@ -507,3 +509,29 @@ def test_signing_in_and_a_wrong_password(org: Organization, browser: Any, live_s
     says(page, "Acme")
     shot(page, "signed-in")
     page.close()
+
+
+def test_a_name_of_an_organisation_is_whole_where_there_is_room_and_in_two_lines_else(
+    visitor: Callable[[Any], Visitor],
+) -> None:
+    ada = a_person("ada")
+    words = "The Amalgamated Laboratories of Northern Hemisphere Research"
+    for slug, name in (("beta", "Beta Labs"), ("long", words)):
+        org = create_organization(slug=slug, name=name, environment="staging-in-the-north", by=BY)
+        add_member(org, ada, role="viewer", by=BY)
+    someone = visitor(ada)
+    for slug in ("beta", "long"):
+        page = someone.visit(f"/admin/o/{slug}/")
+        name = page.locator(".ra-org .ra-name")
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            someone.check()
+            shot(page, f"name-{slug}-{width}")
+            if slug == "beta":
+                assert name.evaluate("one => one.scrollHeight <= one.clientHeight && one.scrollWidth <= one.clientWidth")
+            else:
+                box = name.bounding_box()
+                assert box is not None
+                assert box["width"] > 100, "it can be read"
+                assert box["height"] < 45, "two lines"
+                assert name.get_attribute("title") == words
