@@ -57,7 +57,7 @@ def _apply(plan: PlanRun, *, by: Any, check: Callable[[PlanRun], None]) -> tuple
         by=by,
         action="plan.applied",
         target=("plan", plan.pk),
-        note=plan.name,
+        note=plan.note or plan.name,
         always_record=True,
         is_direct=False,
     ) as change:

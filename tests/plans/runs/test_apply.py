@@ -1,12 +1,14 @@
 """Applying and reverting: one transaction, once, and back to where it was."""
 
 import json
+import re
 import threading
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from django.db import connections
+from django.test import Client
 
 from audit.models import AuditEntry
 from audit.verification import verify_org
@@ -55,6 +57,25 @@ def test_apply_makes_exactly_what_was_replayed_live(org: Organization) -> None:
     assert payload["plan_id"] == str(plan.pk)
     assert payload["sample_size"] == 40
     assert "short to mini" not in json.dumps(payload), "never the routes themselves"
+
+
+def test_the_history_says_why_a_plan_was_applied_and_repeats_nothing(org: Organization) -> None:
+    client = Client()
+    client.force_login(a_person("vera", org, "viewer"))
+
+    def notes() -> list[str]:
+        page = client.get(f"/admin/o/{org.slug}/history/").content.decode()
+        assert client.get(f"/admin/o/{org.slug}/").content.decode().count("<blockquote>") == page.count("<blockquote>")
+        return re.findall("<blockquote>(.*?)</blockquote>", page)
+
+    plan = projected(a_plan(org))
+    plans.apply(plan, by=BY)
+    assert notes() == []
+    plan.refresh_from_db()
+    plans.revert(plan, by=BY)
+    assert notes() == []
+    plans.apply(projected(a_plan(org, note="Support is short")), by=BY)
+    assert notes() == ["Support is short"]
 
 
 @pytest.mark.parametrize(
