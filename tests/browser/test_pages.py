@@ -498,7 +498,9 @@ def test_a_name_of_an_organisation_is_whole_where_there_is_room_and_in_two_lines
             someone.check()
             shot(page, f"name-{slug}-{width}")
             if slug == "beta":
-                assert name.evaluate("one => one.scrollHeight <= one.clientHeight && one.scrollWidth <= one.clientWidth")
+                assert name.evaluate(
+                    "one => one.scrollHeight <= one.clientHeight && one.scrollWidth <= one.clientWidth"
+                )
             else:
                 box = name.bounding_box()
                 assert box is not None
