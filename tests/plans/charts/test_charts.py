@@ -2,7 +2,6 @@
 
 import random
 from datetime import UTC, datetime, timedelta
-from html import escape
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
