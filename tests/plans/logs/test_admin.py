@@ -71,7 +71,9 @@ def test_the_filters_narrow_and_stay_while_paging(org: Organization, client: Cli
     first = page(client, tag="so & so")
     assert len(ids(first)) == 100
     assert len(ids(page(client, older(first)))) == 28
-    assert "No such request: the whole log was looked at." in page(client, tag="nothing")
+    nothing = page(client, tag="nothing")
+    assert "No such request: the whole log was looked at." in nothing
+    assert '<a href="/admin/o/acme/logs/">Show all requests.</a>' in nothing
 
 
 def test_what_is_made_up_of_all_rows_alike_is_said_once(org: Organization, client: Client) -> None:
