@@ -18,11 +18,14 @@ from routes.fleet.models import GatewayInstance
 from routes.orgs.models import Organization
 from routes.pages import whole_number
 from routes.rules.models import Route
+from routes.texts import nearest
 from routes.versions.models import RouteSetVersion
 from routing_admin.context import SECTIONS
 
 #: Of each kind at most so many.
 OF_A_KIND: Final = 6
+#: Of routes, plans and examples so many each are compared with a name that nothing has.
+OF_NEAR: Final = 500
 #: What can be begun from anywhere: label, icon, page, role, and what else people call it.
 ACTS: Final = (
     ("New route", "plus", "route_new", "editor", "rule add create"),
@@ -48,12 +51,30 @@ class Found(NamedTuple):
 def find(request: HttpRequest) -> HttpResponse:
     """A page with what was found, or with `as=json` the same as data for who is still typing."""
     text = request.GET.get("q", "").replace("\0", "").strip()[:200]
-    found = list(_in_org(request, text) if request.org else _outside(request, text))
+    found = _found(request, text)
+    near = [] if found else _near(request, text)
     if request.GET.get("as") == "json":
-        return JsonResponse({"results": [one._asdict() for one in found]})
+        return JsonResponse({"results": [one._asdict() for one in found or near], "is_near": bool(near)})
     shell: dict[str, Any] = admin.site.each_context(request) if request.org is None else {}
     shell["shell"] = "admin/base_site.html" if request.org is None else "page.html"
-    return render(request, "find.html", {**shell, "title": "Search", "text": text, "found": found})
+    return render(
+        request, "find.html", {**shell, "title": "Search", "text": text, "found": found or near, "is_near": bool(near)}
+    )
+
+
+def _found(request: HttpRequest, text: str) -> list[Found]:
+    return list(_in_org(request, text) if request.org else _outside(request, text))
+
+
+def _near(request: HttpRequest, text: str) -> list[Found]:
+    """What has a name that is written almost so."""
+    names = [one.title for one in _found(request, "")]
+    if (org := request.org) is not None:
+        names += [act[0] for act in ACTS]
+        for rows in (Route.objects.of(org).in_order(), PlanRun.objects.of(org), ExampleRequest.objects.filter(org=org)):
+            names += rows.values_list("name", flat=True)[:OF_NEAR]
+        names += sorted({price.model for price in prices_for(org).only("model")})
+    return [one for name in nearest(text, names) for one in _found(request, name) if one.title == name]
 
 
 def _outside(request: HttpRequest, text: str) -> Iterator[Found]:

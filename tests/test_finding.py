@@ -50,6 +50,31 @@ def test_everything_that_has_a_name_is_found(org: Organization) -> None:
         assert editor.get(one["url"]).status_code == 200, one
 
 
+def test_what_nothing_is_called_leads_to_names_that_are_like_it(org: Organization) -> None:
+    usual_prices()
+    a_route(org, "cheap summaries")
+    a_plan(org, name="cheap nights")
+    a_route(an_org("other"), "cheap sumaries of others")
+    editor, viewer = signed_in(org, "editor"), signed_in(org, "viewer")
+
+    def near(client: Client, text: str, where: str = "o/acme/") -> tuple[bool, list[tuple[str, str]]]:
+        is_near = client.get(f"/admin/{where}find/", {"q": text, "as": "json"}).json()["is_near"]
+        return is_near, found(client, text, where)
+
+    assert near(editor, "sumaries") == (True, [("route", "cheap summaries")])
+    assert near(editor, "Cheap Nigths") == (True, [("plan", "cheap nights")])
+    assert near(editor, "gpt4o-mini") == (True, [("model", "gpt-4o-mini")])
+    assert near(editor, "Acess") == (False, []), "an editor may not go there"
+    assert near(editor, "histroy") == (True, [("page", "History")])
+    assert near(editor, "New ruote") == (True, [("action", "New route")])
+    assert near(viewer, "New ruote") == (False, [])
+    assert near(editor, "summaries")[0] is False, "something is called so"
+    assert near(editor, "acmee", "")[1] == [("organisation", "Acme")]
+    page = editor.get("/admin/o/acme/find/", {"q": "sumaries"}).text
+    assert "Nothing here is called “sumaries”. These names are like it:" in page
+    assert "<span>cheap summaries</span>" in page
+
+
 @pytest.mark.parametrize("request_id", ["req_1", "a/b?c=d&e#f", "../..", "<b>", "x" * 200])
 def test_a_request_of_the_log_is_found_by_its_whole_id(org: Organization, request_id: str) -> None:
     traffic(org, 1, request_id=request_id)

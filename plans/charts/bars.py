@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from plans.charts.marks import TEXT, Canvas, Chart, drawn, length
+from plans.charts.marks import LINE, TEXT, Canvas, Chart, drawn, in_lines, length
 from plans.charts.scales import Scale, known, linear
 
 #: How wide names are at the left of a window; on a phone they stand above their bars.
@@ -53,7 +53,7 @@ def pairs(title: str, description: str, *, names: tuple[str, str], rows: Sequenc
             canvas.text(x + 28, 4 + _BAR - 1, name)
             x += 44 + length(name)
         told = [(row.name, row) for row in rows]
-        return _rows(canvas, told, bars, scale, right, 2 * _BAR + 3, "Requests", 30)
+        return _rows(canvas, told, bars, scale, right, 2 * _BAR + 3, "Requests", 30, canvas.width)
 
     return drawn(title, description, draw)
 
@@ -65,8 +65,9 @@ def savings(title: str, description: str, *, rows: Sequence[Saving]) -> Chart:
     def draw(canvas: Canvas) -> float:
         ends = [end for row in rows for end in known([row.saved, *(row.interval or ())])]
         scale = linear(min(ends, default=0), max(ends, default=0), 3 if canvas.is_narrow else 5, "$")
-        said = 0.0 if canvas.is_narrow else 10 + max((length(row.said) for row in rows), default=0)
-        right = canvas.width - max(min(said, 220), 16)
+        said = 10 + max((length(row.said) for row in rows), default=0)
+        right = canvas.width - (16 if canvas.is_narrow else max(min(said, 220), 16))
+        room = canvas.width - min(said, canvas.width / 2)
 
         def bars(row: Saving, y: float, left: float) -> None:
             zero = scale.at(0.0, left, right)
@@ -79,7 +80,7 @@ def savings(title: str, description: str, *, rows: Sequence[Saving]) -> Chart:
                 canvas.text(right + 10, y + _BAR, row.said, room=canvas.width - right - 10)
 
         told = [(row.name, row) for row in rows]
-        return _rows(canvas, told, bars, scale, right, _BAR + 3, "US dollars saved; negative is dearer", 8)
+        return _rows(canvas, told, bars, scale, right, _BAR + 3, "US dollars saved; negative is dearer", 8, room)
 
     return drawn(title, description, draw)
 
@@ -107,11 +108,18 @@ def _rows[Row](
     height: float,
     said: str,
     top: float,
+    room: float,
 ) -> float:
-    """The axis, and each row with its name; how high it became. `height` is that of one row without its name."""
+    """The axis, and each row with its name; how high it became. `height` is that of one row without its name, `room` how
+    wide a name may be that stands above its bars."""
     left = 8.0 if canvas.is_narrow else _NAMES + 10.0
+    room = room if canvas.is_narrow else float(_NAMES)
+    # A name in two lines takes one line more than it else would, of which a row beside it has a part already.
+    extra = [LINE * (len(in_lines(name, room)) - 1) for name, _ in rows]
     above = TEXT + 6 if canvas.is_narrow else 0
-    bottom = top + len(rows) * (above + height + _GAP)
+    if not canvas.is_narrow:
+        extra = [max(0, TEXT + more - height) if more else 0 for more in extra]
+    bottom = top + sum(above + height + _GAP + more for more in extra)
     for tick in scale.ticks:
         x = scale.at(tick.value, left, right)
         canvas.line(x, top, x, bottom, "chart-zero" if not tick.value else "chart-grid")
@@ -120,13 +128,14 @@ def _rows[Row](
             min(max(x, half), canvas.width - half), bottom + 17, tick.label, anchor="middle", kind="chart-quiet"
         )
     y = top + _GAP / 2
-    for name, row in rows:
+    for (name, row), more in zip(rows, extra, strict=True):
         if canvas.is_narrow:
-            canvas.text(0, y + TEXT - 2, name, room=canvas.width / 2)
+            canvas.name(0, y + TEXT - 2 + more / 2, name, room=room)
+            bars(row, y + above + more, left)
         else:
-            canvas.text(_NAMES, y + height / 2 + 4, name, anchor="end", room=_NAMES)
-        bars(row, y + above, left)
-        y += above + height + _GAP
+            canvas.name(_NAMES, y + (height + more) / 2 + 4, name, anchor="end", room=room)
+            bars(row, y + more / 2, left)
+        y += above + height + _GAP + more
     if not rows:
         bottom += 40
         canvas.text(canvas.width / 2, top + 24, "Nothing to show", anchor="middle", kind="chart-quiet")

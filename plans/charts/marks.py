@@ -13,6 +13,8 @@ NARROW: Final = 326
 #: Of a text in pixels: its size, and about how wide a letter is.
 TEXT: Final = 13
 _LETTER: Final = 8.2
+#: From one line of a text to its next.
+LINE: Final = 15
 type Anchor = Literal["start", "middle", "end"]
 
 
@@ -64,6 +66,19 @@ class Canvas:
             f'<text{kinds} x="{place(x)}" y="{place(y)}" text-anchor="{anchor}">{escape(shown)}{more}</text>'
         )
 
+    def name(self, x: float, y: float, said: str, *, anchor: Anchor = "start", room: float) -> None:
+        """In one line at `y`, or in two around it. What is longer than those is cut, and whole where one points at it."""
+        lines = in_lines(said, room)
+        if len(lines) == 1:
+            self.text(x, y, said, anchor=anchor)
+            return
+        more = "" if not lines[1].endswith("…") else f"<title>{escape(said)}</title>"
+        parts = "".join(
+            f'<tspan x="{place(x)}" y="{place(y + step * LINE)}">{escape(line)}</tspan>'
+            for step, line in zip((-0.5, 0.5), lines, strict=True)
+        )
+        self._marks.append(f'<text text-anchor="{anchor}">{parts}{more}</text>')
+
     def whole(self, height: float, title: str, description: str) -> str:
         """The SVG. Its ids come from what it shows, so that two on a page differ."""
         name = "chart-" + sha256(f"{self.width} {title} {description}".encode("utf-8", "replace")).hexdigest()[:12]
@@ -96,14 +111,26 @@ def length(text: str) -> float:
     return sum(_LETTER * (2 if unicodedata.east_asian_width(letter) in "WF" else 1) for letter in text)
 
 
+def in_lines(text: str, room: float) -> list[str]:
+    """A text in one line or two, broken at a space where there is one, the second one cut where it has to be."""
+    text = " ".join(text.split())
+    if length(text) <= room:
+        return [text]
+    end = _fitting(text, room)
+    if text[end] != " " and " " in text[:end]:
+        end = text.rindex(" ", 0, end)
+    return [text[:end].rstrip(), cut(text[end:].lstrip(), room)]
+
+
 def cut(text: str, room: float) -> str:
     """As much of a text as has room, and then three dots."""
-    if length(text) <= room:
-        return text
-    left, kept = room - _LETTER, []
-    for letter in text:
-        left -= length(letter)
-        if left < 0:
-            break
-        kept.append(letter)
-    return "".join(kept).rstrip() + "…"
+    # Whoever gave it the room that it takes, and summed that, may be off by a rounding.
+    return text if length(text) <= room + 0.5 else text[: _fitting(text, room - _LETTER)].rstrip() + "…"
+
+
+def _fitting(text: str, room: float) -> int:
+    """How many letters of a text have room, one at least."""
+    end = 1
+    while end < len(text) and length(text[: end + 1]) <= room:
+        end += 1
+    return end

@@ -37,6 +37,9 @@ def logs(request: HttpRequest) -> HttpResponse:
     older = ""
     if found.before is not None:
         older = urlencode({**query, "before": found.before.ts.isoformat(), "before_id": found.before.request_id})
+    invented = {tuple(row["synthetic"]) for row in found.rows}
+    # Said once of rows that are all alike: a mark on every one of them would tell nothing apart.
+    alike = list(*invented) if len(invented) == 1 and len(found.rows) > 1 else []
     is_empty = not found.rows and not query and before is None
     context: dict[str, Any] = {
         "title": "Logs",
@@ -46,6 +49,7 @@ def logs(request: HttpRequest) -> HttpResponse:
                 **row,
                 "route": names.get(str(row["matched_route_id"])),
                 "words": _ASIDE.get(row["reason"]),
+                "marked": [] if alike else row["synthetic"],
                 "cost": "unknown" if row["cost_usd"] is None else usd_text(row["cost_usd"]),
             }
             for row in found.rows
@@ -58,7 +62,8 @@ def logs(request: HttpRequest) -> HttpResponse:
         "older": older,
         "looked_back_to": found.looked_back_to,
         "looked_at": f"{LOOKED_AT:,}",
-        "synthetic": sorted({name for row in found.rows for name in row["synthetic"]}),
+        "alike": alike,
+        "synthetic": sorted({name for names in invented for name in names}),
         "models": sorted({price.model for price in prices_for(request.org).only("model")}),
     }
     return render(request, "plans/logs.html", context, status=422 if form.errors else 200)

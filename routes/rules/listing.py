@@ -14,6 +14,7 @@ from routes.pages import whole_number
 from routes.rules.findings import Finding, findings_at_hand, findings_of, in_words, loaded
 from routes.rules.models import Route
 from routes.rules.sentences import condition, effect, standing
+from routes.texts import nearest
 
 #: So many routes on a page: more take longer to draw than anybody waits for.
 PAGE: Final = 100
@@ -86,6 +87,8 @@ class Listing:
     page: int
     pages: int
     counts: dict[str, int | None]
+    #: Where no route has the words, the names that are written almost so.
+    nearest: list[str]
 
     @property
     def first(self) -> int:
@@ -124,6 +127,7 @@ def listing(org: Organization, asked: Asked, order: list[str] | None = None) -> 
         page,
         pages,
         {state: None if group is None else len(group) for state, group in groups.items()},
+        [] if fitting else nearest(asked.words, (row.name for row in rows)),
     )
 
 

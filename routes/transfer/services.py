@@ -20,8 +20,10 @@ from routes.versions.difference import Content, changes_between
 
 IMPORTED: Final = "routes.imported"
 MODES: Final = (MERGE, REPLACE)
-#: Of the issues of an import, so many are in its one sentence.
+#: Of the issues of an import, so many are in its one sentence, and so many of the keys that there are in one line.
 _NAMED: Final = 5
+#: What comes after this in a message is all that there is, by name.
+_KNOWN: Final = "Known: "
 _ROUTE: Final = re.compile(r"routes\[(\d+)\](?:\.(.*))?", re.ASCII | re.DOTALL)
 
 
@@ -45,7 +47,19 @@ def _told(issue: Issue, routes: Sequence[Any]) -> str:
         name = routes[number].get("name") if isinstance(routes[number], dict) else None
         called = f" ({shown(name)})" if isinstance(name, str) else ""
         place = f"Route {number + 1:,}{called}{f', {rest}' if rest else ''}"
-    return f"{place}: {issue['message']}" if place else issue["message"]
+    message = _in_short(issue["message"]) if issue["code"] == "unknown_key" else issue["message"]
+    return f"{place}: {message}" if place else message
+
+
+def _in_short(message: str) -> str:
+    """What the engine says of an unknown key without all that it knows: those that were meant, or a handful."""
+    said, between, known = message.partition(_KNOWN)
+    names = known.removesuffix(".").split(", ")
+    if not between or len(names) <= _NAMED:
+        return message
+    if "Did you mean" in said:
+        return said.rstrip()
+    return f"{said}{between}{', '.join(names[:_NAMED])} and {len(names) - _NAMED:,} more."
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@
     '<input type="text" role="combobox" aria-label="Search or jump to" aria-expanded="true" aria-controls="ra-results"' +
     ' aria-autocomplete="list" autocomplete="off" spellcheck="false" maxlength="200"' +
     ' placeholder="A page, route, plan, version or model">' +
-    '<div id="ra-results" role="listbox" aria-label="Results"></div><p class="muted" role="status"></p>';
+    '<p class="muted" role="status"></p><div id="ra-results" role="listbox" aria-label="Results"></div>';
   document.body.append(dialog);
   const input = dialog.querySelector("input");
   const list = dialog.querySelector("[role=listbox]");
@@ -46,7 +46,7 @@
   };
   const chosen = () => list.querySelector('[aria-selected="true"]');
 
-  const show = (results) => {
+  const show = ({ results, is_near: isNear }) => {
     list.replaceChildren(
       ...results.map((one, place) => {
         const option = document.createElement("a");
@@ -64,7 +64,8 @@
       }),
     );
     choose(list.firstElementChild);
-    status.textContent = results.length ? "" : `Nothing here is called “${input.value.trim()}”.`;
+    const none = `Nothing here is called “${input.value.trim()}”.`;
+    status.textContent = isNear ? `${none} Names like it:` : results.length ? "" : none;
   };
 
   const look = async () => {
@@ -73,7 +74,7 @@
     url.search = new URLSearchParams({ q: input.value, as: "json" });
     try {
       const answer = await fetch(url, { headers: { Accept: "application/json" } });
-      const found = answer.ok && !answer.redirected ? (await answer.json()).results : null;
+      const found = answer.ok && !answer.redirected ? await answer.json() : null;
       if (mine !== asked) return;
       if (found) show(found);
       else status.textContent = "You are signed out. Load the page again.";

@@ -33,6 +33,18 @@ def test_a_route_is_reached_by_a_few_letters(org: Organization, visitor: Callabl
     accessible(page)
     page.emulate_media(color_scheme="dark")
     accessible(page, COLORS)
+    page.emulate_media(color_scheme="light")
+    box.fill("shrot")
+    page.get_by_role("option", name="short ones").wait_for()
+    assert (
+        page.get_by_role("dialog").get_by_role("status").inner_text()
+        == "Nothing here is called “shrot”. Names like it:"
+    )
+    shot(page, "palette-near")
+    accessible(page)
+    box.fill("zzzzzz")
+    page.get_by_text("Nothing here is called “zzzzzz”.", exact=True).wait_for()
+    shot(page, "palette-nothing")
     page.keyboard.press("Escape")
     assert not box.is_visible()
     page.keyboard.press("Control+k")

@@ -230,7 +230,9 @@ def test_a_plan_of_a_thousand_routes_is_shown_in_part_and_whole_where_that_is_as
     first_byte = page.evaluate("performance.getEntriesByType('navigation')[0].responseStart")
     assert first_byte < 1_500, "a browser, a server and a database share two slow cores"
     assert page.locator("tbody tr").count() < 250
+    page.get_by_text("Saved by route: the numbers").click()
     page.get_by_role("link", name=re.compile("Show all 1,00")).first.click()
+    assert page.locator("details[open] tbody tr").first.is_visible(), "what was asked for is not folded away"
     page.wait_for_load_state()
     assert page.locator("tbody tr").count() >= 1_000
     ada.check()

@@ -86,23 +86,32 @@ def _by_weight(result: dict[str, Any]) -> list[int]:
 
 def _by_route(result: dict[str, Any]) -> Shown:
     rows, words = result["per_route_breakdown"], route_rows(result)
-    places = [place for place in _by_weight(result) if rows[place]["matched"]]
+    taking = [place for place in _by_weight(result) if rows[place]["matched"]]
+    places = [place for place in taking if not _is_nothing(rows[place])]
     bars = []
     for place in sorted(places[:BARS]):
         ends = rows[place].get("savings_usd_95")
         interval = None if ends is None else (ends[0], ends[1])
         bars.append(Saving(words[place]["name"], rows[place]["savings_usd"], interval, words[place]["saved"]))
-    gains = sum(bar.saved > 0 for bar in bars)
-    losses = sum(bar.saved < 0 for bar in bars)
-    description = f"Of {len(bars)} routes with requests {gains} save and {losses} cost more, against today's routes."
-    note = (
+    gains = sum(rows[place]["savings_usd"] > 0 for place in places)
+    losses = sum(rows[place]["savings_usd"] < 0 for place in places)
+    description = f"Of {len(taking)} routes with requests {gains} save and {losses} cost more, against today's routes."
+    notes = [
         "The bar is what is saved; the line over it runs from one end of the 95% interval to the other, for as much traffic"
         " as the route took here. How much each route takes from week to week is in the interval of the whole."
-    )
+    ] * bool(places)
     if len(places) > BARS:
-        note += f" The {BARS} routes that matter most; all are in the table."
+        notes.append(f"The {BARS} routes that matter most; all are in the table.")
+    if left_out := len(taking) - len(places):
+        routes = "1 route with requests saves" if left_out == 1 else f"{left_out:,} routes with requests save"
+        notes.append(f"{routes} nothing and cost{'s' * (left_out == 1)} nothing more: not drawn, in the table.")
     chart = savings("Saved by route", description, rows=bars)
-    return _shown(chart, (), [], note=note)
+    return _shown(chart, (), [], note=" ".join(notes))
+
+
+def _is_nothing(row: dict[str, Any]) -> bool:
+    """Whether a route neither saves nor costs more, whatever the traffic."""
+    return not row["savings_usd"] and not any(row.get("savings_usd_95") or ())
 
 
 # --- Cost over time ---------------------------------------------------------------------------------------------------

@@ -70,6 +70,7 @@ def plan(request: HttpRequest, id: str, traffic: TrafficForm | None = None) -> H
         "sure": SURE.get(result["verdict"], "") if result else "",
         "result": result,
         **(figures(result, all_rows=shows_all == "routes") if result else {}),
+        "shows_all": shows_all,
         "changes": compared(base, content, changes=changes, most=None if shows_all == "changes" else _CHANGES),
         "changes_total": len(changes),
         "in_numbers": in_numbers(changes),

@@ -71,12 +71,27 @@ def test_the_filters_narrow_and_stay_while_paging(org: Organization, client: Cli
     first = page(client, tag="so & so")
     assert len(ids(first)) == 100
     assert len(ids(page(client, older(first)))) == 28
-    assert "No such request: the whole log was looked at." in page(client, tag="nothing")
+    nothing = page(client, tag="nothing")
+    assert "No such request: the whole log was looked at." in nothing
+    assert '<a href="/admin/o/acme/logs/">Show all requests.</a>' in nothing
+
+
+def test_what_is_made_up_of_all_rows_alike_is_said_once(org: Organization, client: Client) -> None:
+    traffic(org, 3, synthetic=["cost_usd", "tag"])
+    html = page(client)
+    assert html.count("made up") == 1
+    assert html.count("Made up") == 1
+    assert 'Made up is of each: <span class="mono">cost_usd, tag</span>.' in html
+    assert "*" not in html[html.index("<table") : html.index("</table")]
+    traffic(org, 1, request_id="r9", synthetic=["tag"])
+    html = page(client)
+    assert html.count('title="Made up: cost_usd, tag"') == 3
+    assert html.count('title="Made up: tag"') == 1, "rows that differ are told apart"
 
 
 def test_what_is_made_up_is_marked(org: Organization, client: Client) -> None:
     traffic(org, 1)
-    assert "synthetic" not in page(client)
+    assert "made up" not in page(client)
     traffic(org, 1, request_id="r2", synthetic=["cost_usd", "latency_ms"])
     html = page(client)
     assert html.count('title="Made up: cost_usd, latency_ms"') == 1

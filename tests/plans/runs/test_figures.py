@@ -45,6 +45,21 @@ def test_refused_requests_have_a_line_of_their_own() -> None:
     assert ">refused</text>" in shown.wide
 
 
+def test_a_route_that_saves_nothing_is_not_drawn_and_counted() -> None:
+    rows = [row(n, model=f"m{n % 4}", requested_model=f"m{n % 4}") for n in range(40)]
+    same = [{"name": f"stays {n}", **to(f"m{n}", model_in=[f"m{n}"])} for n in range(2)]
+    shown = by_title(run(rows, routes(*same, {"name": "moves", **to("small", model_in=["m2", "m3"])}), NOTHING))
+    chart = shown["Saved by route"]
+    assert ">moves</text>" in chart.wide
+    assert "stays" not in chart.wide
+    assert "2 routes with requests save nothing and cost nothing more: not drawn, in the table." in chart.note
+    shown = by_title(run(rows, routes(same[0], {"name": "moves", **to("small")}), NOTHING))
+    assert "1 route with requests saves nothing and costs nothing more" in shown["Saved by route"].note
+    nothing = by_title(run(rows, routes({"name": "all", **to("m0", model_in=["m0"])}), NOTHING))["Saved by route"]
+    assert ">Nothing to show</text>" in nothing.wide
+    assert nothing.note.startswith("2 routes with requests save nothing"), "what no route takes is one of them"
+
+
 def test_of_many_models_and_routes_the_bars_are_few_and_the_rest_is_told() -> None:
     rows = [row(n, model=f"m{n}", requested_model=f"m{n}", cost_nano=1_000 * n) for n in range(40)]
     many = routes(*({"name": f"r{n}", **to("small", model_in=[f"m{n}"])} for n in range(40)))

@@ -461,7 +461,7 @@ def test_the_page_has_each_chart_and_its_numbers_in_a_table(client: Client, org:
     page = client.get(url(org, f"{plan.pk}/")).content.decode()
     for title in ("Saved by route", "Cost over time", "How long requests take", "Requests by model"):
         assert page.count(f">{title}</title>") == 2, "for a window and for a phone"
-        assert f"<summary>{title}: the numbers</summary>" in page
+        assert f'<details class="more"><summary>{title}: the numbers</summary>' in page, "folded at first"
     series = (plan.outcome or {})["series"]["by_model"]["models"]
     assert {line["model"]: line["requests_projected"] for line in series} == {"gpt-4o": 31, "gpt-4o-mini": 9}
     assert '<td class="num" data-label="Proposed">31</td>' in page

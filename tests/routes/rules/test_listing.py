@@ -70,6 +70,18 @@ def test_a_route_is_found_by_its_id(client: Client, org: Organization, few: dict
     assert names(shown(client, org, q=uid[:4])) == [], "a few digits are in any"
 
 
+def test_words_that_no_route_has_lead_to_names_that_are_like_them(client: Client, org: Organization) -> None:
+    for name in ("europe chat", "pictures & more", "x"):
+        a_route(org, name)
+    page = client.get(f"/admin/o/{org.slug}/routes/", {"q": "eurpe"}).text
+    assert 'Did you mean <a href="?q=europe%20chat">europe chat</a>?' in page
+    assert "Show all routes." in page
+    page = client.get(f"/admin/o/{org.slug}/routes/", {"q": "picturs"}).text
+    assert '<a href="?q=pictures%20%26%20more">pictures &amp; more</a>?' in page
+    for text in ("nothing of the kind", "europe", ""):
+        assert "Did you mean" not in client.get(f"/admin/o/{org.slug}/routes/", {"q": text}).text
+
+
 @pytest.mark.usefixtures("few")
 def test_states_are_counted_and_chosen(client: Client, org: Organization) -> None:
     def counts(page: str) -> dict[str, str]:

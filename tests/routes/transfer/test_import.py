@@ -1,6 +1,7 @@
 """What was exported is imported to the same digest, here and elsewhere; what cannot be is refused as a whole."""
 
 import json
+import re
 from typing import Any
 from unittest.mock import patch
 
@@ -270,6 +271,24 @@ def test_all_that_is_wrong_is_told_at_once(org: Organization) -> None:
     paths = [issue["path"] for issue in error.value.issues]
     assert paths[0].startswith("content.default")
     assert {path.split(".")[1] for path in paths} == {"default", "routes[0]", "routes[1]"}
+
+
+def test_of_the_keys_that_there_are_people_are_told_the_nearest_or_a_handful(org: Organization) -> None:
+    condition = {"has_imges": True, "zzz": 1}
+    content = {"routes": [{"name": "x", "when": condition, "then": {**THEN, "yyy": 1}, "prioritty": 1}], "extra": 1}
+    with pytest.raises(InvalidImport) as refused:
+        import_routes(org, content, mode="merge", by=BY)
+    assert refused.value.lines == ["extra: Unknown. Known: default, routes, services."], "few are told whole"
+    del content["extra"]
+    with pytest.raises(InvalidImport) as refused:
+        import_routes(org, content, mode="merge", by=BY)
+    lines = refused.value.lines
+    assert len(lines) == 4
+    assert any(re.search(r"Did you mean has_images( or \w+)*\?$", line) for line in lines), lines
+    assert any(line.endswith("Did you mean priority?") for line in lines), lines
+    assert any(re.search(r" Known: \w+(, \w+){4} and \d+ more\.$", line) for line in lines), lines
+    assert all(len(line) < 200 for line in lines), lines
+    assert any(len(issue["message"]) > 250 for issue in refused.value.issues), "a program is told of all"
 
 
 def test_too_many_are_refused_before_they_are_read(org: Organization) -> None:
