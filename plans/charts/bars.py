@@ -115,10 +115,10 @@ def _rows[Row](
     left = 8.0 if canvas.is_narrow else _NAMES + 10.0
     room = room if canvas.is_narrow else float(_NAMES)
     # A name in two lines takes one line more than it else would, of which a row beside it has a part already.
-    extra = [LINE * (len(in_lines(name, room)) - 1) for name, _ in rows]
+    extra = [float(LINE * (len(in_lines(name, room)) - 1)) for name, _ in rows]
     above = TEXT + 6 if canvas.is_narrow else 0
     if not canvas.is_narrow:
-        extra = [max(0, TEXT + more - height) if more else 0 for more in extra]
+        extra = [max(0.0, TEXT + more - height) if more else 0.0 for more in extra]
     bottom = top + sum(above + height + _GAP + more for more in extra)
     for tick in scale.ticks:
         x = scale.at(tick.value, left, right)
