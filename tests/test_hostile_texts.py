@@ -14,6 +14,7 @@ import pytest
 from django.db import transaction
 from django.test import Client
 
+from plans.charts.marks import Canvas, drawn
 from plans.matching import services as matching
 from tests.api.promised import document
 from tests.databases import ON_POSTGRES
@@ -53,9 +54,19 @@ def shown(answers: list[tuple[Address, Any]]) -> dict[str, Shown]:
     return {one.label: Shown(got.content.decode()) for one, got in answers if is_page(got) or is_part(got)}
 
 
+def in_two_lines() -> Shape:
+    """What a chart makes of a name that is too long for one line, as those of the usual world are not."""
+
+    def draw(canvas: Canvas) -> float:
+        canvas.name(0, 0, "two words", room=50)
+        return 10
+
+    return Shown(drawn("", "", draw).wide).shape
+
+
 def test_hostile_texts_are_text_on_every_page() -> None:
     usual = undone(lambda: shown(looked_at(World())))
-    known: Shape = sum((page.shape for page in usual.values()), Shape())
+    known: Shape = sum((page.shape for page in usual.values()), in_two_lines())
     assert not [label for label, page in usual.items() if page.followed]
     for texts in rounds_of(ROUNDS, first=ROUNDS * ON_POSTGRES + SEED):
         answers = undone(lambda texts=texts: looked_at(World(texts)))

@@ -113,7 +113,7 @@ def test_the_log_is_searched_by_everything_and_says_how_far_it_looked(
     page.get_by_role("button", name="Filter").click()
     says(page, "No such request: the whole log of that time was looked at.")
     in_every_look(vera, "logs-nothing")
-    page.get_by_role("link", name="Show all").click()
+    page.get_by_role("link", name="Show all requests.").click()
     assert page.locator("tbody tr").count() == 32
     vera.visit(f"/admin/o/{org.slug}/logs/?route=nonsense")
     says(page, "Nothing was looked for.")
