@@ -27,11 +27,11 @@ def test_staff_read_and_verify_it_and_find_the_way_there(staff: Client) -> None:
     assert f'href="{PAGE}"' in staff.get("/admin/").text
     page = staff.get(PAGE)
     assert page.status_code == 200
-    assert page.text.count('<div class="mono muted">person.changed</div>') == 3
+    assert page.text.count('<div class="mono whole muted">person.changed</div>') == 3
     assert "of.organisation" not in page.text
     assert "Verified:" in staff.post(f"{PAGE}verify/").text
     found = staff.get(PAGE, {"target_type": "user", "target_id": "2"}).text
-    assert found.count('<div class="mono muted">person.changed</div>') == 1
+    assert found.count('<div class="mono whole muted">person.changed</div>') == 1
     assert '<input type="hidden" name="target_type" value="user">' in found
 
 

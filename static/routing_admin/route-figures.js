@@ -20,6 +20,12 @@
     meter.value = share;
     meter.setAttribute("aria-hidden", "true"); // the number says it
     cell.append(said, meter);
+    if (!cell.dataset.aside || !count) return;
+    const aside = document.createElement("div"); // a route that is paused takes requests and leaves them as they are
+    aside.className = "muted";
+    aside.textContent = cell.dataset.aside;
+    said.classList.add("muted");
+    cell.append(aside);
   };
   const hits = async () => {
     words.hidden = false;

@@ -37,6 +37,13 @@
     all.indeterminate = chosen > 0 && chosen < boxes.length;
     const told = { 0: "No route is chosen.", 1: "1 chosen route:" }[chosen] ?? `${chosen} chosen routes:`;
     form.querySelector("[data-chosen]").textContent = told;
+    form.querySelector(".chosen").classList.toggle("is-wanted", chosen > 0);
+    const rows = [...body.rows];
+    for (const [place, row] of rows.entries()) {
+      for (const [way, end] of [["up", 0], ["down", rows.length - 1]]) {
+        row.querySelector(`button[value$=" ${way}"]`).disabled = place === end;
+      }
+    }
     // Another act would lose an order that is not saved.
     for (const button of form.querySelectorAll('button[name="do"]')) button.disabled = chosen === 0 || !unsaved.hidden;
     for (const button of form.querySelectorAll('button[name="revision"], button[name="one"]')) button.disabled = !unsaved.hidden;
@@ -49,8 +56,9 @@
     const row = button.closest("tr");
     if (button.value.endsWith(" up")) row.previousElementSibling?.before(row);
     else row.nextElementSibling?.after(row);
-    button.focus();
     moved(row);
+    // At the end the focus stays on the row: at the only way from there.
+    (button.disabled ? row.querySelector('button[name="move"]:enabled') : button)?.focus();
   });
 
   let dragged = null;

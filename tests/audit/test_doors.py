@@ -220,7 +220,7 @@ def test_the_page_says_in_words_what_was_done_with_the_action_beside_it(signed_i
     pause_route(a_route(org, "x"), by=BY)
     happened(org, action="test.<b>")
     page = signed_in.get(f"/admin/o/{org.slug}/audit/").text
-    assert '<div>Route paused<div class="mono muted">route.paused</div></div>' in page
+    assert '<div>Route paused<div class="mono whole muted">route.paused</div></div>' in page
     assert '<option value="route.paused">Route paused (route.paused)</option>' in page
     assert "<div>test.&lt;b&gt;</div>" in page, "what has no words is told as it is"
     chosen = signed_in.get(f"/admin/o/{org.slug}/audit/?action=route.paused").text

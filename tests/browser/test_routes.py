@@ -11,7 +11,7 @@ from plans.matching import services
 from routes.document import document_of
 from routes.orgs.models import Organization
 from routes.rules.models import Route
-from routes.rules.services import delete_route
+from routes.rules.services import delete_route, pause_route
 from tests.browser.conftest import Visitor, says
 from tests.browser.test_pages import accessible, shot
 from tests.build import BY, a_person, a_route, an_example, an_org, many_routes, traffic, usual_prices
@@ -49,6 +49,14 @@ def test_routes_are_moved_by_the_keyboard_and_by_dragging_and_saved_at_once(
     assert page.evaluate("document.activeElement.value").endswith(" up"), "the button that was pressed keeps the focus"
     assert "“fourth” is number 2 of 4. Not saved yet." in page.locator("[data-status]").inner_text()
     assert page.get_by_role("button", name="Pause “first”").is_disabled(), "another act would lose the order"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Move “fourth” down", (
+        "still in its row"
+    )
+    assert up.is_disabled(), "it is the first"
+    assert page.get_by_role("button", name="Move “first” up").is_enabled(), "it is not any more"
+    page.keyboard.press("Enter")
+    assert up.is_enabled()
     row(page, "third").locator("[data-handle]").drag_to(row(page, "first"), target_position={"x": 300, "y": 3})
     accessible(page)
     shot(page, "routes-moved")
@@ -111,6 +119,33 @@ def test_chosen_routes_are_switched_and_deleted(org: Organization, visitor: Call
     accessible(page)
     shot(page, "route-switch")
     edda.check()
+
+
+def test_what_is_done_to_the_chosen_ones_is_in_sight_wherever_one_chooses(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    many_routes(org, 60)
+    edda = visitor(a_person("edda", org, "editor"))
+    page = edda.visit(f"/admin/o/{org.slug}/routes/")
+    bar = page.get_by_role("group", name="The chosen routes")
+    in_sight = "one => { const box = one.getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight; }"
+    assert not bar.evaluate(in_sight)
+    boxes = page.locator('input[name="ids"]')
+    for width, dark in ((1280, False), (390, True)):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme="dark" if dark else "light")
+        boxes.nth(3).check()
+        assert bar.evaluate(in_sight)
+        boxes.nth(30).evaluate("one => scrollBy(0, one.getBoundingClientRect().bottom - innerHeight + 9)")
+        boxes.nth(30).focus()
+        bottom = boxes.nth(30).evaluate("one => one.getBoundingClientRect().bottom")
+        assert bottom <= bar.evaluate("one => one.getBoundingClientRect().top"), "what is focused is not behind it"
+        edda.check()
+        if not dark:
+            accessible(page)
+        shot(page, f"routes-chosen-bar-{width}")
+        boxes.nth(3).uncheck()
+        assert not bar.evaluate(in_sight)
 
 
 def test_without_scripts_a_route_is_moved_and_chosen(org: Organization, browser: Any, live_server: Any) -> None:
@@ -250,7 +285,16 @@ def test_what_the_log_says_of_each_route_comes_after_the_page(
     link.click()
     says(page, "first")
     assert page.locator("tbody tr").count() == 10
+    pause_route(Route.objects.get(name="first"), by=BY)
+    services._kept.clear()
     vera.visit(f"/admin/o/{org.slug}/routes/")
+    link = row(page, "first").get_by_role("link", name="25.0%")
+    link.wait_for()
+    assert row(page, "first").locator("[data-hits]").inner_text().split() == ["25.0%", "unchanged"]
+    assert link.get_attribute("class") == "muted", "not as of a route that works"
+    assert "unchanged" not in row(page, "second").locator("[data-hits]").inner_text()
+    accessible(page)
+    shot(page, "routes-hits-paused")
     page.route("**/logs/hits/", lambda route: route.abort())
     page.reload()
     says(page, "The requests could not be counted now.")

@@ -1,5 +1,6 @@
 """The list of routes: what somebody searches for, a page at a time, and where an act leads back to."""
 
+import re
 from typing import Any
 from unittest.mock import patch
 
@@ -132,6 +133,15 @@ def test_a_step_on_a_page_is_a_step_in_the_whole_order(client: Client, org: Orga
     assert answer["Location"] == url(org, "routes/") + "?page=2", "back to the page that was looked at"
     now = [str(row.uid) for row in Route.objects.of(org).in_order()]
     assert now == [*was[:9], was[10], was[9], *was[11:]]
+
+
+def test_the_first_route_is_not_offered_to_go_up_nor_the_last_one_down(client: Client, org: Organization) -> None:
+    for name in "abc":
+        a_route(org, name)
+    page = client.get(f"/admin/o/{org.slug}/routes/").text
+    assert re.findall(r'aria-label="Move “(.)” (\w+)" disabled', page) == [("a", "up"), ("c", "down")]
+    page = client.get(f"/admin/o/{org.slug}/routes/", {"q": "b"}).text
+    assert not re.findall(r'aria-label="Move “.” \w+" disabled', page), "it moves past those out of sight"
 
 
 def test_an_act_leads_back_to_what_was_looked_at(client: Client, org: Organization, few: dict[str, Route]) -> None:
