@@ -447,3 +447,37 @@ def test_what_is_written_is_not_left_by_accident_and_nothing_is_asked_without_ne
     says(page, "“another” is live")
     assert len(asked) == 1
     edda.check()
+
+
+def test_on_a_phone_the_preview_stands_above_the_button_that_saves_and_enter_saves(
+    org: Organization, visitor: Callable[[Any], Visitor]
+) -> None:
+    edda = visitor(a_person("edda", org, "editor"))
+    a_route(org, "short ones")
+    page = edda.visit(f"/admin/o/{org.slug}/routes/{Route.objects.get(name='short ones').uid}/")
+    panel, save = page.locator(".route-preview"), page.get_by_role("button", name="Save and publish")
+    says(page, "In words")
+
+    def box(what: Any) -> dict[str, float]:
+        found: dict[str, float] = what.bounding_box()
+        return found
+
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        shot(page, f"route-edit-order-{width}")
+        edda.check()
+        if width == 390:
+            assert box(panel)["y"] + box(panel)["height"] <= box(save)["y"]
+        else:
+            assert box(panel)["x"] > box(save)["x"] + box(save)["width"], "beside the form"
+        # By the keyboard it comes where it is seen.
+        page.get_by_role("tab", name="In words").focus()
+        reached = []
+        for _ in range(3):
+            page.keyboard.press("Tab")
+            reached.append(page.evaluate("document.activeElement.textContent.trim()"))
+        assert "Save and publish" in reached
+    page.get_by_label("Name").fill("renamed")
+    page.get_by_label("Name").press("Enter")
+    says(page, "“renamed” is live as version")
+    edda.check()
