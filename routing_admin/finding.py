@@ -108,7 +108,7 @@ def _in_org(request: HttpRequest, text: str) -> Iterator[Found]:
         yield Found("help", "How a request finds its route", "", "help", reverse("admin:help_rules"))
     for route in _named(Route.objects.of(org).in_order(), text):
         page = url("route_edit", route.uid) if role.includes("editor") else f"{url('routes')}?q={route.uid}"
-        state = "off" if not route.enabled else "paused" if route.paused else ""
+        state = "disabled" if not route.enabled else "paused" if route.paused else ""
         yield Found("route", route.name, state, "routes", page)
     for plan in _named(PlanRun.objects.of(org).brief(), text):
         yield Found("plan", plan.name, plan.get_state_display(), "plans", url("plan", plan.pk))

@@ -33,11 +33,20 @@ FACTS: Final = {
     "estimated_cost_usd": "the estimated cost",
     "upstream_latency_ms_p95": "the upstream latency of the moment",
 }
-#: Columns of a row that conditions see.
-_SEEN: Final = frozenset({
-    "ts", "requested_model", "input_tokens", "tag", "metadata", "has_images", "has_audio", "has_documents", "has_tools",
-    "is_stream", "baseline_cost_usd", "fact_input_tokens", "fact_estimated_cost_usd", "fact_upstream_latency_ms_p95",
-})  # fmt: skip
+#: Columns of a row that conditions see, and what people call them.
+_SEEN: Final = {
+    "ts": "its time",
+    "requested_model": "the model it asked for",
+    "input_tokens": "its tokens",
+    "fact_input_tokens": "the gateway's count of its tokens",
+    "tag": "its tag",
+    **{
+        name: FACTS[name] for name in ("metadata", "has_images", "has_audio", "has_documents", "has_tools", "is_stream")
+    },
+    "baseline_cost_usd": "what it would have cost without routing",
+    "fact_estimated_cost_usd": FACTS["estimated_cost_usd"],
+    "fact_upstream_latency_ms_p95": FACTS["upstream_latency_ms_p95"],
+}
 
 
 def headline_then(told: Explained) -> str:
@@ -161,7 +170,7 @@ def _doubts(told: Explained) -> Iterator[str]:
         yield f"The price of {row.requested_model} changed since: asked today it would be estimated to cost something else."
     if _is_drawn(told) and not row.fact_sticky_key:
         yield "Shares and splits are drawn from its id: whether a sticky key decided was not logged."
-    invented = sorted(_SEEN & set(row.synthetic))
+    invented = [words for name, words in _SEEN.items() if name in row.synthetic]
     if invented:
         yield f"Some of what the conditions see was made up for this row: {', '.join(invented)}."
     if row.reason == "forced_not_found":
@@ -261,7 +270,7 @@ def _lost(told: Explained, uid: str, turned: Turned, revisions: dict[str, int]) 
     outcome_now = _outcome(told.now, uid)
     changed = _in(revisions.get(uid)) if _differs(was, route) else ""
     if outcome_now == "disabled":
-        return f"{name} was switched off{changed}."
+        return f"{name} was disabled{changed}."
     if outcome_now == "inactive":
         return f"{name} was changed{changed}: it {not_asked(route)}."
     if outcome_now == "conditions":
@@ -282,7 +291,7 @@ def _won(told: Explained, uid: str, turned: Turned, revisions: dict[str, int]) -
     changed = _in(revisions.get(uid)) if _differs(was, route) else ""
     outcome_then = _outcome(told.then, uid)
     if outcome_then == "disabled":
-        return f"{name} was off then: it was switched on{changed}."
+        return f"{name} was disabled then: it was enabled{changed}."
     if outcome_then == "inactive":
         return f"{name} {not_asked(was, past=True)}: it was changed{changed}."
     if outcome_then == "conditions":

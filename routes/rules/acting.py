@@ -23,11 +23,11 @@ from routes.versions.words import somebody_was_faster
 
 #: By what is done the button, what has been done, and what that does to requests.
 _WORDS = {
-    "enable": ("Enable", "on again", "Gateways ask them again within seconds, in their place."),
-    "disable": ("Disable", "off", "Gateways stop asking them within seconds. Their requests go to the next that matches."),
+    "enable": ("Enable", "enabled", "Gateways ask them again within seconds, in their place."),
+    "disable": ("Disable", "disabled", "Gateways stop asking them within seconds. Their requests go to the next match."),
     "pause": ("Pause", "paused", "They go on taking their requests, and let them pass unchanged until they are resumed."),
     "resume": ("Resume", "resumed", "Within seconds their requests go again where they say."),
-    "delete": ("Delete", "deleted", "Gateways stop using them within seconds. Their requests go to the next that matches."),
+    "delete": ("Delete", "deleted", "Gateways stop using them within seconds. Their requests go to the next match."),
 }  # fmt: skip
 Refusals = (engine.errors.RoutingError, RoutesError)
 

@@ -22,7 +22,7 @@ PAGE: Final = 100
 _JUDGED_AT_ONCE: Final = 100
 
 #: What one may ask for → its words.
-STATES: Final = {"": "all", "on": "on", "paused": "paused", "off": "off", "odd": "needs attention"}
+STATES: Final = {"": "all", "active": "active", "paused": "paused", "inactive": "not active", "odd": "needs attention"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,12 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One page of the list. `order`: the ids of all routes; `counts`: of those that the words fit, how many by state, None
-    for what nobody knows yet."""
+    """One page of the list. `order`: the ids of all routes; `priorities`: theirs as they are handed out along an order;
+    `counts`: of those that the words fit, how many by state, None for what nobody knows yet."""
 
     items: list[Item]
     order: list[str]
+    priorities: list[int]
     found: int
     page: int
     pages: int
@@ -112,9 +113,9 @@ def listing(org: Organization, asked: Asked, order: list[str] | None = None) -> 
     now = timezone.now()
     groups: dict[str, list[Route] | None] = {
         "": fitting,
-        "on": [row for row in fitting if _state(row, now) == "on"],
+        "active": [row for row in fitting if _state(row, now) == "active"],
         "paused": [row for row in fitting if row.paused and row.enabled],
-        "off": [row for row in fitting if _state(row, now) not in ("on", "paused")],
+        "inactive": [row for row in fitting if _state(row, now) not in ("active", "paused")],
         "odd": None if findings is None else [row for row in fitting if str(row.uid) in findings],
     }
     found = groups[asked.state] or []
@@ -123,6 +124,7 @@ def listing(org: Organization, asked: Asked, order: list[str] | None = None) -> 
     return Listing(
         [_item(row, numbers[row.pk], now, findings or {}) for row in found[(page - 1) * PAGE : page * PAGE]],
         [str(row.uid) for row in rows],
+        sorted((row.priority for row in rows), reverse=True),
         len(found),
         page,
         pages,
@@ -171,14 +173,14 @@ def _findings(org: Organization, *, is_needed: bool) -> dict[str, list[Finding]]
 
 
 def _state(row: Route, now: datetime) -> str:
-    """Whether the route acts now: `on`, or why not."""
+    """Whether the route acts now: `active`, or why not."""
     if not row.enabled:
-        return "off"
+        return "disabled"
     if row.active_from is not None and now < row.active_from:
         return "not active yet"
     if row.active_until is not None and now >= row.active_until:
         return "no longer active"
-    return "paused" if row.paused else "on"
+    return "paused" if row.paused else "active"
 
 
 def _fits(row: Route, words: str) -> bool:

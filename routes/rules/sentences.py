@@ -62,8 +62,8 @@ def default_effect(action: dict[str, Any] | None) -> str:
 
 
 def standing(route: dict[str, Any]) -> list[str]:
-    """What keeps a route from acting: "switched off", "paused", the time in which it is active. Empty for most."""
-    found = ["switched off"] if route.get("enabled") is False else []
+    """What keeps a route from acting: "disabled", "paused", the time in which it is active. Empty for most."""
+    found = ["disabled"] if route.get("enabled") is False else []
     if route.get("paused"):
         found.append("paused")
     return [*found, f"active {span}"] if (span := activity(route)) else found
@@ -76,11 +76,11 @@ def activity(route: dict[str, Any]) -> str:
 
 
 def not_asked(route: dict[str, Any], *, past: bool = False) -> str:
-    """Why a route is not asked, as it goes on after its name: "is switched off", or outside which time; "" where neither
+    """Why a route is not asked, as it goes on after its name: "is disabled", or outside which time; "" where neither
     can keep it from being asked."""
     verb = "was" if past else "is"
     if route.get("enabled") is False:
-        return f"{verb} switched off"
+        return f"{verb} disabled"
     return f"{verb} active only {span}" if (span := activity(route)) else ""
 
 

@@ -12,6 +12,20 @@
   const live = unsaved.hidden ? form.elements.order.value : "";
   let was = [...body.rows];
 
+  // What saving makes of the numbers and priorities of the rows.
+  const priorities = form.dataset.priorities.split(",");
+  const renumber = () => {
+    const places = new Map(form.elements.order.value.split(",").map((id, index) => [id, index]));
+    for (const row of body.rows) {
+      const place = places.get(row.dataset.route);
+      const cell = row.querySelector("[data-priority]");
+      const now = cell.dataset.priority;
+      row.querySelector("[data-number]").textContent = place + 1;
+      cell.textContent = priorities[place] === now ? now : `${now} → ${priorities[place]}`;
+      cell.classList.toggle("is-changed", priorities[place] !== now);
+    }
+  };
+
   // Beside its neighbour in sight; the page may show a part of the routes.
   const moved = (row) => {
     const order = form.elements.order.value.split(",").filter((id) => id !== row.dataset.route);
@@ -23,8 +37,7 @@
     was = [...body.rows];
     form.elements.order.value = order.join(",");
     unsaved.hidden = form.elements.order.value === live;
-    const places = new Map(order.map((id, index) => [id, index + 1]));
-    for (const each of body.rows) each.querySelector("[data-number]").textContent = places.get(each.dataset.route);
+    renumber();
     refresh();
     const end = unsaved.hidden ? "This is the order that is live." : "Not saved yet.";
     status.textContent = `“${row.dataset.name}” is number ${place + 1} of ${order.length}. ${end}`;
@@ -109,5 +122,6 @@
     formData.delete("ids");
     formData.set("ids", ids);
   });
+  renumber();
   refresh();
 })();

@@ -58,6 +58,8 @@ def test_routes_are_moved_by_the_keyboard_and_by_dragging_and_saved_at_once(
     page.keyboard.press("Enter")
     assert up.is_enabled()
     row(page, "third").locator("[data-handle]").drag_to(row(page, "first"), target_position={"x": 300, "y": 3})
+    priorities = [row(page, name).locator("[data-priority]").inner_text() for name in ("third", "first", "fourth")]
+    assert priorities == ["200 → 300", "300 → 200", "100 → 200"], "as they are when it is saved"
     accessible(page)
     shot(page, "routes-moved")
     assert order(org) == ["first", "second", "third", "fourth"]
@@ -79,6 +81,7 @@ def test_who_was_slower_is_told_and_keeps_the_order(org: Organization, visitor: 
     delete_route(org, Route.objects.get(name="second").uid, by=BY)
     page.get_by_role("button", name="Save this order").click()
     says(page, "after you looked: version 5 is live now.")
+    assert row(page, "fourth").locator("[data-priority]").inner_text() == "100 → 200"
     accessible(page)
     shot(page, "routes-stale")
     assert order(org) == ["first", "third", "fourth"]
@@ -100,7 +103,7 @@ def test_chosen_routes_are_switched_and_deleted(org: Organization, visitor: Call
     assert page.url.endswith("/routes/"), "Enter in a checkbox does nothing"
     shot(page, "routes-chosen")
     bar.get_by_role("button", name="Disable").click()
-    says(page, "3 routes are off: version 5 is live.")
+    says(page, "3 routes are disabled: version 5 is live.")
     page.get_by_role("button", name="Pause “first”").click()
     says(page, "“first” is paused: version 6 is live.")
     page.get_by_label("Choose “third”").check()

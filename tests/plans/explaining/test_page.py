@@ -91,9 +91,9 @@ def test_why_a_route_was_not_asked_is_said_as_of_then_and_as_of_now(org: Organiz
     a_route(org, "paused", when={}, paused=True)
     traffic(org, 1, decided_version=2, reason="paused")
     then, now = page(signed_in(org), "r1").split('id="h-then"')[1].split('id="h-now"')
-    for text in ("It was paused: it took the request, which passed unchanged.", "was switched off"):
+    for text in ("It was paused: it took the request, which passed unchanged.", "was disabled"):
         assert text in then
-    for text in ("It is paused: it takes the request, which passes unchanged.", "is switched off"):
+    for text in ("It is paused: it takes the request, which passes unchanged.", "is disabled"):
         assert text in now
         assert text not in then
 

@@ -135,7 +135,7 @@ def test_a_route_that_came_is_named_beside_the_one_that_lost(org: Organization) 
 @pytest.mark.parametrize(
     ("was", "now", "said"),
     [
-        ({"enabled": False}, {"enabled": True}, "“x” was off then: it was switched on in version 3."),
+        ({"enabled": False}, {"enabled": True}, "“x” was disabled then: it was enabled in version 3."),
         ({"when": {"tag_equals": "y"}}, {"when": {}}, "“x” was changed in version 3: its conditions fit now."),
         (
             {"active_from": "2027-01-01T00:00:00Z"},
@@ -156,7 +156,7 @@ def test_why_another_one_takes_it_now(org: Organization, was: dict[str, Any], no
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        ({"enabled": False}, "“short ones” was switched off in version 2."),
+        ({"enabled": False}, "“short ones” was disabled in version 2."),
         (
             {"active_until": "2020-01-01T00:00:00Z"},
             "“short ones” was changed in version 2: it is active only until 2020-01-01 00:00 UTC.",
@@ -258,7 +258,7 @@ def test_what_stands_in_is_said(org: Organization) -> None:
         "The gateway's estimate of the cost was not kept: what it would have cost without routing ($0.00075) stands for"
         " it.",
         "Shares and splits are drawn from its id: whether a sticky key decided was not logged.",
-        "Some of what the conditions see was made up for this row: input_tokens, tag.",
+        "Some of what the conditions see was made up for this row: its tokens, its tag.",
     ]
 
 

@@ -94,7 +94,7 @@ def test_what_is_chosen_is_switched_at_once(
 def test_deleting_names_the_routes_and_what_will_happen_before_it_does(client: Client, org: Organization) -> None:
     chosen = {"do": "delete", "ids": f"{uid('a')},{uid('c')}"}  # as the script sends them
     page = text_of(send(client, org, "routes/bulk/", **listed(client, org), **chosen))
-    assert all(text in page for text in ("Delete 2 routes?", "<strong>a</strong>", "tag is c", "go to the next that"))
+    assert all(text in page for text in ("Delete 2 routes?", "<strong>a</strong>", "tag is c", "go to the next match"))
     assert order(org) == "abc"
     assert "2 routes are deleted: version 4 is live." in text_of(
         send(client, org, "routes/bulk/", **Controls(page).sent.dict())

@@ -130,7 +130,7 @@ def test_the_winner_comes_first_and_the_others_by_why_they_did_not_take_it() -> 
             "conditions",
             [("long", "More input tokens than 100; seen 9"), ("after", "Header x-tier is one of gold; seen unknown")],
         ),
-        ("disabled", [("off", "is switched off")]),
+        ("disabled", [("off", "is disabled")]),
     ]
     assert not any(group.get("is_open") for group in shown["groups"])
 
@@ -156,14 +156,14 @@ def test_why_a_route_is_not_asked_or_lets_pass_is_said_in_one_sentence_as_of_now
             "later": "",
             "no": "Tag is x; seen nothing",
             "old": "is active only until 2026-05-01 00:00 UTC",
-            "off": "is switched off",
+            "off": "is disabled",
         },
         {
             "none": "had a share of 0% of its requests: it took the request, which passed unchanged",
             "later": "",
             "no": "Tag is x; seen nothing",
             "old": "was active only until 2026-05-01 00:00 UTC",
-            "off": "was switched off",
+            "off": "was disabled",
         },
     ]
     assert now["winner"]["passing"] == "is paused: it takes the request, which passes unchanged"

@@ -91,10 +91,10 @@ def test_states_are_counted_and_chosen(client: Client, org: Organization) -> Non
         return {link.split(">")[1].split("<")[0].strip(): link.rsplit(">", 1)[1] for link in links}
 
     page = shown(client, org)
-    assert counts(page) == {"all": "3", "on": "1", "paused": "1", "off": "1", "needs attention": "0"}
-    for state, found in (("on", "Summaries"), ("paused", "pictures"), ("off", "long ones")):
+    assert counts(page) == {"all": "3", "active": "1", "paused": "1", "not active": "1", "needs attention": "0"}
+    for state, found in (("active", "Summaries"), ("paused", "pictures"), ("inactive", "long ones")):
         assert names(shown(client, org, state=state)) == [found]
-    assert counts(shown(client, org, q="gpt-4o-mini", state="off"))["on"] == "1", "of those that the words fit"
+    assert counts(shown(client, org, q="gpt-4o-mini", state="inactive"))["active"] == "1", "of those that the words fit"
     assert names(shown(client, org, state="nonsense")) == names(page)
     assert "Nothing is odd about any route." in shown(client, org, state="odd")
     assert "No route is like that." in shown(client, org, q="nothing such")
@@ -146,10 +146,10 @@ def test_the_first_route_is_not_offered_to_go_up_nor_the_last_one_down(client: C
 
 def test_an_act_leads_back_to_what_was_looked_at(client: Client, org: Organization, few: dict[str, Route]) -> None:
     for act, state in (("disable", False), ("enable", True)):
-        sent = Controls(shown(client, org, q="gpt", state="on" if act == "disable" else "off")).sent.dict()
+        sent = Controls(shown(client, org, q="gpt", state="active" if act == "disable" else "inactive")).sent.dict()
         sent["ids"] = str(few["pictures"].uid)
         answer = client.post(url(org, "routes/bulk/"), {**sent, "one": f"{act} {few['Summaries'].uid}"})
-        assert answer["Location"] == url(org, f"routes/?q=gpt&state={'on' if act == 'disable' else 'off'}")
+        assert answer["Location"] == url(org, f"routes/?q=gpt&state={'active' if act == 'disable' else 'inactive'}")
         few["Summaries"].refresh_from_db()
         assert few["Summaries"].enabled is state
     assert Route.objects.get(name="pictures").enabled, "its button means this route alone, whichever are chosen"
@@ -208,4 +208,4 @@ def test_however_many_routes_there_are_the_database_is_asked_alike(
     with django_assert_max_num_queries(10):
         shown(client, org)
     with django_assert_max_num_queries(10):
-        shown(client, org, q="team-7", state="on")
+        shown(client, org, q="team-7", state="active")

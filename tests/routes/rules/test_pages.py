@@ -184,8 +184,8 @@ def test_the_name_of_another_route_is_told_with_all_else_that_is_wrong(client: C
 def test_the_list_says_of_each_route_whether_it_acts_now(client: Client, org: Organization) -> None:
     soon, ago = timezone.now() + timedelta(days=1), timezone.now() - timedelta(days=1)
     states: dict[str, dict[str, Any]] = {
-        "on": {},
-        "off": {"enabled": False, "paused": True},
+        "active": {},
+        "disabled": {"enabled": False, "paused": True},
         "paused": {"paused": True, "active_from": ago.isoformat()},
         "not active yet": {"active_from": soon.isoformat()},
         "no longer active": {"active_until": ago.isoformat(), "paused": True},
@@ -439,7 +439,7 @@ def test_a_delete_that_no_gateway_would_load_is_told_not_an_error(client: Client
         ({"when": {"tag_equals": "x"}}, {"force": "r"}, "“r” was asked for by name → gpt-4o-mini"),
         ({"active_until": "2026-01-01T00:00:00Z"}, {}, "No route takes it"),
         ({"active_until": "2026-01-01T00:00:00Z"}, {}, ">is active only until 2026-01-01 00:00 UTC<"),
-        ({"enabled": False}, {}, ">is switched off<"),
+        ({"enabled": False}, {}, ">is disabled<"),
         ({"paused": True}, {}, "It is paused: it takes the request, which passes unchanged."),
         ({"active_until": "2026-01-01T00:00:00Z"}, {"at": "2025-12-31T23:59"}, "“r” takes it"),
     ],

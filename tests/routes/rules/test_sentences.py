@@ -108,7 +108,7 @@ def test_a_window_says_on_which_days_it_begins(window: dict[str, object], expect
     ("keys", "expected"),
     [
         ({"enabled": True, "paused": False}, []),
-        ({"enabled": False, "paused": True}, ["switched off", "paused"]),
+        ({"enabled": False, "paused": True}, ["disabled", "paused"]),
         ({"active_from": "2026-05-01T08:00:00.000000Z"}, ["active from 2026-05-01 08:00 UTC"]),
         (
             {"active_from": "2026-05-01T08:00:01.000000Z", "active_until": "2026-05-01T09:00:00.500000Z"},
