@@ -94,7 +94,7 @@ def forms(ids: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
             {"name": "e", "tag": "x", "expected_model": "m", "revision": "1"},
         ),
         "example_delete": (f"examples/{ids['example']}/delete/", {"revision": "1"}),
-        "route_default": ("routes/default/", {"kind": "send", "target_model": "m"}),
+        "route_default": ("routes/default/", {"kind": "send", "target_model": "gpt-4o"}),
         "plan_new": ("plans/new/", {"name": "p"}),
         "plan_new_json": ("plans/new/json/", plan),
         "plan_traffic": (f"plans/{ids['draft']}/traffic/", {"window": "day"}),

@@ -13,7 +13,7 @@ from routes.orgs.models import Organization
 from routes.publish import DirectWrite
 from routes.rules.findings import Finding, in_words
 from routes.rules.models import Route
-from routes.rules.preview import found_anew
+from routes.rules.preview import found_anew, found_of_default
 
 
 class Doubtful(Exception):
@@ -33,7 +33,13 @@ class Doubts:
     def look(self, org: Organization, route: engine.Route, row: Route | None) -> None:
         """Look whether with `route`, a new one or in the place of `row`, a route would be of no use, or use a model that
         nobody knows, which was not so before and was not shown."""
-        anew = found_anew(org, route, row)
+        self._ask_about(found_anew(org, route, row))
+
+    def look_at_default(self, org: Organization, action: engine.Action | None) -> None:
+        """The same with another default."""
+        self._ask_about(found_of_default(org, action))
+
+    def _ask_about(self, anew: list[Finding]) -> None:
         found = [one for one in anew if one["severity"] == "error" or one["code"] == "unknown_target"]
         self._found = found if any(_mark(one) not in self._seen for one in found) else []
 

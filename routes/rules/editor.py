@@ -144,7 +144,7 @@ def default(request: HttpRequest) -> HttpResponse:
     was = default_of(request.org)
     live = json.dumps(was)
     form = DefaultForm(request.POST if request.method == "POST" else None, default=was)
-    nevertheless, why = Nevertheless(request), Why(request)
+    nevertheless, doubts, why = Nevertheless(request), Doubts(request), Why(request)
     is_acceptable = nevertheless.is_acceptable() and why.is_acceptable()
     is_valid = request.method == "POST" and form.is_valid() and is_acceptable
     if is_valid and request.POST.get("opened_with", live) != live:
@@ -153,9 +153,12 @@ def default(request: HttpRequest) -> HttpResponse:
     elif is_valid:
         document = form.document()
         action = None if document is None else engine.Action.from_dict(document)
+        doubts.look_at_default(request.org, action)
         try:
-            with nevertheless.bound(), why.bound():
+            with nevertheless.bound(), why.bound(), doubts.first():
                 change = set_default(request.org, action, by=request.actor, expected=request.org.version)
+        except Doubtful:
+            pass
         except (engine.errors.RoutingError, RoutesError) as error:
             if draft := kept_as_draft(request, error):
                 return draft
@@ -170,10 +173,11 @@ def default(request: HttpRequest) -> HttpResponse:
         "effect": default_effect(was),
         "opened_with": live,
         "nevertheless": nevertheless,
+        "doubts": doubts,
         "why": why,
         **editor_context(request),
     }
-    refused = form.errors or not is_acceptable
+    refused = form.errors or doubts or not is_acceptable
     return render(request, "routes/default.html", context, status=422 if refused else 200)
 
 

@@ -32,7 +32,7 @@ _LABELS = {
 
 
 def findings_of(org: Organization) -> list[Finding]:
-    """The findings about the live routes, as JSON objects, in the order in which the routes are asked."""
+    """The findings about the live routes and the default, as JSON objects, in the order in which the routes are asked."""
     # A thousand routes take half a second, and every page that shows routes asks.
     digest, catalog, today = _digest_of(org), catalog_of(org), datetime.now(UTC).date()
     models = canonical_bytes(_plain(catalog))
@@ -40,8 +40,9 @@ def findings_of(org: Organization) -> list[Finding]:
         found = _known.get((digest, models, today))
     if found is None:
         document = document_of(org)
-        routes = engine.Engine.from_document(document).routes
-        found = [finding.to_dict() for finding in engine.lint(routes, catalog=catalog, today=today)]
+        live = engine.Engine.from_document(document)
+        linted = engine.lint(live.routes, default=live.default, catalog=catalog, today=today)
+        found = [finding.to_dict() for finding in linted]
         with _lock:
             _known[document.digest, models, today] = found
             while len(_known) > _MAX_KNOWN:

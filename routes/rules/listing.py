@@ -21,6 +21,8 @@ PAGE: Final = 100
 #: Of so many routes the findings come with the page, of more once they are known.
 _JUDGED_AT_ONCE: Final = 100
 
+#: In the place of a route's id.
+THE_DEFAULT: Final = ""
 #: What one may ask for → its words.
 STATES: Final = {"": "all", "active": "active", "paused": "paused", "inactive": "not active", "odd": "needs attention"}
 
@@ -88,6 +90,8 @@ class Listing:
     page: int
     pages: int
     counts: dict[str, int | None]
+    #: What is odd about what happens to requests that no route takes.
+    of_default: list[dict[str, str]]
     #: Where no route has the words, the names that are written almost so.
     nearest: list[str]
 
@@ -129,13 +133,14 @@ def listing(org: Organization, asked: Asked, order: list[str] | None = None) -> 
         page,
         pages,
         {state: None if group is None else len(group) for state, group in groups.items()},
+        [in_words(finding) for finding in (findings or {}).get(THE_DEFAULT, [])],
         [] if fitting else nearest(asked.words, (row.name for row in rows)),
     )
 
 
 def odd_routes(org: Organization) -> int:
     """How many routes need attention."""
-    return len(_findings(org, is_needed=True) or {})
+    return len((_findings(org, is_needed=True) or {}).keys() - {THE_DEFAULT})
 
 
 def _item(row: Route, number: int, now: datetime, findings: dict[str, list[Finding]]) -> Item:
@@ -155,8 +160,8 @@ def _item(row: Route, number: int, now: datetime, findings: dict[str, list[Findi
 
 
 def _findings(org: Organization, *, is_needed: bool) -> dict[str, list[Finding]] | None:
-    """By route what is odd about it, where it is at hand or needed: at the one that comes last of those that a finding
-    names, which is the one to change. What may be meant so, or is not certain, is told in the editor."""
+    """By route, and for `THE_DEFAULT`, what is odd about it, where it is at hand or needed: at the one that comes last of
+    those that a finding names, which is the one to change. What may be meant so, or is uncertain, is told in the editor."""
     try:
         known = findings_of(org) if is_needed else findings_at_hand(org)
     except engine.errors.DocumentRejected:
@@ -168,7 +173,7 @@ def _findings(org: Organization, *, is_needed: bool) -> dict[str, list[Finding]]
     found: dict[str, list[Finding]] = {}
     for finding in known:
         if finding["severity"] != "info":
-            found.setdefault(finding["route_ids"][-1], []).append(finding)
+            found.setdefault(finding["route_ids"][-1] if finding["route_ids"] else THE_DEFAULT, []).append(finding)
     return found
 
 

@@ -119,8 +119,16 @@ def found_anew(org: Organization, route: engine.Route, row: Route | None) -> lis
     return [one for one in _linted(org, routes, about) if _said(one) not in before]
 
 
-def _linted(org: Organization, routes: Sequence[engine.Route], about: list[str] | None = None) -> list[Finding]:
-    found = engine.lint(routes, catalog=catalog_of(org), today=datetime.now(UTC).date(), about=about)
+def found_of_default(org: Organization, action: engine.Action | None) -> list[Finding]:
+    """What lint would find of this default, and does not find of the one that is live."""
+    before = _so_before(org)
+    return [one for one in _linted(org, [], default=action) if _said(one) not in before]
+
+
+def _linted(
+    org: Organization, routes: Sequence[engine.Route], about: list[str] | None = None, **more: Any
+) -> list[Finding]:
+    found = engine.lint(routes, catalog=catalog_of(org), today=datetime.now(UTC).date(), about=about, **more)
     return [finding.to_dict() for finding in found]
 
 

@@ -133,7 +133,7 @@ FINDING = thing(
     {
         "code": one_of(*_CODES),
         "severity": one_of("error", "warning", "info"),
-        "route_ids": listed(UUID),
+        "route_ids": described(listed(UUID), "The routes that it is about; none where it is about the default."),
         "by": described(listed(UUID), "The routes that are in the way."),
         "witness": described(or_null(OBJECT), "A request that shows it."),
         "undecided": described(or_null(one_of("keywords", "pattern", "regex", "budget")), "Why it is not certain."),

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime
 
+from routes.engine.action import Action
 from routes.engine.linting import findings
 from routes.engine.linting.boxes import context_of
 from routes.engine.linting.effects import Catalog, CatalogModel, changes_nothing, models_of, retires_on
@@ -33,11 +34,13 @@ __all__ = ["Catalog", "CatalogModel", "Finding", "context_of", "lint"]
 def lint(
     routes: Iterable[Route],
     *,
+    default: Action | None = None,
     catalog: Catalog | None = None,
     today: date | None = None,
     about: Collection[str] | None = None,
 ) -> list[Finding]:
-    """What is found, in the order in which the routes are asked, of each in the order of `Finding`'s codes.
+    """What is found, in the order in which the routes are asked, of each in the order of `Finding`'s codes; then of
+    `default`, what happens to requests that no route takes, of which only the models are looked at.
 
     Routes are asked by falling priority, those of equal priority in the order given. Disabled ones are left out; paused
     ones, and those with a share of traffic, take their requests like any other. A request is whatever a
@@ -60,16 +63,18 @@ def lint(
             if overlaps.boxes and not route.paused and changes_nothing(route.then, overlaps.boxes, overlaps.steps):
                 found.append(findings.no_effect(route))
             if catalog is not None:
-                found += _of_targets(route, catalog, day)
+                found += _of_targets(route, route.then, catalog, day)
     finally:
         forget_patterns()
+    if default is not None and catalog is not None:
+        found += _of_targets(None, default, catalog, day)
     return found
 
 
-def _of_targets(route: Route, catalog: Catalog, today: date) -> list[Finding]:
+def _of_targets(route: Route | None, then: Action, catalog: Catalog, today: date) -> list[Finding]:
     retired: list[Finding] = []
     unknown: list[Finding] = []
-    for does, model in models_of(route.then):
+    for does, model in models_of(then):
         if model not in catalog:
             unknown.append(findings.unknown_target(route, does, model))
         elif (day := retires_on(catalog, model)) is not None and day <= today:

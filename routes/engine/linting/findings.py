@@ -33,7 +33,8 @@ class Finding:
       their order in the list decides. `route_ids` are the earlier ones, the first eight at most, and last the one that
       comes after them.
     - `no_effect` (info): every request that it takes goes on as it came. That may be meant, to keep later routes away.
-    - `retired_target` (error), `unknown_target` (warning): it sends to a model that is retired, or in no catalogue.
+    - `retired_target` (error), `unknown_target` (warning): it sends to a model that is retired, or in no catalogue. Where
+      the default does, `route_ids` is empty.
 
     `witness` is a request that shows it: the facts that it must have, as JSON under the names that `RequestContext` has
     for them (`at` as RFC 3339 text; `context_of` reads it); what is not there may be anything, so also unknown or
@@ -140,15 +141,23 @@ def no_effect(route: Route) -> Finding:
     return Finding("no_effect", "info", (route.id,), message)
 
 
-def unknown_target(route: Route, does: str, model: str) -> Finding:
-    """`does` is what the route does with requests, up to the name of the model."""
-    message = f"Route {_name(route)} {does} {shown(model, 200)}, a model that the catalogue does not know."
-    return Finding("unknown_target", "warning", (route.id,), message)
+def unknown_target(route: Route | None, does: str, model: str) -> Finding:
+    """`route`: None for the default; `does`: what it does with requests, up to the name of the model."""
+    return _of_target(
+        "unknown_target", "warning", route, f"{does} {shown(model, 200)}, a model that the catalogue does not know"
+    )
 
 
-def retired_target(route: Route, does: str, model: str, since: str) -> Finding:
-    message = f"Route {_name(route)} {does} {shown(model, 200)}, a model that is retired since {since}."
-    return Finding("retired_target", "error", (route.id,), message)
+def retired_target(route: Route | None, does: str, model: str, since: str) -> Finding:
+    return _of_target(
+        "retired_target", "error", route, f"{does} {shown(model, 200)}, a model that is retired since {since}"
+    )
+
+
+def _of_target(code: Code, severity: Severity, route: Route | None, does: str) -> Finding:
+    if route is None:
+        return Finding(code, severity, (), f"The default, for requests that no route takes, {does}.")
+    return Finding(code, severity, (route.id,), f"Route {_name(route)} {does}.")
 
 
 def _name(route: Route) -> str:

@@ -579,6 +579,9 @@ CATALOG = {
 }
 
 
+DEFAULT = "The default, for requests that no route takes,"
+
+
 @pytest.mark.parametrize(
     ("then", "expected"),
     [
@@ -609,6 +612,18 @@ def test_targets_are_looked_up_in_a_catalogue_and_retired_by_the_day() -> None:
         "Route 'a' sends to 'gone', a model that is retired since 2026-11-21.",
         "Route 'a' falls back to 'what', a model that the catalogue does not know.",
     ]
+
+
+def test_of_the_default_the_models_are_looked_up_last() -> None:
+    known: Any = {"catalog": CATALOG, "today": date(2026, 11, 21)}
+    default = Action("gone", fallbacks=["what"])
+    of_route, *of_default = found(ANY | {"then": Action("x")}, default=default, **known)
+    assert len(of_route.route_ids) == 1
+    assert [(each.code, each.severity, each.route_ids, each.message) for each in of_default] == [
+        ("retired_target", "error", (), f"{DEFAULT} sends to 'gone', a model that is retired since 2026-11-21."),
+        ("unknown_target", "warning", (), f"{DEFAULT} falls back to 'what', a model that the catalogue does not know."),
+    ]
+    assert found(default=default) == found(default=Action("small"), **known) == found(default=Action(), **known) == []
 
 
 # --- Of some of them --------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def test_threads_that_keep_findings_are_not_in_each_other_s_way(monkeypatch: pyt
     monkeypatch.setattr(findings, "_digest_of", lambda org: None)
     monkeypatch.setattr(findings, "catalog_of", lambda org: None)
     monkeypatch.setattr(findings, "document_of", lambda org: SimpleNamespace(digest=str(next(digests))))
-    made: Any = SimpleNamespace(from_document=lambda document: SimpleNamespace(routes=[]))
+    made: Any = SimpleNamespace(from_document=lambda document: SimpleNamespace(routes=[], default=None))
     monkeypatch.setattr(findings, "engine", SimpleNamespace(Engine=made, lint=lambda *a, **k: []))
 
     def ask(org: Any) -> None:

@@ -170,6 +170,33 @@ def test_what_lint_finds_and_the_examples_that_would_break_are_asked_about_at_on
     assert client.post(url(org, "routes/new/"), again).status_code == 302
 
 
+def live_default(org: Organization) -> Any:
+    return document_of(org).content["default"]
+
+
+def test_a_default_that_sends_to_a_model_that_nobody_knows_is_asked_about_and_told_in_the_list(
+    client: Client, org: Organization
+) -> None:
+    usual_prices()
+    set_default(org, engine.Action("claude"), by=BY)
+    said = "requests that no route takes, sends to &#x27;gpt-5000&#x27;, a model that the catalogue does not know."
+    opened = Controls(text_of(client.get(url(org, "routes/default/")))).sent.dict()
+    page = text_of(
+        client.post(url(org, "routes/default/"), {**opened, "kind": "send", "target_model": "gpt-5000"}), 422
+    )
+    assert said in page
+    assert "Publish nevertheless" in page
+    assert live_default(org) == {"target_model": "claude"}
+    wrong = {**Controls(page).sent.dict(), "traffic_pct": "x"}
+    assert "Publish nevertheless" not in text_of(client.post(url(org, "routes/default/"), wrong), 422)
+    assert client.post(url(org, "routes/default/"), Controls(page).sent.dict()).status_code == 302
+    page = text_of(client.get(url(org, "routes/")))
+    assert said in page.split("no route takes: <strong>gpt-5000</strong>")[1]
+    assert client.get(url(org, "routes/attention/")).json() == {"count": 0}, "it is no route"
+    opened = Controls(text_of(client.get(url(org, "routes/default/")))).sent.dict()
+    assert client.post(url(org, "routes/default/"), opened).status_code == 302, "as before"
+
+
 def test_where_nobody_knows_the_models_nothing_is_asked_about_them(client: Client, org: Organization) -> None:
     assert client.post(url(org, "routes/new/"), {**NEW, "target_model": "gpt-5000"}).status_code == 302
 
