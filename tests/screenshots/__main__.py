@@ -19,7 +19,7 @@ from tests.browser.conftest import FLAGS
 from tests.paths import ROOT
 
 FOLDER = Path(__file__).parent
-WIDTH, HEIGHT, LARGEST = 1280, 800, 150_000
+WIDTH, HEIGHT, LARGEST = 1280, 800, 160_000
 #: By name: whose page, below the organisation, and in which theme.
 PICTURES = {
     "overview": ("arno", "", "light"),
