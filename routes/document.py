@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from routes import engine
+from routes.engine import values
 from routes.orgs.models import Organization
 from routes.rules.models import Route
 from routes.versions.models import RouteSetVersion
@@ -15,7 +16,7 @@ EMPTY_CONTENT: dict[str, Any] = {"default": None, "routes": [], "services": []}
 def canonical_route(raw: dict[str, Any]) -> dict[str, Any]:
     """The route in its canonical form, or as it is where the engine cannot read it: such a row is reported."""
     try:
-        return engine.Route.from_dict(raw).to_dict()
+        return values.canonical_route(raw)
     except engine.errors.InvalidRoute:
         return raw
 

@@ -110,6 +110,12 @@ def write_route(route: Route) -> dict[str, Any]:
     return {"id": route.id, **_write_fields(route)}
 
 
+def canonical_route(raw: object) -> dict[str, Any]:
+    """The canonical JSON object of this one: `Route.from_dict(raw).to_dict()` at half the price, for what was just read
+    need not be read again. Raises `InvalidRoute` with all issues."""
+    return write_route(read_route(raw, ON_WRITE))
+
+
 def _read_fields(raw: object, reading: Reading, required: tuple[str, ...]) -> dict[str, Any]:
     known = _ROUTE_KEYS if "id" in required else _ROUTE_KEYS[1:]
     values = reading.fields(raw, "", known, required)

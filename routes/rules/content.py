@@ -15,6 +15,7 @@ from routes.document import content_with, default_of
 from routes.engine.canonical import canonical_bytes
 from routes.engine.errors import Issue
 from routes.engine.reading import MAX_ISSUES
+from routes.engine.values import canonical_route
 from routes.orgs.models import Organization, new_id
 from routes.publish import Change, check_limits
 from routes.rules.models import Route
@@ -56,7 +57,7 @@ def read_routes(routes: Sequence[Any]) -> tuple[list[Document], list[Issue]]:
             raw = {"priority": 100, "enabled": True, "when": {}, **raw}
             raw.setdefault("id", str(new_id()))
         try:
-            read.append(engine.Route.from_dict(raw).to_dict())
+            read.append(canonical_route(raw))
         except engine.errors.InvalidRoute as error:
             issues += [{**issue, "path": f"routes[{index}].{issue['path']}".rstrip(".")} for issue in error.issues]
             if len(issues) >= MAX_ISSUES:  # 10 MiB of routes can have millions
