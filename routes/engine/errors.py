@@ -162,6 +162,12 @@ class UpstreamFailed(RoutingError):
     http_status = 502
 
 
+class EgressDenied(RoutingError):
+    """The upstream's address is one to which the gateway does not connect."""
+
+    http_status = 502
+
+
 class ProviderUnresolved(RoutingError):
     """No provider is configured for the model that was decided on."""
 

@@ -30,6 +30,7 @@ TABLE: list[tuple[str, str, int, bool]] = [
     ("Internal", "internal", 500, False),
     ("ManagementUnsupported", "management_unsupported", 501, False),
     ("UpstreamFailed", "upstream_failed", 502, False),
+    ("EgressDenied", "egress_denied", 502, False),
     ("ProviderUnresolved", "provider_unresolved", 502, False),
     ("UpstreamUnavailable", "upstream_unavailable", 503, True),
     ("StoreUnavailable", "store_unavailable", 503, True),
