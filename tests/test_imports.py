@@ -15,7 +15,7 @@ DJANGO = {"django", "rest_framework", "django_filters"}
 #: Room → what it may import besides the standard library. A room's own modules are always allowed.
 MAY_IMPORT: dict[str, set[str]] = {
     "routes/engine": set(),
-    "routes/gateway": {"aiohttp", "routes.engine"},
+    "routes/gateway": {"aiohttp", "multidict", "yarl", "routes.engine"},
     "plans/replay": {"numpy", "routes.engine"},
     "plans/charts": set(),
     "audit/log": {"cryptography"},

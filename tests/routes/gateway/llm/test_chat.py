@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
-from functools import wraps
 from typing import Any
 
 import pytest
@@ -23,16 +21,9 @@ from tests.routes.gateway.llm.scene import (
     a_route,
     answer,
 )
+from tests.routes.gateway.loops import in_a_loop
 
 HAIKU = "claude-haiku"
-
-
-def in_a_loop[**Given](test: Callable[Given, Coroutine[Any, Any, None]]) -> Callable[Given, None]:
-    @wraps(test)
-    def run(*args: Given.args, **kwargs: Given.kwargs) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 # --- Who may ask ------------------------------------------------------------------------------------------------------

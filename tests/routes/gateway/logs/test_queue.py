@@ -1,14 +1,12 @@
 """Rows wait within a bound, go out in batches, and never hold anybody up."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from functools import wraps
-from typing import Any
 
 import pytest
 
 from routes.gateway.logs import queue
 from routes.gateway.logs.queue import Entry, RowQueue, RowsRefused
+from tests.routes.gateway.loops import in_a_loop
 
 ORG = "018f0000-0000-7000-8000-000000000001"
 
@@ -31,14 +29,6 @@ class FakeSink:
 class HungSink(FakeSink):
     async def write(self, entries: list[Entry]) -> None:
         await asyncio.Event().wait()
-
-
-def in_a_loop[**Given](test: Callable[Given, Coroutine[Any, Any, None]]) -> Callable[Given, None]:
-    @wraps(test)
-    def run(*args: Given.args, **kwargs: Given.kwargs) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 @pytest.fixture(autouse=True)
