@@ -29,9 +29,7 @@ _NEVER = _networks(
 )
 #: Where clouds hand out the credentials of the machine that asks (AWS, Alibaba, Oracle, Azure, Google), beside those that
 #: are link-local anyway. Single addresses, which may lie in a network that is somebody's own.
-_METADATA = frozenset(
-    map(ip_address, "100.100.100.200 192.0.0.192 168.63.129.16 fd00:ec2::254 fd20:ce::254".split())
-)
+_METADATA = frozenset(map(ip_address, "100.100.100.200 192.0.0.192 168.63.129.16 fd00:ec2::254 fd20:ce::254".split()))
 #: Nobody's server stands here on the public Internet (IANA's registries of special addresses, 2025), though `is_global`
 #: of some releases of Python says so.
 _NOT_PUBLIC = _networks(
