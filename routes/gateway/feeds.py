@@ -59,15 +59,18 @@ class Feed[Value]:
         return self._value
 
     def start(self) -> None:
-        """Read once, so that the first request finds something, from disk where the source does not answer; then go on in
-        a thread."""
-        if not self.read_once():
-            self._read_file()
+        """Read once, so that the first request finds something; then go on in a thread."""
+        self.read_first()
         self._thread = threading.Thread(target=self._run, name=f"gateway-{self.name}", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         self._stop.set()
+
+    def read_first(self) -> None:
+        """Ask the source, and the disk where that does not answer."""
+        if not self.read_once() and self._value is None:
+            self._read_file()
 
     def read_once(self) -> bool:
         """Ask the source now; whether it answered."""

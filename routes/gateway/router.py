@@ -10,6 +10,7 @@ from routes.engine.errors import RoutingError
 from routes.gateway.answers import refusal
 from routes.gateway.messages import Headers, Request, Response
 from routes.gateway.proxy import RequestProxy
+from routes.gateway.trace import Trace
 from routes.gateway.upstream import FIRST_BYTE_SECONDS, Guard
 
 
@@ -42,7 +43,7 @@ class RuntimeRouter:
         self._timeouts = Timeouts(first_byte_seconds=proxy_timeout)
         self._shows_targets = shows_targets
 
-    async def handle(self, service: ServiceRef, request: Request) -> Response | None:
+    async def handle(self, service: ServiceRef, request: Request, trace: Trace | None = None) -> Response | None:
         """The answer, its body still to come; None where no path of the service fits, or the service is disabled or not
         there: the caller may have something of its own to answer.
 
@@ -56,6 +57,8 @@ class RuntimeRouter:
         match = found.table.match(request.path, request.method, _by_name(request.headers))
         if match is None:
             return None
+        if trace is not None:
+            trace.stage("match", version=engine.version, pattern=match.pattern, target=match.target_url)
         written = [(b"x-request-id", request.request_id.encode()), (b"x-route-version", b"%d" % engine.version)]
         url = match.url(request.query)
         try:
@@ -67,6 +70,8 @@ class RuntimeRouter:
                 written=written,
             )
         except RoutingError as error:
+            if trace is not None:
+                trace.failed(error)
             target = url.partition("?")[0] if self._shows_targets else None
             return refusal(error, request.request_id, written, target=target)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -45,7 +45,7 @@ class Chat:
 
     cache: EngineCache
     directory: Callable[[], Directory | None]
-    prices: Callable[[str], PriceTable]
+    prices: Callable[[str], Awaitable[PriceTable]]
     attempts: Attempts
     record: Callable[[str, Row], None]
     traces: Traces
@@ -97,6 +97,7 @@ class _Call:
         self.key: TrafficKey | None = None
         self.decision: RouteDecision | None = None
         self.context: RequestContext | None = None
+        self.prices = PriceTable()
         self.body: dict[str, Any] = {}
         self.data = b""
         self.tried: list[Attempt] = []
@@ -106,14 +107,14 @@ class _Call:
     # --- The way through ------------------------------------------------------------------------------------------
 
     async def answer(self) -> Response:
-        key = self.key = self._authenticated()
+        key = self.key = authenticated(self.chat.directory(), self.request, self.at)
         self.trace.document["org_id"] = key.org.org_id
         self.trace.stage("authenticate", key=key.id)
         self.data = await _whole(self.request)
         self.body = read_chat(self.data)
         self.trace.stage("read", bytes=len(self.data), model=self.body["model"])
         engine = await self._engine(key)
-        prices = self.chat.prices(key.org.org_id)
+        prices = self.prices = await self.chat.prices(key.org.org_id)
         context = self.context = read_context(
             self.body,
             self.request.headers,
@@ -152,21 +153,6 @@ class _Call:
             self._passing(served),
             response.aclose,
         )
-
-    def _authenticated(self) -> TrafficKey:
-        directory = self.chat.directory()
-        if directory is None:
-            raise StoreUnavailable("The gateway does not know any keys yet. Try again in a moment.")
-        given = [value for name, value in self.request.headers if name == b"authorization"]
-        if len(given) != 1 or not given[0].lower().startswith(_BEARER):
-            raise AuthFailed("Send a traffic key: Authorization: Bearer rk_traffic_…")
-        text = given[0][len(_BEARER) :].strip().decode("latin-1")
-        key = directory.key(text, self.at)
-        if key is None:
-            raise AuthFailed("This is no valid traffic key of this gateway.")
-        if key.org.status == "closed":
-            raise Forbidden("This organisation is closed.")
-        return key
 
     async def _engine(self, key: TrafficKey) -> Engine:
         try:
@@ -252,7 +238,7 @@ class _Call:
             self.context,
             self.decision,
             self.body,
-            prices=self.chat.prices(org_id),
+            prices=self.prices,
             provider=None if served is None else served.provider.name,
             model=None if served is None else served.model,
             kind="fallback" if served is not None and served.index else "primary",
@@ -303,7 +289,7 @@ class _Call:
                 headers=self._upstream_headers(),
                 org_id=org.org_id,
                 org_slug=org.org_slug,
-                prices=self.chat.prices(org.org_id),
+                prices=self.prices,
                 input_tokens=self.context.input_tokens or 0,
                 max_output_tokens=max_output_tokens(self.body),
                 at=self.at,
@@ -326,7 +312,7 @@ class _Call:
             self.context,
             self.decision,
             self.body,
-            prices=self.chat.prices(org.org_id),
+            prices=self.prices,
             provider=None if served is None else served.provider.name,
             model=model,
             kind="shadow",
@@ -336,6 +322,22 @@ class _Call:
             upstream_latency_ms=None if served is None else served.upstream_ms,
         )
         self.chat.record(org.org_id, row)
+
+
+def authenticated(directory: Directory | None, request: Request, at: datetime) -> TrafficKey:
+    """The traffic key that a request came with. Raises `AuthFailed`, `Forbidden`, and `StoreUnavailable` where no key is
+    known yet."""
+    if directory is None:
+        raise StoreUnavailable("The gateway does not know any keys yet. Try again in a moment.")
+    given = [value for name, value in request.headers if name == b"authorization"]
+    if len(given) != 1 or not given[0].lower().startswith(_BEARER):
+        raise AuthFailed("Send a traffic key: Authorization: Bearer rk_traffic_…")
+    key = directory.key(given[0][len(_BEARER) :].strip().decode("latin-1"), at)
+    if key is None:
+        raise AuthFailed("This is no valid traffic key of this gateway.")
+    if key.org.status == "closed":
+        raise Forbidden("This organisation is closed.")
+    return key
 
 
 async def _whole(request: Request) -> bytes:

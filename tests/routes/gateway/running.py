@@ -1,5 +1,6 @@
 """A gateway in a process of its own, asked over raw sockets."""
 
+import http.client
 import os
 import signal
 import socket
@@ -8,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.paths import ROOT
@@ -24,9 +25,17 @@ class Gateway:
     port: int
     process: subprocess.Popen[bytes]
     log: Path
+    #: What is still open to it.
+    open: list[http.client.HTTPConnection] = field(default_factory=list)
 
     def connect(self, seconds: float = 10.0) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=seconds)
+
+    def kept(self) -> http.client.HTTPConnection:
+        """A connection for many requests."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        self.open.append(connection)
+        return connection
 
     def ask(self, raw: bytes, *, seconds: float = 10.0) -> bytes:
         """What comes back on a connection of its own until it is closed, or nothing more comes for so long."""
@@ -40,8 +49,9 @@ class Gateway:
     def worker(self) -> int:
         """The process that serves."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        serving = [int(each) for each in children if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()
-                   or b"granian" in Path(f"/proc/{each}/cmdline").read_bytes()]  # fmt: skip
+        serving = [
+            int(each) for each in children if b"resource_tracker" not in Path(f"/proc/{each}/cmdline").read_bytes()
+        ]
         return serving[-1]
 
     def peak_kib(self) -> int:
@@ -71,6 +81,8 @@ def running(tmp_path: Path, command: list[str], port: int, **environment: str) -
                 time.sleep(0.05)
         yield gateway
     finally:
+        for connection in gateway.open:
+            connection.close()
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(20)

@@ -137,7 +137,7 @@ class Scene:
         self.chat = Chat(
             cache=self.cache,
             directory=lambda: self.directory,
-            prices=lambda org_id: self.prices,
+            prices=self._prices,
             attempts=self.attempts,
             record=lambda org_id, row: self.rows.append({"org_id": org_id, **row}),
             traces=self.traces,
@@ -162,6 +162,10 @@ class Scene:
         return await self.chat(
             Request("POST", "/v1/chat/completions", "", sent, _once(data), "192.0.2.1", "http", "gw", request_id)
         )
+
+    async def _prices(self, org_id: str) -> PriceTable:
+        assert org_id == ORG
+        return self.prices
 
     async def ask(self, body: dict[str, Any] | bytes | None = None, **named: Any) -> "Answer":
         response = await self(body, **named)
