@@ -14,8 +14,13 @@ from argparse import ArgumentParser
 from contextlib import suppress
 from typing import Any, Final
 
-from routes.gateway.app import Gateway
-from routes.gateway.config import Configuration, InvalidConfiguration, read_configuration
+try:
+    from routes.gateway.app import Gateway
+    from routes.gateway.config import Configuration, InvalidConfiguration, read_configuration
+except ImportError as error:
+    if (error.name or "").split(".")[0] not in ("aiohttp", "multidict", "prometheus_client", "yarl"):
+        raise
+    raise SystemExit("The gateway needs more: pip install routing-engine[gateway]") from None
 
 #: How the process that begins tells the ones that serve. Paths and addresses; secrets only as the operator gave them.
 _GIVEN: Final = {name: f"ROUTING_GATEWAY_{name.upper()}" for name in ("config", "database_url", "api_url", "listen")}
