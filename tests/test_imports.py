@@ -15,6 +15,7 @@ DJANGO = {"django", "rest_framework", "django_filters"}
 #: Room → what it may import besides the standard library. A room's own modules are always allowed.
 MAY_IMPORT: dict[str, set[str]] = {
     "routes/engine": set(),
+    "routes/gateway": {"aiohttp", "multidict", "prometheus_client", "yarl", "routes.engine"},
     "plans/replay": {"numpy", "routes.engine"},
     "plans/charts": set(),
     "audit/log": {"cryptography"},
@@ -33,6 +34,10 @@ LAZY: dict[str, set[str]] = {
     "routes/engine/httpstore.py": {"httpx"},
     "routes/engine/regex.py": {"re2"},
     "routes/engine/compiled/keywords.py": {"ahocorasick_rs"},
+    "routes/gateway/__main__.py": {"granian"},
+    "routes/gateway/logs/parquet.py": {"pyarrow"},
+    "routes/gateway/logs/database.py": {"psycopg"},
+    "routes/gateway/sources.py": {"httpx", "psycopg"},
     "routes/transfer/notation.py": {"yaml"},
     "plans/logs/formats/parquet.py": {"pyarrow"},
     "plans/replay/columns/arrow.py": {"pyarrow"},

@@ -30,7 +30,9 @@ def test_the_wheel_installs_into_an_empty_environment_and_decides(tmp_path: Path
     wheel = tmp_path / made.stdout.strip().splitlines()[-1]
     with zipfile.ZipFile(wheel) as archive:
         packages = {name.split("/")[0] + "/" + name.split("/")[1] for name in archive.namelist()}
-    assert {name for name in packages if name.startswith("routes/")} == {"routes/__init__.py", "routes/engine"}
+        assert "routes/gateway/example.toml" in archive.namelist()
+    wanted = {"routes/__init__.py", "routes/engine", "routes/gateway"}
+    assert {name for name in packages if name.startswith("routes/")} == wanted
     home = tmp_path / "empty"
     venv.create(home)
     python = home / "bin" / "python"
@@ -41,6 +43,11 @@ def test_the_wheel_installs_into_an_empty_environment_and_decides(tmp_path: Path
     subprocess.run(install, check=True, cwd=tmp_path)
     ran = subprocess.run([str(python), "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.stdout.split("\n")[:2] == ["[]", "gpt-4o-mini"], ran.stderr
+    # The gateway beside it needs more, and says so.
+    told = subprocess.run(
+        [str(python), "-m", "routes.gateway"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (told.returncode, told.stderr.strip()) == (1, "The gateway needs more: pip install routing-engine[gateway]")
 
 
 def test_beside_the_old_distribution_of_the_same_name_the_import_says_what_to_do(tmp_path: Path) -> None:

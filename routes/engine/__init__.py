@@ -26,6 +26,7 @@ Deciding
 Paths
     paths         `PathTable`: which upstream serves a path; `Service`
     path_patterns `PathRoute`, and what a pattern, a target and a safe path are
+    egress        which addresses an upstream may have
 Freshness
     store         the `Store` protocols, and what the reading stores share
     memory        `MemoryStore`

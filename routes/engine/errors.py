@@ -48,6 +48,12 @@ class UnsafePath(RoutingError):
     http_status = 400
 
 
+class MalformedRequest(RoutingError):
+    """The request is not what its endpoint reads, or not well-formed HTTP."""
+
+    http_status = 400
+
+
 class AuthFailed(RoutingError):
     """Whoever asks could not be identified."""
 
@@ -156,10 +162,23 @@ class UpstreamFailed(RoutingError):
     http_status = 502
 
 
+class EgressDenied(RoutingError):
+    """The upstream's address is one to which the gateway does not connect."""
+
+    http_status = 502
+
+
 class ProviderUnresolved(RoutingError):
     """No provider is configured for the model that was decided on."""
 
     http_status = 502
+
+
+class UpstreamUnavailable(RoutingError):
+    """The upstream failed so often that it is left alone for a while."""
+
+    http_status = 503
+    retryable = True
 
 
 class StoreUnavailable(RoutingError):

@@ -1,0 +1,131 @@
+"""One request over ASGI: read, handed to a handler, answered piece by piece; given up when its client is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from routes.engine.errors import Internal, RoutingError
+from routes.engine.ids import uuid7
+from routes.gateway.answers import refusal
+from routes.gateway.framing import read_request
+from routes.gateway.messages import Request, Response
+
+log = logging.getLogger(__name__)
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Handler = Callable[[Request], Awaitable[Response]]
+
+#: Answers that take longer are watched for clients that go away. For the others a watch would cost more than it saves.
+_WATCHED_AFTER_SECONDS = 0.02
+#: Methods and statuses whose answers have no body, whatever their headers say.
+_NO_BODY = frozenset({204, 304})
+
+
+class ClientGone(Exception):
+    """The client broke off before its request was whole."""
+
+
+class AnswerBrokenOff(Exception):
+    """The answer ends in the middle. What serves the connection closes it then without the mark of an end, by which the
+    client knows."""
+
+
+async def serve(scope: Scope, receive: Receive, send: Send, handler: Handler) -> None:
+    """Answer one request. What the handler raises beside `RoutingError` is our fault: 500. After the head was sent an error
+    breaks the connection off."""
+    request_id = uuid7()
+    client = _Client(receive)
+    try:
+        request = read_request(scope, client.body(), request_id)
+        if request.body is None:
+            client.has_sent_all()
+        response = await handler(request)
+    except RoutingError as error:
+        response = refusal(error, request_id, [(b"x-request-id", request_id.encode())])
+    except ClientGone:
+        return
+    except asyncio.CancelledError:
+        if not client.is_gone:
+            raise
+        return
+    except Exception:
+        log.exception("request %s failed", request_id)
+        fault = Internal("The gateway failed. Its operator finds the request by its id.")
+        response = refusal(fault, request_id, [(b"x-request-id", request_id.encode())])
+    try:
+        await _answer(scope, send, response)
+    except (RoutingError, ClientGone) as error:
+        raise AnswerBrokenOff(f"request {request_id}: {error}") from None
+    except asyncio.CancelledError:
+        if not client.is_gone:
+            raise
+    finally:
+        client.leave()
+        await response.aclose()
+
+
+async def _answer(scope: Scope, send: Send, response: Response) -> None:
+    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+    if scope["method"] == "HEAD" or response.status in _NO_BODY:
+        await send({"type": "http.response.body", "body": b""})
+        return
+    async for data in response.body:
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+class _Client:
+    """Whoever sends the request: its body while it comes, and after that whether it is still there."""
+
+    __slots__ = ("_receive", "_task", "_timer", "_watch", "is_gone")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._task = asyncio.current_task()
+        self._timer: asyncio.TimerHandle | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self.is_gone = False
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The pieces as they come. Raises `ClientGone`."""
+        while True:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                self._gone()
+                raise ClientGone("The client went away before its request was whole.")
+            if data := message.get("body"):
+                yield data
+            if not message.get("more_body"):
+                self.has_sent_all()
+                return
+
+    def has_sent_all(self) -> None:
+        """From now on the only thing to come from the client is that it goes."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_WATCHED_AFTER_SECONDS, self._begin_to_watch)
+
+    def leave(self) -> None:
+        """The request is over; nobody need be watched."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _begin_to_watch(self) -> None:
+        self._watch = asyncio.create_task(self._wait_for_end())
+
+    async def _wait_for_end(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone()
+
+    def _gone(self) -> None:
+        if not self.is_gone:
+            self.is_gone = True
+            if self._task is not None and self._task is not asyncio.current_task():
+                self._task.cancel()

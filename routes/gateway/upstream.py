@@ -1,0 +1,255 @@
+"""`UpstreamClient`: sends a request to an upstream, byte for byte, and hands its answer over before the body is there."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from multidict import CIMultiDict
+from yarl import URL
+
+from routes.engine import Timeouts
+from routes.engine.egress import PrivateUpstream, check_addresses, literal_address
+from routes.engine.errors import EgressDenied, UpstreamFailed, UpstreamTimeout
+from routes.gateway.messages import Headers, Response
+
+CONNECT_SECONDS = 5.0
+FIRST_BYTE_SECONDS = 30.0
+IDLE_SECONDS = 60.0
+#: A line of an answer's head. Nothing that is longer has been seen but from what tries to fill memory.
+_MAX_HEADER_LINE = 32 * 2**10
+_CHUNK = 2**16
+_DNS_SECONDS = 10
+#: Lists of private upstreams whose connections are kept at a time.
+_MAX_POOLS = 64
+_NO_HEADERS_OF_ITS_OWN = frozenset({"User-Agent", "Accept", "Accept-Encoding", "Content-Type"})
+_PORTS = {"http": 80, "https": 443}
+
+Guard = tuple[PrivateUpstream, ...] | None
+#: (address family, address) of a name, at a port.
+Lookup = Callable[[str, int, int], Awaitable[list[tuple[int, str]]]]
+
+
+async def look_up(host: str, port: int, family: int) -> list[tuple[int, str]]:
+    """Every address that the system knows of a name."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
+    return [(info[0], str(info[4][0])) for info in found]
+
+
+class UpstreamClient:
+    """One for each process. Connections are kept, and each list of private upstreams has its own: on one that was allowed
+    to an organisation no other rides."""
+
+    def __init__(self, *, defaults: Timeouts | None = None, lookup: Lookup = look_up) -> None:
+        given = {} if defaults is None else defaults.to_dict()
+        self._connect_seconds = given.get("connect_seconds", CONNECT_SECONDS)
+        self._first_byte_seconds = given.get("first_byte_seconds", FIRST_BYTE_SECONDS)
+        self._idle_seconds = given.get("idle_seconds", IDLE_SECONDS)
+        self._lookup = lookup
+        self._pools: OrderedDict[Guard, _Pool] = OrderedDict()
+
+    async def open(
+        self,
+        method: str,
+        url: str,
+        headers: Headers,
+        body: AsyncIterator[bytes] | None,
+        *,
+        timeouts: Timeouts,
+        private_upstreams: Guard,
+    ) -> Response:
+        """The head of the answer, its body still to come, raw as it was sent: not unpacked, redirects not followed.
+
+        `url` is sent as it is written. A body goes out in pieces as it comes, with the length that `headers` tell, else
+        chunked. `private_upstreams` None: the upstream is the operator's own and any address is good; else every address
+        is judged, and connected to is what was judged.
+
+        Raises `UpstreamFailed` for what cannot be reached, breaks off, or is not HTTP, `UpstreamTimeout`, `EgressDenied`,
+        and what `body` raises. Reading the answer's body raises the first two.
+        """
+        guard_literal(url, private_upstreams)
+        connect = timeouts.connect_seconds or self._connect_seconds
+        first_byte = timeouts.first_byte_seconds or self._first_byte_seconds
+        pool = self._pool(private_upstreams)
+        sent = _Body(body, _length(headers))
+        # The head has to come so long after the last that we sent; how long a client takes to send is not its concern.
+        deadline = asyncio.timeout(first_byte)
+        try:
+            async with deadline:
+                answer = await pool.session.request(
+                    method,
+                    URL(url, encoded=True),
+                    headers=CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers),
+                    data=None if body is None else sent.pieces(deadline, first_byte),
+                    allow_redirects=False,
+                    skip_auto_headers=_NO_HEADERS_OF_ITS_OWN,
+                    timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect),
+                )
+        except BaseException as error:
+            pool.left()
+            raise self._said(error, sent) from error
+        headers = [(name.lower(), value) for name, value in answer.raw_headers]
+        idle = timeouts.idle_seconds or self._idle_seconds
+
+        async def close() -> None:
+            if not answer.closed:
+                answer.close()
+            pool.left()
+
+        return Response(answer.status, answer.reason or "", headers, self._body(answer, idle), close)
+
+    async def aclose(self) -> None:
+        """Close what is idle now, and the rest when it ends."""
+        pools, self._pools = list(self._pools.values()), OrderedDict()
+        for pool in pools:
+            await pool.retire()
+
+    def _pool(self, guard: Guard) -> _Pool:
+        pool = self._pools.get(guard)
+        if pool is None:
+            pool = self._pools[guard] = _Pool(_Resolver(guard, self._lookup))
+            if len(self._pools) > _MAX_POOLS:
+                oldest = next(key for key in self._pools if key is not None and key != guard)
+                self._pools.pop(oldest).retire_later()
+        self._pools.move_to_end(guard)
+        pool.under_way += 1
+        return pool
+
+    async def _body(self, answer: aiohttp.ClientResponse, idle: float) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                async with asyncio.timeout(idle):
+                    data = await answer.content.readany()
+                if not data:
+                    return
+                yield data
+        except TimeoutError as error:
+            raise UpstreamTimeout("The upstream stopped in the middle of its answer.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamFailed("The upstream broke off in the middle of its answer.") from error
+
+    @staticmethod
+    def _said(error: BaseException, sent: _Body) -> BaseException:
+        """What an error of the client library means. Never with an address in it, because it is told to clients."""
+        if sent.failure is not None:  # the body's own: whoever sends it broke off
+            return sent.failure
+        if isinstance(error, TimeoutError):
+            return UpstreamTimeout("The upstream did not answer in time.")
+        if isinstance(error, aiohttp.ClientConnectorError):
+            refused = UpstreamFailed("The upstream cannot be reached.")
+            refused.retryable = True  # type: ignore[misc]  # nothing of the request was sent
+            return refused
+        if isinstance(error, aiohttp.ClientError | OSError | ValueError):
+            return UpstreamFailed("The upstream broke off, or did not answer with HTTP.")
+        return error
+
+
+def guard_literal(url: str, guard: Guard) -> None:
+    """Judges a host that is an address itself, which no resolver would see. Raises `EgressDenied`."""
+    if guard is None:
+        return
+    parts = urlsplit(url)
+    port = parts.port or _PORTS.get(parts.scheme)
+    if port is None or not parts.hostname or parts.username is not None:
+        raise EgressDenied("The upstream is no http or https URL with a host.")
+    address = literal_address(parts.hostname)
+    if address is not None:
+        check_addresses([address], port, guard)
+
+
+class _Pool:
+    """The connections of one list of private upstreams."""
+
+    def __init__(self, resolver: AbstractResolver) -> None:
+        self.under_way = 0
+        self._is_retired = False
+        self._closing: asyncio.Task[None] | None = None
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(resolver=resolver, limit=0, ttl_dns_cache=_DNS_SECONDS),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,  # no proxy, no .netrc: where a request goes is decided by rules alone
+            max_line_size=_MAX_HEADER_LINE,
+            max_field_size=_MAX_HEADER_LINE,
+            read_bufsize=_CHUNK,
+        )
+
+    def left(self) -> None:
+        self.under_way -= 1
+        if self._is_retired and not self.under_way:
+            self._closing = asyncio.ensure_future(self.session.close())
+
+    def retire_later(self) -> None:
+        self._is_retired = True
+        if not self.under_way:
+            self._closing = asyncio.ensure_future(self.session.close())
+
+    async def retire(self) -> None:
+        self._is_retired = True
+        if not self.under_way:
+            await self.session.close()
+
+
+class _Resolver(AbstractResolver):
+    """Answers the very addresses that it judged, so that a name cannot change its mind in between."""
+
+    def __init__(self, guard: Guard, lookup: Lookup) -> None:
+        self._guard = guard
+        self._lookup = lookup
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._lookup(host, port, family)
+        if self._guard is not None:
+            check_addresses([address for _, address in found], port, self._guard)
+        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=flags)
+            for family, address in found
+        ]
+
+    async def close(self) -> None:
+        return
+
+
+class _Body:
+    """The request's body on its way out: as long as was told, and never sent twice."""
+
+    def __init__(self, body: AsyncIterator[bytes] | None, length: int | None) -> None:
+        self._body = body
+        self._length = length
+        self._is_begun = False
+        #: What whoever sends the body raised.
+        self.failure: BaseException | None = None
+
+    async def pieces(self, deadline: asyncio.Timeout, seconds: float) -> AsyncIterator[bytes]:
+        if self._is_begun:  # the client library tries a kept connection again that was closed; half of a body is none
+            raise aiohttp.ClientPayloadError
+        self._is_begun = True
+        assert self._body is not None
+        loop = asyncio.get_running_loop()
+        sent = 0
+        while True:
+            deadline.reschedule(None)
+            try:
+                data = await anext(self._body, None)
+            except BaseException as error:
+                self.failure = error
+                raise
+            deadline.reschedule(loop.time() + seconds)
+            if data is None:
+                break
+            sent += len(data)
+            yield data
+        if self._length is not None and sent != self._length:
+            raise aiohttp.ClientPayloadError
+
+
+def _length(headers: Headers) -> int | None:
+    return next((int(value) for name, value in headers if name == b"content-length"), None)

@@ -1,0 +1,20 @@
+"""Tests that are coroutines."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any
+
+
+def in_a_loop[**Given](test: Callable[Given, Coroutine[Any, Any, None]]) -> Callable[Given, None]:
+    """Runs in an event loop of its own, for a minute at most."""
+
+    @wraps(test)
+    def run(*args: Given.args, **kwargs: Given.kwargs) -> None:
+        async def bounded() -> None:
+            async with asyncio.timeout(60):
+                await test(*args, **kwargs)
+
+        asyncio.run(bounded())
+
+    return run

@@ -1,0 +1,363 @@
+"""The gateway as a service: a process of its own between clients and providers, through outages, changes, and its end."""
+
+import json
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.routes.gateway import stubs
+from tests.routes.gateway.database import KEY, ORG, GatewayDatabase
+from tests.routes.gateway.llm.scene import a_body, a_route
+from tests.routes.gateway.running import Gateway, free_port, running
+from tests.routes.gateway.services import a_service
+from tests.routes.gateway.stubs import Seen, Upstream, Writer
+
+TOKEN = "let-me-in"
+HAIKU = "claude-haiku"
+
+
+async def completes(upstream: Upstream, seen: Seen, writer: Writer) -> None:
+    """A provider."""
+    asked = json.loads(seen.body)
+    said = {
+        "model": asked["model"],
+        "choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 20},
+    }
+    data = json.dumps(said).encode()
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+
+
+class World:
+    """A database, two providers, and a gateway in between."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.path = tmp_path
+        self.database = GatewayDatabase(tmp_path / "db.sqlite3")
+        self.openai, self.other = Upstream(completes), Upstream(completes)
+
+    @contextmanager
+    def gateway(self, **more: str) -> Iterator[Gateway]:
+        port = free_port()
+        config = self.path / "gateway.toml"
+        config.write_text(
+            f"""
+            listen = "127.0.0.1:{port}"
+            admin_token_env = "TOKEN"
+            [source]
+            database_url = "{self.database.url}"
+            snapshot_dir = "{self.path / "snapshots"}"
+            poll_seconds = 0.2
+            [logs]
+            to = "database"
+            database_url = "sqlite:///{self.path / "logs.sqlite3"}"
+            batch_seconds = 0.1
+            [timeouts]
+            connect_seconds = 1
+            first_byte_seconds = 2
+            [llm]
+            breaker_failures = 3
+            breaker_seconds = 1
+            [[providers]]
+            name = "openai"
+            base_url = "{self.openai.url}/v1"
+            key_env = "OPENAI"
+            [[providers]]
+            name = "other"
+            base_url = "{self.other.url}/v1"
+            [models]
+            "gpt-*" = "openai"
+            "claude-*" = "other"
+            """
+        )
+        environment = {"TOKEN": TOKEN, "OPENAI": "sk-1", **more}
+        with running(self.path, ["routes.gateway", "--config", str(config)], port, **environment) as gateway:
+            yield gateway
+
+    def rows(self) -> list[dict[str, Any]]:
+        with closing(sqlite3.connect(self.path / "logs.sqlite3")) as connection:
+            return [
+                json.loads(line) for (line,) in connection.execute("SELECT line FROM gateway_request_logs ORDER BY ts")
+            ]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    with made.openai, made.other:
+        yield made
+
+
+class Client:
+    """Keeps its connection, as clients do."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._connection = gateway.kept()
+
+    def __call__(
+        self, path: str = "/v1/chat/completions", body: Any = None, **headers: str
+    ) -> tuple[int, dict[str, str], Any]:
+        method = "GET" if body is None and path != "/v1/chat/completions" else "POST"
+        data = json.dumps(body or a_body()) if method == "POST" else None
+        given = {"Authorization": f"Bearer {KEY}", **{name.replace("_", "-"): value for name, value in headers.items()}}
+        self._connection.request(method, path, data, given)
+        answer = self._connection.getresponse()
+        text = answer.read()
+        said = {name.lower(): value for name, value in answer.getheaders()}
+        if said.get("connection") == "close":
+            self._connection.close()
+        is_json = said.get("content-type", "").startswith("application/json")
+        return answer.status, said, json.loads(text) if is_json else text
+
+    def inside(self, page: str) -> Any:
+        return self(f"/_gateway/{page}", Authorization=f"Bearer {TOKEN}")[2]
+
+
+def a_stream(more: bytes = b"") -> bytes:
+    """A request for events, as it goes over the wire."""
+    data = json.dumps(a_body(stream=True)).encode()
+    lines = [b"POST /v1/chat/completions HTTP/1.1", b"Host: gw", b"Authorization: Bearer " + KEY.encode()]
+    return b"\r\n".join([*lines, b"Content-Length: %d" % len(data), more + b"\r\n"]) + data
+
+
+def eventually(true: Any, seconds: float = 10.0) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_completion_is_decided_served_logged_and_explained(world: World) -> None:
+    route = a_route("cheap", when={"model_in": ["gpt-4o"]}, target_model="gpt-4o-mini")
+    world.database.publish(route)
+    with world.gateway() as gateway:
+        ask = Client(gateway)
+        status, headers, said = ask()
+        assert (status, said["model"]) == (200, "gpt-4o-mini")
+        assert (headers["x-served-model"], headers["x-route-version"], headers["x-route-id"]) == (
+            "gpt-4o-mini",
+            "2",
+            route.id,
+        )
+        assert world.openai.seen[0].header("authorization") == "Bearer sk-1"
+        assert "rk_" not in world.openai.seen[0].head.decode()
+        document = ask.inside(f"explain/{headers['x-request-id']}")
+        assert (document["outcome"], document["org_id"]) == ("ok", ORG)
+        assert document["stages"][-1]["attempts"][0]["outcome"] == "200"
+        status = ask.inside("status")
+        assert (status["rules"]["size"], status["organizations"], status["logs"]["dropped"]) == (1, 1, 0)
+        assert b'routing_gateway_requests_total{kind="llm"' in ask.inside("metrics")
+        assert ask("/_gateway/readyz")[0] == 200
+        assert [model["id"] for model in ask("/v1/models")[2]["data"]] == [HAIKU, "gpt-4o", "gpt-4o-mini"]
+    (row,) = world.rows()
+    assert (row["request_id"], row["decided_version"], row["cost_usd"]) == (headers["x-request-id"], 2, "0.000027000")
+
+
+NOT_THERE: list[tuple[str, dict[str, str], int, str]] = [
+    ("/", {}, 404, "no_service"),
+    ("/v1/other", {}, 404, "no_service"),
+    ("/s/acme/none/x", {}, 404, "no_route"),
+    ("/s/nobody/x", {}, 404, "no_service"),
+    ("/_gateway/status", {}, 401, "auth_failed"),
+    ("/_gateway/nothing", {"Authorization": f"Bearer {TOKEN}"}, 404, "no_route"),
+    ("/_gateway/explain/x", {"Authorization": f"Bearer {TOKEN}"}, 404, "unknown_request_id"),
+    ("/v1/models", {"Authorization": "Bearer rk_traffic_x_y"}, 401, "auth_failed"),
+]
+
+
+def test_what_is_not_there_is_told_with_a_code(world: World) -> None:
+    with world.gateway() as gateway:
+        for path, headers, status, code in NOT_THERE:
+            answered, told, said = Client(gateway)(path, **headers)
+            assert (path, answered, said["error"]) == (path, status, code)
+            assert told["x-request-id"] == said["request_id"]
+
+
+def test_a_change_is_followed_within_moments_and_every_row_names_the_version_that_decided(world: World) -> None:
+    with world.gateway() as gateway:
+        ask = Client(gateway)
+        assert ask()[1]["x-served-model"] == "gpt-4o"
+        for target in ("gpt-4o-mini", HAIKU):
+            version = world.database.publish(a_route("r", target_model=target))
+            eventually(lambda wanted=str(version): ask()[1]["x-route-version"] == wanted)
+            assert ask()[1]["x-served-model"] == target
+    served = {row["decided_version"]: row["model"] for row in world.rows()}
+    assert served == {1: "gpt-4o", 2: "gpt-4o-mini", 3: HAIKU}
+
+
+def test_a_key_that_was_taken_away_stops_within_moments(world: World) -> None:
+    with world.gateway() as gateway:
+        ask = Client(gateway)
+        assert ask()[0] == 200
+        world.database.say(keys=[])
+        eventually(lambda: ask()[0] == 401)
+
+
+def test_a_provider_that_is_down_is_stood_in_for_and_left_alone_and_asked_again(world: World) -> None:
+    world.database.publish(a_route("r", fallbacks=(HAIKU,)))
+    with world.gateway() as gateway:
+        ask = Client(gateway)
+        world.openai.behaviour = stubs.resets
+        for _ in range(6):
+            status, headers, _ = ask()
+            assert (status, headers["x-served-model"]) == (200, HAIKU)
+        assert ask.inside("status")["providers"]["openai"]["open"] is True
+        assert len(world.openai.seen) == 3
+        world.openai.behaviour = completes
+        eventually(lambda: ask()[1]["x-served-model"] == "gpt-4o")
+        assert ask.inside("status")["providers"]["openai"]["open"] is False
+        world.openai.behaviour = world.other.behaviour = stubs.resets
+        status, headers, said = ask()
+        assert (status, said["error"]) == (502, "upstream_failed")
+        assert set(said) == {"error", "message", "retryable", "request_id"}
+        assert headers["x-request-id"] == said["request_id"]
+
+
+def test_without_its_database_nothing_fails_and_a_start_finds_what_was_kept(world: World) -> None:
+    world.database.publish(a_route("r", target_model="gpt-4o-mini"))
+    with world.gateway() as gateway:
+        ask = Client(gateway)
+        assert ask()[0] == 200
+        world.database.path.rename(world.path / "away")
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            status, headers, _ = ask()
+            assert (status, headers["x-served-model"]) == (200, "gpt-4o-mini")
+        eventually(lambda: ask.inside("status")["directory"]["last_error"] is not None)
+    with world.gateway() as gateway:
+        ask = Client(gateway)
+        status, headers, _ = ask()
+        assert (status, headers["x-served-model"], headers["x-route-version"]) == (200, "gpt-4o-mini", "2")
+        assert ask.inside("status")["directory"]["from_disk"] is True
+        (world.path / "away").rename(world.database.path)
+        world.database.publish()
+        eventually(lambda: ask()[1]["x-route-version"] == "3", 30)
+
+
+def test_events_of_a_stream_pass_one_by_one(world: World) -> None:
+    world.openai.behaviour = stubs.drips
+    with world.gateway() as gateway, gateway.connect() as sock:
+        sock.sendall(a_stream(b"Connection: close\r\n"))
+        got = b""
+        for number in range(3):
+            while b"data: %d\n\n" % number not in got:
+                got += sock.recv(2**16)
+            assert b"data: %d" % (number + 1) not in got
+            world.openai.go_on()
+        while part := sock.recv(2**16):
+            got += part
+    assert got.endswith(b"0\r\n\r\n")
+    assert world.rows()[0]["is_stream"] is True
+
+
+def test_a_client_that_goes_away_ends_the_call_to_its_provider(world: World) -> None:
+    world.openai.behaviour = stubs.drips
+    with world.gateway() as gateway:
+        with gateway.connect() as sock:
+            sock.sendall(a_stream())
+            got = b""
+            while b"data: 0" not in got:
+                got += sock.recv(2**16)
+        assert world.openai.gone.wait(5)
+    assert [row["status"] for row in world.rows()] == [499]
+
+
+def test_services_are_found_by_host_and_by_prefix_and_lead_nowhere_inside(world: World) -> None:
+    world.database.publish(services=[a_service("web", paths={"/**": world.openai.url})])
+    world.database.say(hosts={"web.acme.example": "web"})
+    with world.gateway() as gateway:
+        ask = Client(gateway)
+        for path, host in (("/s/acme/web/a/b", "gw"), ("/a/b", "web.acme.example"), ("/a", "WEB.acme.example:8080")):
+            status, _, said = ask(path, Host=host)
+            assert (status, said["error"]) == (502, "egress_denied")  # the upstream is this machine
+    assert world.openai.seen == []
+
+
+# --- Its end, and its second life -------------------------------------------------------------------------------------
+
+
+class Load:
+    """Clients that ask all the time, over connections that they keep, and note whatever goes wrong."""
+
+    def __init__(self, gateway: Gateway, count: int = 4) -> None:
+        self.answered = 0
+        self.wrong: list[Any] = []
+        self._is_over = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(gateway,)) for _ in range(count)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join(20)
+
+    def _run(self, gateway: Gateway) -> None:
+        ask = Client(gateway)
+        while not self._is_over.is_set():
+            try:
+                status, _, said = ask()
+            except Exception as error:
+                self.wrong.append(error)
+                ask = Client(gateway)
+            else:
+                self.answered += 1
+                if status != 200:
+                    self.wrong.append(said)
+
+
+def test_a_reload_loses_no_request_and_reads_the_configuration_again(world: World) -> None:
+    with world.gateway() as gateway, Load(gateway) as load:
+        eventually(lambda: load.answered > 50)
+        before = gateway.worker()
+        config = world.path / "gateway.toml"
+        config.write_text(config.read_text().replace('listen = "', 'instance = "second"\nlisten = "'))
+        gateway.process.send_signal(signal.SIGHUP)
+        eventually(lambda: Client(gateway).inside("status")["instance"] == "second", 20)
+        eventually(lambda: not Path(f"/proc/{before}").exists(), 20)
+        answered = load.answered
+        eventually(lambda: load.answered > answered + 50)
+    assert load.wrong == []
+
+
+def test_the_end_finishes_what_runs_writes_what_waits_and_takes_nothing_new(world: World) -> None:
+    world.openai.behaviour = stubs.drips
+    with world.gateway() as gateway, gateway.connect() as sock:
+        sock.sendall(a_stream())
+        got = sock.recv(2**16)
+        gateway.process.send_signal(signal.SIGTERM)
+        eventually(lambda: _is_refused(gateway))
+        for _ in range(3):
+            world.openai.go_on()
+        while part := sock.recv(2**16):
+            got += part
+        assert got.endswith(b"0\r\n\r\n")
+        assert gateway.process.wait(15) == 0
+    assert [row["status"] for row in world.rows()] == [200]
+
+
+def _is_refused(gateway: Gateway) -> bool:
+    try:
+        gateway.connect(1).close()
+    except OSError:
+        return True
+    return False
+
+
+def test_a_configuration_that_is_wrong_is_told_and_nothing_starts(world: World, capfd: Any) -> None:
+    from routes.gateway.__main__ import main
+
+    with pytest.raises(SystemExit) as caught:
+        main(["--config", str(world.path / "nowhere.toml")])
+    assert caught.value.code == 2
+    assert "cannot be read" in capfd.readouterr().err

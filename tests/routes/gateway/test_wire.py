@@ -1,0 +1,219 @@
+"""The gateway on the wire: a real server in a process of its own, raw sockets on both sides."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.routes.gateway import stubs
+from tests.routes.gateway.running import Gateway, proxying
+from tests.routes.gateway.stubs import Upstream
+
+CLOSE = b"Host: gw.example\r\nConnection: close\r\n"
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def _gateway(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with proxying(tmp_path_factory.mktemp("gateway"), upstream.url) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def gateway(_gateway: Gateway, upstream: Upstream) -> Gateway:
+    upstream.behaviour = stubs.ok
+    upstream.seen.clear()
+    upstream.partial.clear()
+    upstream.gone.clear()
+    return _gateway
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer.split(b" ")[1])
+
+
+def test_a_request_and_its_answer_pass(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.behaviour = stubs.says(
+        b"HTTP/1.1 201 Made\r\nX-A: 1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 3\r\nServer: up\r\n\r\n"
+        b"\x00\xff\n"
+    )
+    answer = gateway.ask(b"PUT /a%20b?x=1&x=2 HTTP/1.1\r\n" + CLOSE + b"X-Q: 1\r\nContent-Length: 4\r\n\r\nbody")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.lower().split(b"\r\n")
+    assert lines[0] == b"http/1.1 201 created"
+    assert body == b"\x00\xff\n"
+    assert [line for line in lines if line.startswith((b"set-cookie", b"server", b"content-length", b"via"))] == [
+        b"set-cookie: a=1", b"set-cookie: b=2", b"content-length: 3", b"server: up", b"via: 1.1 routing-gateway",
+    ]  # fmt: skip
+    assert b"x-route-version: 1" in lines
+    (seen,) = upstream.seen
+    assert (seen.line, seen.body) == ("PUT /a%20b?x=1&x=2 HTTP/1.1", b"body")
+    assert seen.header("host") == f"127.0.0.1:{upstream.port}"
+    assert seen.header("x-forwarded-for") == "127.0.0.1"
+    assert seen.header("x-forwarded-host") == "gw.example"
+    assert seen.header("connection") is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "body"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (b"HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n", b""),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy", b"busy"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", b"3\r\nabc\r\n0\r\n\r\n"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", b""),
+    ],
+)  # fmt: skip
+def test_an_answer_of_any_kind_passes(gateway: Gateway, upstream: Upstream, raw: bytes, body: bytes) -> None:
+    upstream.behaviour = stubs.says(raw)
+    answer = gateway.ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n")
+    assert status_of(answer) == status_of(raw)
+    assert answer.partition(b"\r\n\r\n")[2] == body
+
+
+def test_a_head_has_the_length_of_what_a_get_would_bring_and_no_body(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.behaviour = stubs.says(b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n")
+    answer = gateway.ask(b"HEAD / HTTP/1.1\r\n" + CLOSE + b"\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-length: 1234" in head.lower()
+    assert body == b""
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "code"),
+    [
+        (stubs.resets, 502, b"upstream_failed"),
+        (stubs.garbage, 502, b"upstream_failed"),
+        (stubs.hangs, 504, b"upstream_timeout"),
+    ],
+    ids=lambda given: getattr(given, "__name__", None),
+)
+def test_an_upstream_that_fails_is_an_answer_without_an_address(
+    gateway: Gateway, upstream: Upstream, behaviour: stubs.Behaviour, status: int, code: bytes
+) -> None:
+    upstream.behaviour = behaviour
+    answer = gateway.ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n")
+    assert status_of(answer) == status
+    assert code in answer
+    assert b"127.0.0.1" not in answer
+    assert str(upstream.port).encode() not in answer
+
+
+def test_a_fault_of_our_own_is_500_and_tells_nothing_of_its_inside(gateway: Gateway) -> None:
+    answer = gateway.ask(b"GET /broken HTTP/1.1\r\n" + CLOSE + b"\r\n")
+    assert status_of(answer) == 500
+    assert b"secret" not in answer
+
+
+@pytest.mark.parametrize(
+    "behaviour", [stubs.cut, stubs.cut_chunked, stubs.resets_in_the_answer], ids=lambda each: each.__name__
+)
+def test_an_answer_that_breaks_off_is_not_ended_by_us(
+    gateway: Gateway, upstream: Upstream, behaviour: stubs.Behaviour
+) -> None:
+    upstream.behaviour = behaviour
+    answer = gateway.ask(b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n")  # closed by the gateway though the client would keep it
+    assert status_of(answer) == 200
+    assert not answer.endswith(b"0\r\n\r\n")
+    assert answer.partition(b"\r\n\r\n")[2] in (b"abc", b"3\r\nabc\r\n", b"")
+
+
+def test_events_pass_one_by_one(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.behaviour = stubs.drips
+    with gateway.connect() as sock:
+        sock.sendall(b"GET /events HTTP/1.1\r\n" + CLOSE + b"\r\n")
+        got = b""
+        for number in range(3):
+            while b"data: %d\n\n" % number not in got:
+                got += sock.recv(2**16)
+            assert b"data: %d" % (number + 1) not in got
+            upstream.go_on()
+        while data := sock.recv(2**16):
+            got += data
+    assert got.endswith(b"0\r\n\r\n")
+
+
+def test_a_client_that_goes_away_ends_the_upstreams_work(gateway: Gateway, upstream: Upstream) -> None:
+    for behaviour in (stubs.hangs, stubs.drips, stubs.hangs_in_the_answer):
+        upstream.gone.clear()
+        upstream.seen.clear()
+        upstream.behaviour = behaviour
+        with gateway.connect() as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n")
+            while not upstream.seen:
+                time.sleep(0.01)
+        assert upstream.gone.wait(4), behaviour.__name__  # before the gateway's own five seconds are over
+
+
+def test_a_client_that_goes_away_in_the_middle_of_its_request_leaves_half_a_request_and_no_whole_one(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    with gateway.connect() as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 200_000)
+        time.sleep(0.3)
+    assert upstream.gone.wait(5)
+    assert upstream.seen == []
+
+
+# --- Large bodies -----------------------------------------------------------------------------------------------------
+
+SIZE = 64 * 2**20
+#: The gateway may hold so much of one body more than it held before.
+ROOM_KIB = 24 * 2**10
+
+
+def test_a_large_body_goes_up_and_comes_down_in_little_memory(gateway: Gateway, upstream: Upstream) -> None:
+    """The client reads slowly at first, so that what is not held back would pile up."""
+    piece = bytes(2**20)
+
+    async def large(upstream: Upstream, seen: stubs.Seen, writer: stubs.Writer) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
+        for _ in range(SIZE // len(piece)):
+            writer.write(piece)
+            await writer.drain()
+
+    gateway.ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n")
+    before = gateway.peak_kib()
+    upstream.behaviour = large
+    with gateway.connect(60) as sock:
+        head = b"POST / HTTP/1.1\r\n" + CLOSE + b"Content-Length: %d\r\n\r\n" % SIZE
+
+        def send() -> None:
+            sock.sendall(head)
+            for _ in range(SIZE // len(piece)):
+                sock.sendall(piece)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        got = sock.recv(2**16)
+        time.sleep(1.0)
+        size = len(got) - got.index(b"\r\n\r\n") - 4
+        while data := sock.recv(2**20):
+            size += len(data)
+        sender.join()
+    assert size == SIZE
+    assert len(upstream.seen[-1].body) == SIZE
+    assert gateway.peak_kib() - before < ROOM_KIB
+
+
+def test_a_slow_upstream_holds_back_a_fast_client(gateway: Gateway, upstream: Upstream) -> None:
+    sent = 0
+    upstream.pause.clear()
+    before = gateway.peak_kib()
+    with gateway.connect(60) as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\n" + CLOSE + b"Content-Length: %d\r\n\r\n" % SIZE)
+        sock.settimeout(1.0)
+        try:
+            while sent < SIZE:
+                sent += sock.send(bytes(2**16))
+        except TimeoutError:
+            pass
+        upstream.pause.set()
+    assert sent < SIZE // 2
+    assert gateway.peak_kib() - before < ROOM_KIB
