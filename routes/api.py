@@ -386,6 +386,22 @@ class TextField(serializers.CharField):
         return super().to_internal_value(data)
 
 
+class TextsField(serializers.DictField):
+    """An object of texts by name, of 100 names unless said otherwise."""
+
+    def __init__(self, *, most: int = 100, **more: Any) -> None:
+        super().__init__(child=TextField(allow_blank=True, trim_whitespace=False), **more)
+        self._most = most
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError(f"This is an object of texts by name, not {shown(data)}.", "wrong_type")
+        if len(data) > self._most:
+            raise serializers.ValidationError(f"At most {self._most:,} names; these are {len(data):,}.", "too_many")
+        found: dict[str, str] = super().to_internal_value(data)
+        return found
+
+
 class WholeField(serializers.IntegerField):
     """A JSON number that is whole: not true, not text that reads like one."""
 

@@ -6,7 +6,8 @@ view reads, and PostgreSQL to alter a column of it.
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-VIEWS = {
+#: By name the query, or one for each database where they speak differently.
+VIEWS: dict[str, str | dict[str, str]] = {
     # `org_id` stays in the database's own form (uuid on PostgreSQL, 32 hex digits on SQLite), so that the lookups of
     # the stores use the primary key.
     "gateway_versions": "SELECT id AS org_id, version FROM routes_organization",
@@ -19,7 +20,42 @@ VIEWS = {
         LEFT JOIN routes_routesetversion AS published
                ON published.org_id = org.id AND published.version = org.version
     """,
+    # Of a key its digest: whoever reads this can send no request with it. Revoked ones are not here; which ones have
+    # expired the reader sees by a clock of its own. No organisation has services yet, and so no hosts.
+    "gateway_directory": {
+        "sqlite": """
+            SELECT org.id AS org_id, org.slug AS org_slug, org.status AS status, '[]' AS private_upstreams, '{}' AS hosts,
+                   (SELECT json_group_array(json_object(
+                               'id', key.id,
+                               'digest', lower(hex(key.digest)),
+                               'expires_at', replace(substr(key.expires_at || '.000000', 1, 26), ' ', 'T') || 'Z',
+                               'metadata', json(key.metadata),
+                               'allows_force', json(CASE WHEN key.allows_force THEN 'true' ELSE 'false' END)))
+                    FROM (SELECT * FROM routes_apikey ORDER BY id) AS key
+                    WHERE key.org_id = org.id AND key.kind = 'traffic' AND key.revoked_at IS NULL) AS traffic_keys
+            FROM routes_organization AS org
+        """,
+        "postgresql": """
+            SELECT org.id AS org_id, org.slug AS org_slug, org.status AS status, '[]' AS private_upstreams, '{}' AS hosts,
+                   (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                               'id', key.id,
+                               'digest', encode(key.digest, 'hex'),
+                               'expires_at', to_char(key.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                               'metadata', key.metadata,
+                               'allows_force', key.allows_force) ORDER BY key.id), '[]')::text
+                    FROM routes_apikey AS key
+                    WHERE key.org_id = org.id AND key.kind = 'traffic' AND key.revoked_at IS NULL) AS traffic_keys
+            FROM routes_organization AS org
+        """,
+    },
+    # Null for the prices of everybody; an organisation's own are negotiated.
+    "gateway_prices": """
+        SELECT org_id, provider, model, since, input_usd_per_million, output_usd_per_million,
+               cached_input_usd_per_million, max_input_tokens, max_output_tokens, retires_on
+        FROM routes_modelprice
+    """,
 }
+_TABLES = {"routes_organization", "routes_routesetversion", "routes_apikey", "routes_modelprice"}
 
 
 def drop_views(connection: BaseDatabaseWrapper) -> None:
@@ -33,7 +69,8 @@ def make_views(connection: BaseDatabaseWrapper) -> None:
     """Make the views anew, unless their tables are gone (`migrate routes zero`)."""
     drop_views(connection)
     tables = set(connection.introspection.table_names())
-    if {"routes_organization", "routes_routesetversion"} <= tables:
+    if tables >= _TABLES:
         with connection.cursor() as cursor:
             for name, query in VIEWS.items():
-                cursor.execute(f"CREATE VIEW {name} AS {query}")
+                said = query if isinstance(query, str) else query[connection.vendor]
+                cursor.execute(f"CREATE VIEW {name} AS {said}")

@@ -1,18 +1,36 @@
-"""`gateways/` of an organisation, and `gateway/versions/`, which tells a gateway what changed."""
+"""`gateways/` of an organisation, `gateway/directory/`, who may ask a gateway, and `gateway/versions/`, what changed."""
 
 from typing import Any
 from uuid import UUID
 
+from django.http import HttpResponse
 from django.urls import path
 from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from routes.api import ListField, ListView, StrictSerializer, TextField, View, WholeField
+from routes.api import ListField, ListView, StrictSerializer, TextField, View, WholeField, not_modified
+from routes.fleet.directory import SCHEMA, DirectoryDocument
 from routes.fleet.models import GatewayInstance
 from routes.fleet.services import report, versions_that_differ
-from routes.shapes import COUNT, TEXT, TIME, by_name, described, given, listed, or_null, thing, written
+from routes.orgs.models import Organization
+from routes.shapes import (
+    COUNT,
+    FLAG,
+    OBJECT,
+    TEXT,
+    TIME,
+    by_name,
+    described,
+    given,
+    listed,
+    one_of,
+    or_null,
+    thing,
+    written,
+)
+from routes.shapes import UUID as ORG_ID
 from routes.times import rfc3339
 
 #: Of organisations that one call asks for.
@@ -137,10 +155,61 @@ def _known(body: Any) -> dict[UUID, int | None]:
     return found
 
 
+DIRECTORY = thing(
+    "Directory",
+    {
+        "schema": {"type": "integer", "const": SCHEMA},
+        "organizations": listed(
+            thing(
+                "DirectoryOrganization",
+                {
+                    "org_id": ORG_ID,
+                    "org_slug": TEXT,
+                    "status": one_of(*Organization.Status.values),
+                    "private_upstreams": listed(OBJECT),
+                    "hosts": described(by_name(TEXT), "Of services, by host."),
+                    "traffic_keys": listed(
+                        thing(
+                            "DirectoryKey",
+                            {
+                                "id": TEXT,
+                                "digest": described(TEXT, "SHA-256 of the whole key, in hexadecimal digits."),
+                                "expires_at": or_null(TIME),
+                                "metadata": by_name(TEXT),
+                                "allows_force": FLAG,
+                            },
+                        )
+                    ),
+                },
+            )
+        ),
+    },
+)
+
+
+class Directory(View):
+    """Who may send requests to a gateway, and for whom: of the key's organisation, or of all. With the ETag of what a
+    gateway has it is a 304."""
+
+    required_role = {"GET": "gateway"}
+    gives = {"GET": DIRECTORY}
+    answers_etag = True
+
+    def get(self, request: Request, **_: Any) -> HttpResponse:
+        document = DirectoryDocument(request.auth.org_id)
+        headers = {"ETag": document.etag, "Cache-Control": "private, no-cache"}
+        if not_modified(request, document.etag):
+            return HttpResponse(status=304, headers=headers)
+        return HttpResponse(document.data, content_type="application/json", headers=headers)
+
+
 #: Under `orgs/<org>/`.
 urlpatterns = [
     path("gateways/", GatewayList.as_view(), name="gateways"),
     path("gateways/<str:instance>/", GatewayDetail.as_view(), name="gateway"),
 ]
 #: Under the root of the API.
-outside = [path("gateway/versions/", Versions.as_view(), name="gateway_versions")]
+outside = [
+    path("gateway/directory/", Directory.as_view(), name="gateway_directory"),
+    path("gateway/versions/", Versions.as_view(), name="gateway_versions"),
+]

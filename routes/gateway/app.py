@@ -167,6 +167,7 @@ class Gateway:
             await self.rows.aclose(LAST_ROWS_SECONDS)
         await self.client.aclose()
         await asyncio.to_thread(self.cache.close)
+        await asyncio.to_thread(self.source.close)
 
     def drain(self) -> None:
         """From now on every answer is the last one of its connection, so that clients come back to another process."""

@@ -27,7 +27,8 @@ _POSTGRES = ("postgres://", "postgresql://")
 class Source(Protocol):
     """Read by threads, one call at a time. Whatever it raises means that it does not answer now."""
 
-    store: Store
+    @property
+    def store(self) -> Store: ...
 
     def directory(self) -> dict[str, Any] | None:
         """The directory's document; None where it is what it was at the last call."""
@@ -39,6 +40,10 @@ class Source(Protocol):
 
     def report(self, org_id: str, instance: str, said: dict[str, Any]) -> None:
         """Tell the control plane what this gateway runs, where it can be told."""
+        ...
+
+    def close(self) -> None:
+        """Its own connections, and the store's."""
         ...
 
 
@@ -57,7 +62,7 @@ class DatabaseSource:
     def __init__(self, url: str) -> None:
         self._is_postgres = url.startswith(_POSTGRES)
         self._url = url if self._is_postgres else url.removeprefix("sqlite:///")
-        self.store: Store = PostgresStore(url) if self._is_postgres else SQLiteStore(self._url)
+        self.store = PostgresStore(url) if self._is_postgres else SQLiteStore(self._url)
         self._lock = threading.Lock()
         self._connection: Any = None
         self._before: dict[str, Any] = {}
@@ -87,6 +92,11 @@ class DatabaseSource:
 
     def report(self, org_id: str, instance: str, said: dict[str, Any]) -> None:
         """The role of a gateway writes nothing."""
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+        self.store.close()
 
     def _unless_same(self, what: str, document: dict[str, Any]) -> dict[str, Any] | None:
         with self._lock:
@@ -157,7 +167,7 @@ class ApiSource:
     def __init__(self, api_url: str, key: str) -> None:
         import httpx
 
-        self.store: Store = HttpStore(api_url, key)
+        self.store = HttpStore(api_url, key)
         self._client = httpx.Client(
             base_url=f"{api_url.rstrip('/')}/api/v1/",
             headers={"Authorization": f"Bearer {key}", "Accept-Encoding": "identity"},
@@ -177,6 +187,10 @@ class ApiSource:
         answer = self._client.put(f"orgs/{org_id}/gateways/{instance}/", json=said)
         if answer.status_code >= 300:
             raise StoreUnavailable(f"gateways/ answered {answer.status_code}.")
+
+    def close(self) -> None:
+        self._client.close()
+        self.store.close()
 
     def _get(self, path: str) -> dict[str, Any] | None:
         etag = self._etags.get(path)

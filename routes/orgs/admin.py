@@ -23,6 +23,29 @@ class MemberForm(forms.Form):
     role = forms.ChoiceField(choices=Role.choices)
 
 
+class NamedTextsField(forms.CharField):
+    """Texts by name, a line for each: `team = blue`."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(widget=forms.Textarea(attrs={"rows": 2}), max_length=20_000, **more)
+
+    def clean(self, value: Any) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for line in (super().clean(value) or "").splitlines():
+            if not line.strip():
+                continue
+            name, sign, text = line.partition("=")
+            name, text = name.strip(), text.strip()
+            if not sign or not name:
+                raise forms.ValidationError("Write a name, = and a text in each line, such as “team = blue”.")
+            if name in found:
+                raise forms.ValidationError(f"The name “{name}” is there twice.")
+            one_line(name)
+            one_line(text)
+            found[name] = text
+        return found
+
+
 class KeyForm(forms.Form):
     name = forms.CharField(max_length=100, validators=[one_line], help_text="What uses it, for example “dashboard”.")
     kind = forms.ChoiceField(
@@ -37,6 +60,16 @@ class KeyForm(forms.Form):
     expires_at = forms.DateTimeField(
         required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}), help_text="UTC. Empty: never."
     )
+    metadata = NamedTextsField(
+        required=False,
+        label="Fixed metadata",
+        help_text="Of a key for traffic: a line for each, such as “team = blue”. Its requests have it, whatever they say.",
+    )
+    allows_force = forms.BooleanField(
+        required=False,
+        label="May name its route",
+        help_text="Of a key for traffic: a request may say by a header which route is to take it. For tests.",
+    )
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
@@ -50,6 +83,8 @@ class GatewayKeyForm(KeyForm):
 
     kind = None  # Django's way to leave out an inherited field
     role = None
+    metadata = None
+    allows_force = None
 
 
 #: What each policy means for whoever changes something.

@@ -11,13 +11,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit.services import Receipt
-from routes.api import ListView, StrictSerializer, TextField, TimeField, View, receipt_json
+from routes.api import ListView, StrictSerializer, TextField, TextsField, TimeField, View, receipt_json
 from routes.engine.canonical import canonical_bytes
 from routes.orgs import keys, members, policy
 from routes.orgs.filters import KeyFilters, MemberFilters, OrganizationFilters
 from routes.orgs.models import ApiKey, Membership, Organization, Role
 from routes.orgs.services import StaleOrganization, create_organization, update_organization
-from routes.shapes import COUNT, FLAG, RECEIPT, TEXT, TIME, UUID, described, one_of, or_null, thing, written
+from routes.shapes import COUNT, FLAG, RECEIPT, TEXT, TIME, UUID, by_name, described, one_of, or_null, thing, written
 from routes.times import rfc3339
 
 # --- Organisations ----------------------------------------------------------------------------------------------------
@@ -301,6 +301,10 @@ class KeyInput(StrictSerializer):
     kind = serializers.ChoiceField(ApiKey.Kind.choices, default=ApiKey.Kind.MANAGEMENT)
     role = serializers.ChoiceField(Role.choices, default="", allow_blank=True)
     expires_at = TimeField(default=None, allow_null=True)
+    metadata = TextsField(default=dict, help_text="Of a traffic key: fixed in the metadata of its requests.")
+    allows_force = serializers.BooleanField(
+        default=False, help_text="Of a traffic key: its requests may name their route."
+    )
 
 
 KEY = thing(
@@ -317,6 +321,8 @@ KEY = thing(
         "revoked_at": or_null(TIME),
         "last_used_at": described(or_null(TIME), "To the minute."),
         "is_valid": FLAG,
+        "metadata": described(by_name(TEXT), "Of a traffic key: fixed in the metadata of its requests."),
+        "allows_force": described(FLAG, "Of a traffic key: its requests may name the route that is to take them."),
     },
 )
 
@@ -334,6 +340,8 @@ def key_json(key: ApiKey) -> dict[str, Any]:
         "revoked_at": rfc3339(key.revoked_at),
         "last_used_at": rfc3339(key.last_used_at),
         "is_valid": key.is_valid,
+        "metadata": key.metadata,
+        "allows_force": key.allows_force,
     }
 
 

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from audit.services import record
+from routes.engine.reading import unsupported_in
 from routes.errors import NotFound, RoutesError
 from routes.orgs.access import role_of
 from routes.orgs.locks import locked
@@ -28,6 +29,10 @@ from routes.transactions import repeated
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 #: How often the last use of a key is written down.
 NOTED_EVERY: Final = timedelta(minutes=1)
+#: What may be fixed on a traffic key: as many names, and as long, as OpenAI takes in a request's metadata.
+MAX_METADATA: Final = 16
+LONGEST_NAME: Final = 64
+LONGEST_TEXT: Final = 512
 log = logging.getLogger(__name__)
 
 
@@ -70,15 +75,19 @@ def create_key(
     kind: str = ApiKey.Kind.MANAGEMENT,
     role: str = "",
     expires_at: datetime | None = None,
+    metadata: Mapping[str, str] | None = None,
+    allows_force: bool = False,
 ) -> NewKey:
     """Make a key. One for management acts for `by`, with a role; the others have none. Without `org` it is a gateway's key
-    for all organisations.
+    for all organisations. `metadata` and `allows_force` are for traffic: what requests that come with the key have in
+    their metadata whatever they say, and whether they may name their route.
 
     `by` is a person or, for kinds other than management, a key, for whose person the new one is noted. Raises
     `RoleTooHigh`, `InvalidKey`, `PersonRequired` and `OrganizationFrozen`.
     """
     person = by.made_by if isinstance(by, ApiKey) else by
     _check(org, kind=kind, role=role, expires_at=expires_at)
+    _check_traffic(kind, metadata or {}, allows_force)
     if kind == ApiKey.Kind.MANAGEMENT:
         if person is not by:
             raise PersonRequired(
@@ -105,13 +114,16 @@ def create_key(
             digest=_sha256(text) if pepper is None else _hmac(text, settings.API_KEY_PEPPERS[pepper]),
             pepper=pepper,
             expires_at=expires_at,
+            metadata=dict(metadata or {}),
+            allows_force=allows_force,
         )
+        of_traffic = {"metadata": key.metadata, "allows_force": allows_force} if kind == ApiKey.Kind.TRAFFIC else {}
         record(
             None if org is None else org.pk,
             by=by,
             action="api_key.created",
             target=("api_key", key.id),
-            payload={"name": name, "kind": kind, "role": role, "expires_at": expires_at},
+            payload={"name": name, "kind": kind, "role": role, "expires_at": expires_at, **of_traffic},
         )
     return NewKey(key, text)
 
@@ -127,6 +139,25 @@ def _check(org: Organization | None, *, kind: str, role: str, expires_at: dateti
         raise InvalidKey("kind", f"A {kind} key belongs to one organisation.")
     if expires_at is not None and expires_at <= timezone.now():
         raise InvalidKey("expires_at", "This time has passed. Choose a later one, or none.")
+
+
+def _check_traffic(kind: str, metadata: Mapping[str, str], allows_force: bool) -> None:
+    if kind != ApiKey.Kind.TRAFFIC:
+        if metadata:
+            raise InvalidKey("metadata", f"Only a traffic key has fixed metadata, not a {kind} key. Leave it empty.")
+        if allows_force:
+            raise InvalidKey("allows_force", f"Only a traffic key may allow this, not a {kind} key.")
+        return
+    if len(metadata) > MAX_METADATA:
+        raise InvalidKey("metadata", f"At most {MAX_METADATA} names; these are {len(metadata):,}.")
+    for name, text in metadata.items():
+        if not name.strip() or len(name) > LONGEST_NAME or unsupported_in(name):
+            raise InvalidKey(
+                "metadata", f"A name has 1 to {LONGEST_NAME} characters, none of them a control character."
+            )
+        if len(text) > LONGEST_TEXT or unsupported_in(text):
+            said = f"The text of {name} has at most {LONGEST_TEXT} characters, none of them a control character."
+            raise InvalidKey("metadata", said)
 
 
 def get_key(org: Organization | None, key_id: str) -> ApiKey:

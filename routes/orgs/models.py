@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 from django.utils import timezone
 
 from audit.actors import Actor
@@ -164,6 +164,10 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    #: Of a traffic key: what every request that comes with it has in its metadata, whatever its body says; texts by name.
+    metadata = models.JSONField(default=dict, db_default=Value({}, models.JSONField()), blank=True, editable=False)
+    #: Of a traffic key: whether its requests may name the route that is to take them.
+    allows_force = models.BooleanField(default=False, db_default=False, editable=False)
 
     class Meta:
         ordering = ["-created_at"]
@@ -174,6 +178,9 @@ class ApiKey(models.Model):
             ),
             models.CheckConstraint(
                 condition=~Q(kind="traffic") | Q(org__isnull=False), name="api_key_for_traffic_has_org"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="traffic") | Q(allows_force=False), name="api_key_allows_force_only_for_traffic"
             ),
             models.CheckConstraint(
                 condition=Q(kind="traffic", pepper__isnull=True) | (~Q(kind="traffic") & Q(pepper__isnull=False)),

@@ -53,8 +53,6 @@ RULINGS: dict[str, tuple[type[errors.RoutingError] | None, dict[str, Any], str]]
     "unauthorized": (errors.Forbidden, {"code": "forbidden"}, "401 is called unauthorized by HTTP, 403 is not"),
     "overloaded": (errors.Overloaded, {"status": 429}, "two answers in the case; 503 is for what is down"),
     "cursor_unresolvable": (None, {}, "there are no cursors here"),
-    "upstream_unavailable": (None, {}, "an open breaker is the gateway's own answer, not a router's"),
-    "malformed_request": (None, {}, "whoever reads the request answers, before a router is asked"),
 }  # fmt: skip
 
 TREE = {cls.code: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, Exception)}

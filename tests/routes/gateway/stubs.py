@@ -201,6 +201,7 @@ class Upstream:
         self.port = server.sockets[0].getsockname()[1]
         self._is_ready.set()
         await self._stop.wait()
+        await asyncio.sleep(0.02)  # a connection that is being taken just now is one that can be closed then
         server.close()
         for task in list(tasks):
             task.cancel()
