@@ -67,8 +67,8 @@ class KeyForm(forms.Form):
     )
     allows_force = forms.BooleanField(
         required=False,
-        label="May name its route",
-        help_text="Of a key for traffic: a request may say by a header which route is to take it. For tests.",
+        label="Requests may say which route takes them",
+        help_text="Of a key for traffic, for tests: by the header X-Routing-Force, which holds the route's name.",
     )
 
     def clean(self) -> dict[str, Any]:

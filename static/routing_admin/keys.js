@@ -1,11 +1,16 @@
 "use strict";
-// What a new key is for decides whether it has a role; and a key that was made is copied by a button. Without this script the
-// role says when it counts, and the key is copied by hand.
+// What a new key is for decides what else it has; and a key that was made is copied by a button. Without this script each field
+// says when it counts, and the key is copied by hand.
 (() => {
   const kind = document.querySelector("form[data-new-key] select[name$='kind']");
   if (kind) {
-    const role = kind.form.querySelector("select[name$='role']").closest(".field");
-    const refresh = () => (role.hidden = kind.value !== kind.form.dataset.newKey);
+    const fields = { role: kind.form.dataset.newKey, metadata: "traffic", allows_force: "traffic" };
+    const refresh = () => {
+      for (const [name, of] of Object.entries(fields)) {
+        const field = kind.form.querySelector(`[name$='${name}']`);
+        field.closest(".field").hidden = field.disabled = kind.value !== of; // what is not seen is not sent
+      }
+    };
     kind.addEventListener("change", refresh);
     addEventListener("pageshow", refresh); // a browser fills in what was chosen before it came back
     refresh();

@@ -20,10 +20,16 @@ def test_a_key_is_made_and_copied_by_the_keyboard(visitor: Callable[[Any], Visit
     form = page.locator("form[data-new-key]")
     kind, role = form.get_by_label("Kind"), form.get_by_label("Role")
     assert role.is_visible()
+    fixed, force = form.get_by_label("Fixed metadata"), form.get_by_label("Requests may say which route takes them")
+    assert fixed.is_hidden()
     kind.select_option("traffic")
     assert role.is_hidden(), "a key for traffic has none"
+    fixed.fill("team")
+    force.check()
+    look(ada, "access-traffic")
     kind.select_option("management")
     assert role.is_visible()
+    assert fixed.is_hidden(), "and what was written there is not sent"
     look(ada, "access")
     form.get_by_label("Name").fill("dashboard")
     kind.select_option("gateway")
