@@ -1,5 +1,6 @@
 """Who may open which page of the admin."""
 
+import re
 from typing import Any
 
 import pytest
@@ -101,6 +102,32 @@ def test_a_new_key_is_shown_once_and_works(org: Organization) -> None:
     assert text not in client.get(reverse("admin:access", args=[org.slug])).content.decode()
     api = Client(headers={"Authorization": f"Bearer {text}"})
     assert api.get(f"/api/v1/orgs/{org.slug}/routes/").status_code == 200
+
+
+def test_a_page_that_shows_a_key_and_is_reloaded_makes_no_second_one(org: Organization) -> None:
+    client = Client()
+    client.force_login(a_person("root", is_superuser=True))
+    pages = [
+        (
+            reverse("admin:access", args=[org.slug]),
+            reverse("admin:key_create", args=[org.slug]),
+            {"key-kind": "gateway"},
+        ),
+        (reverse("admin:installation_keys"), reverse("admin:installation_key_create"), {}),
+    ]
+    for shown, url, more in pages:
+        ApiKey.objects.all().delete()
+        page = client.get(shown).content.decode()
+        found = re.search(r'name="key-once" value="([^"]+)"', page)
+        assert found, "the form has something of its own"
+        made = {"key-name": "edge", "key-once": found[1], **more}
+        assert client.post(url, {**made, "key-name": ""}).status_code == 422, "what made none may be sent again"
+        assert client.post(url, made).status_code == 200
+        again = client.post(url, made, follow=True)
+        assert again.redirect_chain == [(shown, 302)]
+        assert "Nothing was made again." in again.content.decode()
+        assert ApiKey.objects.count() == 1
+        assert found[1] not in again.content.decode()
 
 
 def test_every_answer_carries_the_strict_policy(org: Organization) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -92,6 +93,8 @@ def test_each_card_has_the_figures_of_its_own_organisation() -> None:
     assert (of_busy["last_plan"].name, of_busy["last_headline"]) == ("last of busy", "Changes nothing")
     assert (of_busy["waiting"], of_free["waiting"]) == (2, 0), "where nothing needs approval nothing waits"
     assert of_free["last_plan"].name == "last of free"
+    page = render_to_string("org_figures.html", {"card": of_free})
+    assert "last of free</a>, projected – Saves " in page
     assert (of_quiet["routes_total"], of_quiet["live"], of_quiet["last_plan"], of_quiet["waiting"]) == (
         0,
         None,

@@ -120,7 +120,7 @@ def _rows[Row](
     if not canvas.is_narrow:
         extra = [max(0.0, TEXT + more - height) if more else 0.0 for more in extra]
     bottom = top + sum(above + height + _GAP + more for more in extra)
-    for tick in scale.ticks:
+    for tick in scale.ticks if rows else ():
         x = scale.at(tick.value, left, right)
         canvas.line(x, top, x, bottom, "chart-zero" if not tick.value else "chart-grid")
         half = length(tick.label) / 2

@@ -1,5 +1,7 @@
 """Who belongs to an organisation, its keys, its policy; and for installation staff the organisations themselves."""
 
+from functools import partial
+from secrets import token_urlsafe
 from typing import Any, ClassVar, Final
 
 from django import forms
@@ -47,6 +49,8 @@ class NamedTextsField(forms.CharField):
 
 
 class KeyForm(forms.Form):
+    #: Another one in each form that is shown, so that a page which is reloaded makes no second key.
+    once = forms.CharField(required=False, max_length=32, widget=forms.HiddenInput, initial=partial(token_urlsafe, 12))
     name = forms.CharField(max_length=100, validators=[one_line], help_text="What uses it, for example “dashboard”.")
     kind = forms.ChoiceField(
         choices=[(kind.value, kind.label.partition(":")[0]) for kind in ApiKey.Kind],
@@ -87,6 +91,9 @@ class GatewayKeyForm(KeyForm):
     allows_force = None
 
 
+#: Where a session notes the forms that made keys, and how many of them.
+_SENT: Final = "keys_made"
+_MOST_SENT: Final = 20
 #: What each policy means for whoever changes something.
 _POLICIES: Final = {
     Organization.Approval.NONE: "What an editor saves is live at once. An approver applies plans, also those that"
@@ -201,9 +208,20 @@ def member_change(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def key_create(request: HttpRequest) -> HttpResponse:
     form = KeyForm(request.POST, prefix="key")
+    if _was_sent_before(request, form):
+        return redirect("admin:access", request.org.slug)
     if made := _made(request, form):
         return access(request, new_key=made)
     return access(request, key_form=form)
+
+
+def _was_sent_before(request: HttpRequest, form: KeyForm) -> bool:
+    """Whether this very form made a key already: the page that shows a key is the answer to its form, which a browser sends
+    again when that page is reloaded."""
+    if form.data.get(form.add_prefix("once")) not in request.session.get(_SENT, []):
+        return False
+    messages.warning(request, "That key was made, and is shown only once. Nothing was made again.")
+    return True
 
 
 def _made(request: HttpRequest, form: KeyForm, **more: Any) -> keys.NewKey | None:
@@ -211,8 +229,12 @@ def _made(request: HttpRequest, form: KeyForm, **more: Any) -> keys.NewKey | Non
     the secret. None where it cannot be made; the form says why."""
     if not form.is_valid():
         return None
+    once = form.cleaned_data.pop("once")
     try:
-        return keys.create_key(request.org, by=request.actor, **form.cleaned_data, **more)
+        made = keys.create_key(request.org, by=request.actor, **form.cleaned_data, **more)
+        if once:
+            request.session[_SENT] = [*request.session.get(_SENT, [])[-_MOST_SENT:], once]
+        return made
     except keys.InvalidKey as error:
         form.add_error(error.field if error.field in form.fields else None, str(error))
     except RoutesError as error:
@@ -274,6 +296,8 @@ def installation_keys(request: HttpRequest, form: forms.Form | None = None, new_
 @require_POST
 def installation_key_create(request: HttpRequest) -> HttpResponse:
     form = GatewayKeyForm(request.POST, prefix="key")
+    if _was_sent_before(request, form):
+        return redirect("admin:installation_keys")
     if made := _made(request, form, kind=ApiKey.Kind.GATEWAY):
         return installation_keys(request, new_key=made)
     return installation_keys(request, form=form)

@@ -32,8 +32,10 @@
     box.append(list, input);
     let values = [];
 
+    // No model's name has a comma in it, and people write lists with them.
+    const several = (text) => text.split(/[\r\n,]+/).map((name) => name.trim()).filter(Boolean);
     const write = () => {
-      area.value = [...values, ...(input.value.trim() ? [input.value] : [])].join("\n");
+      area.value = [...values, ...several(input.value)].join("\n");
     };
     const changed = () => {
       write();
@@ -64,7 +66,7 @@
       show();
     };
     const add = (texts) => {
-      values.push(...texts.filter((text) => text.trim()));
+      values.push(...texts);
       input.value = "";
       show();
       changed();
@@ -79,7 +81,7 @@
     input.addEventListener("keydown", (event) => {
       if (event.key === "Enter") {
         event.preventDefault(); // which would publish
-        add([input.value]);
+        add(several(input.value));
       } else if (event.key === "Backspace" && !input.value && values.length) {
         event.preventDefault();
         input.value = values.pop();
@@ -89,9 +91,9 @@
     });
     input.addEventListener("paste", (event) => {
       const text = event.clipboardData.getData("text");
-      if (!text.includes("\n")) return;
+      if (several(text).length < 2) return;
       event.preventDefault();
-      add(text.split(/\r?\n/));
+      add(several(text));
     });
     area.addEventListener("ra:cleared", read);
     read();

@@ -198,6 +198,12 @@
     });
   }
   form.elements.kind?.addEventListener("change", refresh);
+  // In a list of models Enter ends a model; where it ended the form too, it would publish what is half written.
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !event.target.matches("input") || event.defaultPrevented) return;
+    event.preventDefault();
+    if (event.ctrlKey || event.metaKey) form.requestSubmit(form.querySelector(".btn-primary[type=submit]"));
+  });
   form.addEventListener("formdata", ({ formData }) => {
     // The server takes a thousand fields, and a route's groups have more; what is empty says nothing.
     for (const [name, value] of [...formData]) if (value === "") formData.delete(name);

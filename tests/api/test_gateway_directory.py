@@ -175,7 +175,7 @@ def test_a_key_is_made_on_the_page_with_what_is_fixed_on_it(admin: Caller, org: 
     assert (key.metadata, key.allows_force) == ({"team": "blue", "stage": "dev = 2"}, True)
     shown = client.get(reverse("admin:access", args=[org.slug])).content.decode()
     assert "stage = dev = 2" in shown
-    assert "<br><span class=\"muted\">its requests may say which route takes them</span>" in shown
+    assert '<br><span class="muted">its requests may say which route takes them</span>' in shown
 
 
 # --- What a gateway reads of the database itself ----------------------------------------------------------------------

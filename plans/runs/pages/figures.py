@@ -177,19 +177,21 @@ def _by_model(told: dict[str, Any]) -> Shown:
     lines = [(model["model"] or "(no name)", model) for model in told["models"]]
     if other := told["other"]:
         lines.append((f"{other['models']:,} other model{'' if other['models'] == 1 else 's'}", other))
-    bars = [Pair(name, line["requests_served"], line["requests_projected"]) for name, line in lines]
+    bars = [Pair(name, line["requests_current"], line["requests_projected"]) for name, line in lines]
     if len(bars) > BARS:
         rest = bars[BARS - 1 :]
         counts = sum(bar.before for bar in rest), sum(bar.after for bar in rest)
         bars = [*bars[: BARS - 1], Pair(f"{len(rest)} more lines", *counts)]
     refused = told["refused"]
     if any(refused.values()):
-        bars.append(Pair("refused", 0, refused["requests_projected"]))
+        bars.append(Pair("refused", refused["requests_current"], refused["requests_projected"]))
     first = max(bars, key=lambda bar: bar.after, default=None)
     description = (
-        f"{first.name} would serve most: {first.after:,} requests, and served {first.before:,}." if first else ""
+        f"{first.name} would serve most: {first.after:,} requests; under today's routes {first.before:,}."
+        if first
+        else ""
     )
-    names = "as it was", "as it would be"
+    names = "under today's routes", "under the proposed ones"
     chart = pairs("Requests by model", description or "There are none.", names=names, rows=bars)
     columns = ("Model", "Served", "Under today's", "Proposed", "Paid", "Cost today", "Cost proposed")
     rows = [

@@ -38,6 +38,14 @@ def test_each_table_has_the_numbers_of_its_chart() -> None:
     assert found["How long requests take"].rows[4][0] == "50% of the requests within"
 
 
+def test_requests_by_model_are_drawn_against_what_todays_routes_would_do() -> None:
+    today = routes(to("middle", model_in=["big"]))
+    shown = by_title(run([row(n) for n in range(9)], today, today))["Requests by model"]
+    assert [line[:4] for line in shown.rows if line[0] == "middle"] == [("middle", "0", "9", "9")]
+    assert "middle would serve most: 9 requests; under today&#x27;s routes 9." in shown.wide
+    assert shown.wide.count(">9</text>") == 2, "nothing moves where nothing changes"
+
+
 def test_refused_requests_have_a_line_of_their_own() -> None:
     refuse = {"when": {}, "then": {"refuse": {"status": 403, "code": "no", "message": "No."}}}
     shown = by_title(run([row(n) for n in range(9)], routes(refuse), NOTHING))["Requests by model"]
