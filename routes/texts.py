@@ -29,7 +29,8 @@ def nearest(text: str, names: Iterable[str], *, most: int = 3) -> list[str]:
     for name in islice(names, _NAMES):
         folded = name.casefold()
         for key in {folded, *re.split(r"[\W_]+", folded)}:
-            spelled.setdefault(key, []).append(name)
+            several = spelled.setdefault(key, [])
+            several.insert(0 if key == folded else len(several), name)  # a whole name before those that have the word
     close = get_close_matches(wanted, spelled, most, _ALIKE)
     return list(dict.fromkeys(name for key in close for name in spelled[key]))[:most]
 

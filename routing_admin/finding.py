@@ -146,9 +146,11 @@ def _organizations(request: HttpRequest, text: str) -> Iterator[Found]:
 
 def _named[T](rows: QuerySet[T], text: str) -> list[T]:
     """Those whose name has every word of the text."""
+    is_it = list(rows.filter(name__iexact=text.strip())[:OF_A_KIND])
     for word in text.split():
         rows = rows.filter(name__icontains=word)
-    return list(rows[:OF_A_KIND])
+    others = rows.exclude(pk__in=[row.pk for row in is_it])
+    return [*is_it, *others[: OF_A_KIND - len(is_it)]]
 
 
 def _fits(text: str, label: str) -> bool:

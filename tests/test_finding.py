@@ -69,6 +69,10 @@ def test_what_nothing_is_called_leads_to_names_that_are_like_it(org: Organizatio
     assert near(editor, "New ruote") == (True, [("action", "New route")])
     assert near(viewer, "New ruote") == (False, [])
     assert near(editor, "summaries")[0] is False, "something is called so"
+    for name in (*(f"night shift {n}" for n in range(7)), "night shift"):
+        a_route(org, name)
+    assert near(editor, "nigth shift")[1][0] == ("route", "night shift")
+    assert near(editor, "night shift")[1][0] == ("route", "night shift"), "and where it is written right"
     assert near(editor, "acmee", "")[1] == [("organisation", "Acme")]
     page = editor.get("/admin/o/acme/find/", {"q": "sumaries"}).text
     assert "Nothing here is called “sumaries”. These names are like it:" in page

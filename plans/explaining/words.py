@@ -56,7 +56,7 @@ def headline_then(told: Explained) -> str:
     if told.then.decision is None:
         return f"the log does not say what took it; {served(told)}"
     if not told.then.version:
-        return f"nothing was published yet: it passed unchanged, {served(told)}"
+        return f"nothing was published yet; {served(told)}"
     return f"{_of_side(told, told.then)} (by version {told.then.version}; the log does not say)"
 
 
@@ -85,7 +85,7 @@ def by_the_log(told: Explained) -> str | None:
     taker = f"“{name}”" if name is not None else "a route that is not known any more"
     happened = {
         "forced": f"{taker} was asked for by name",
-        "forced_not_found": "a route was asked for by name that was not on",
+        "forced_not_found": "a route was asked for by name that was not enabled",
         "paused": f"{taker} took it, but was paused",
         "control": f"{taker} took it, but it was outside its share",
         "default": "no route took it: what was set for such requests happened",

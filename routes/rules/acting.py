@@ -87,6 +87,8 @@ def _confirm(
         "ids": ",".join(str(row.uid) for row in rows),
         "gone": len(chosen) - len(rows),
         "effect": effect,
+        # Without when it holds, where it makes the draft of a plan.
+        "after": "Their requests go to the next match then." if act in ("disable", "delete") else "",
         "version": request.org.version,
         "from": request.POST.get("from", ""),
         "shown": Asked.of(request).address(),

@@ -36,7 +36,7 @@ from routes.rules.findings import loaded
 from routes.rules.forms import DefaultForm, RouteForm
 from routes.rules.merging import merged
 from routes.rules.models import Route
-from routes.rules.preview import NotARoute, as_json, drafted, is_complete, mark_of, preview, read_route
+from routes.rules.preview import IN_PLAN, NotARoute, as_json, drafted, is_complete, mark_of, preview, read_route
 from routes.rules.sentences import default_effect, sentence
 from routes.rules.services import StaleRoute, create_route, get_route, published_route, set_default, update_route
 from routes.versions.models import RouteSetVersion
@@ -136,7 +136,7 @@ def route_edit(request: HttpRequest, id: str) -> HttpResponse:
 def route_preview(request: HttpRequest, id: str | None = None) -> HttpResponse:
     """What the panel beside the form shows while somebody writes, of a new route or of this one."""
     row = None if id is None else route_or_404(request, id)
-    return JsonResponse(preview(request.org, RouteForm(request.POST), row))
+    return JsonResponse(preview(request.org, RouteForm(request.POST), row, is_planned=IN_PLAN in request.POST))
 
 
 def default(request: HttpRequest) -> HttpResponse:

@@ -56,7 +56,7 @@ _KINDS: Final = {
     "shadowed": ("Would take it, but come later", "Would have taken it, but came later"),
     "conditions": ("Do not take it", "Did not take it"),
     "inactive": ("Not active at the time of the request", "Not active at the time of the request"),
-    "disabled": ("Switched off", "Switched off"),
+    "disabled": ("Disabled", "Disabled at that time"),
 }
 _GROUP = re.compile(r"\.(?:any_of\[(\d+)\]|not)(?=\.)")
 
@@ -90,7 +90,7 @@ def verdict(decision: dict[str, Any], requested: str | None, *, is_sure: bool = 
         "control": f"{share}: it passes unchanged{sent}",
         "default": f"No route takes it: what is set for such requests happens{sent}",
         "no_match": f"No route takes it: it passes unchanged{sent}",
-        "forced_not_found": f"No route of that name is on: it passes unchanged{sent}",
+        "forced_not_found": f"No route of that name is enabled: it passes unchanged{sent}",
         "refused": "" if refusal is None else f"{'What is set for such requests' if name is None else f'“{name}”'} refuses"
         f" it with {refusal['status']} {refusal['code']}: “{refusal['message']}”",
     }  # fmt: skip
@@ -232,7 +232,7 @@ def _step(
     elif route.outcome in ("disabled", "inactive"):
         why = not_asked(document, past=past)
     else:
-        why = next(_failing(tree), lets_pass(document, past=past))
+        why = next(_failing(tree), lets_pass(document, past=past, takes_it=route.outcome != "shadowed"))
     return {"route_id": route.route_id, "name": route.name, "number": number, "tree": tree, "why": why}
 
 

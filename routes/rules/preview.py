@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -21,11 +22,17 @@ from routes.rules.services import check_name
 
 #: With more routes lint of all takes longer than somebody who types should wait: of 200 it takes a fifth of a second.
 MOST_LINTED: Final = 200
+#: What a form sends whose route is one of a plan's.
+IN_PLAN: Final = "in_plan"
 
 
-def preview(org: Organization, form: RouteForm, row: Route | None) -> dict[str, Any]:
-    """What the editor's panel shows, as JSON: of the form as it was sent, for a new route or in the place of `row`."""
-    is_complete(org, form, row)
+def preview(org: Organization, form: RouteForm, row: Route | None, *, is_planned: bool = False) -> dict[str, Any]:
+    """What the editor's panel shows, as JSON: of the form as it was sent, for a new route or in the place of `row`. Of a
+    route of a plan the name is not judged: which are taken there only the plan knows."""
+    if is_planned:
+        form.is_valid()
+    else:
+        is_complete(org, form, row)
     document = form.document()
     mistakes = form.mistakes()
     answer: dict[str, Any] = {
@@ -103,7 +110,7 @@ def _caused(org: Organization, routes: list[engine.Route], uid: str) -> list[Fin
     """What lint finds about a route, and about others because of it; of many routes the first alone."""
     if len(routes) > MOST_LINTED:
         return _linted(org, routes, about=[uid])
-    before = _so_before(org) if len(routes) > 1 else set()
+    before = _so_before(org)
     return [one for one in _linted(org, routes) if uid in (*one["route_ids"], *one["by"]) or _said(one) not in before]
 
 
@@ -112,10 +119,10 @@ def found_anew(org: Organization, route: engine.Route, row: Route | None) -> lis
     about this one alone."""
     routes = live_with(org, route, row)
     if len(routes) > MOST_LINTED:
-        was = [] if row is None else _linted(org, live(org).engine.routes, about=[route.id])
+        was = [] if row is None else _linted(org, _renamed(org, route), about=[route.id])
         before, about = {_said(one) for one in was}, [route.id]
     else:
-        before, about = _so_before(org) if len(routes) > 1 else set(), None
+        before, about = _so_before(org, route if row else None), None
     return [one for one in _linted(org, routes, about) if _said(one) not in before]
 
 
@@ -132,8 +139,21 @@ def _linted(
     return [finding.to_dict() for finding in found]
 
 
-def _so_before(org: Organization) -> set[tuple[str, str]]:
-    return {_said(finding) for finding in findings_of(org)}
+def _so_before(org: Organization, renamed: engine.Route | None = None) -> set[tuple[str, str]]:
+    """What lint says of what is live, had this route its new name already: a name in a sentence makes it no other one.
+    Nothing where no gateway on this machine could load what is live, which publishing tells."""
+    try:
+        if renamed is not None and any(
+            route.name != renamed.name for route in live(org).engine.routes if route.id == renamed.id
+        ):
+            return {_said(finding) for finding in _linted(org, _renamed(org, renamed))}
+        return {_said(finding) for finding in findings_of(org)}
+    except DocumentRejected:
+        return set()
+
+
+def _renamed(org: Organization, route: engine.Route) -> list[engine.Route]:
+    return [replace(each, name=route.name) if each.id == route.id else each for each in live(org).engine.routes]
 
 
 def _said(finding: Finding) -> tuple[str, str]:

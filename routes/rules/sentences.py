@@ -84,9 +84,12 @@ def not_asked(route: dict[str, Any], *, past: bool = False) -> str:
     return f"{verb} active only {span}" if (span := activity(route)) else ""
 
 
-def lets_pass(route: dict[str, Any], *, past: bool = False) -> str:
-    """Why what a route takes passes unchanged, as it goes on after its name; "" where it acts on at least some of it."""
+def lets_pass(route: dict[str, Any], *, past: bool = False, takes_it: bool = True) -> str:
+    """Why what a route takes passes unchanged, as it goes on after its name; "" where it acts on at least some of it.
+    `takes_it` is false where another route comes before it."""
     takes = "it took the request, which passed unchanged" if past else "it takes the request, which passes unchanged"
+    if not takes_it:
+        takes = f"the request would {'have passed' if past else 'pass'} unchanged"
     if route.get("paused"):
         return f"{'was' if past else 'is'} paused: {takes}"
     if (route.get("then") or {}).get("traffic_pct") == 0:

@@ -48,7 +48,14 @@ def cause_in_words(cause: str, about: str = "") -> str:
 
 def told(row: RouteSetVersion) -> dict[str, Any]:
     """A version as the pages tell it: of a person by name, else by what it was."""
-    return {"row": row, "what": cause_in_words(row.cause, row.about), "who": row.author_name or row.author_type}
+    # Of a plan the note is its name, which stands there already.
+    is_said = row.cause == "plan.reverted" or (row.cause == "plan.applied" and row.note == row.about)
+    return {
+        "row": row,
+        "what": cause_in_words(row.cause, row.about),
+        "who": row.author_name or row.author_type,
+        "note": "" if is_said else row.note,
+    }
 
 
 def somebody_was_faster(org: Organization) -> str:

@@ -55,7 +55,8 @@
   };
 
   // What was wrong when it was sent: of the list above the form, and at the fields, what is put right goes away.
-  const refused = document.querySelector("[data-mistakes]:has([data-at])");
+  // Of a plan's route the preview does not know all that is wrong, such as a name that the plan has twice.
+  const refused = form.elements.in_plan ? null : document.querySelector("[data-mistakes]:has([data-at])");
   const told = [...(refused?.querySelectorAll("[data-at]") ?? [])];
   const showRefused = (mistakes) => {
     if (!refused) return;
@@ -73,10 +74,12 @@
       box?.querySelector(".errorlist")?.replaceChildren(...messages.map((message) => make("li", "", message)));
       if (control?.hasAttribute("aria-invalid")) control.setAttribute("aria-invalid", String(messages.length > 0));
     }
-    const left = [...refused.querySelectorAll("li")].filter((line) => !line.hidden).length;
+    const left = told.filter((line) => !line.hidden).length;
+    const rest = refused.querySelectorAll("li:not([data-at])").length; // Of these only saving knows.
+    const none = rest ? "The rest is put right. Save again to see about this:" : "All of it is put right: save again.";
     refused.querySelector("[data-how-many]").textContent =
-      { 0: "All of it is put right: save again.", 1: "1 thing to put right:" }[left] ?? `${left} things to put right:`;
-    refused.classList.toggle("notice-bad", left > 0);
+      { 0: none, 1: "1 thing to put right:" }[left + (left && rest)] ?? `${left + rest} things to put right:`;
+    refused.classList.toggle("notice-bad", left + rest > 0);
   };
 
   const show = (said) => {

@@ -116,7 +116,7 @@ def test_before_the_first_version_nothing_decided_and_no_version_0_is_told(org: 
         assert "By version 2, which is live" not in shown, "it does something else"
         assert "Everything up to version 2</a>" in shown
         assert "ersion 0" not in shown
-    assert "Then: nothing was published yet: it passed unchanged, served by gpt-4o" in page(client, "r1")
+    assert "Then: nothing was published yet; served by gpt-4o" in page(client, "r1")
     assert "Then: no route took it, served by gpt-4o" in page(client, "logged")
     shown = page(client, "odd")
     assert (

@@ -324,7 +324,7 @@ def test_a_route_that_nobody_knows_any_more_is_told_as_that(org: Organization) -
         ({"reason": "something new"}, "“short ones” took it, served by gpt-4o-mini"),
         (
             {"reason": "forced_not_found", "matched_route_id": None},
-            "a route was asked for by name that was not on, served by gpt-4o-mini",
+            "a route was asked for by name that was not enabled, served by gpt-4o-mini",
         ),
     ],
 )
@@ -341,7 +341,7 @@ def test_a_request_for_a_route_by_name_is_asked_again_by_that_name(org: Organiza
     assert words.headline_now(found) == "“by name” was asked for by name → gpt-4o-mini"
     assert words.disagreements(found) == []
     change(org, named, name="renamed")
-    assert words.headline_now(why(org, row)[0]) == "no route of that name is on: it passes unchanged → gpt-4o"
+    assert words.headline_now(why(org, row)[0]) == "no route of that name is enabled: it passes unchanged → gpt-4o"
 
 
 def test_what_depends_on_the_time_is_said_of_this_moment_too(org: Organization) -> None:

@@ -49,6 +49,20 @@ def test_the_timeline_tells_who_did_what_when(client: Client, three: Organizatio
     assert page.count("Restore …") == 2, "what is live need not be restored"
 
 
+def test_a_note_is_shown_though_its_words_stand_above_it_and_a_plans_name_once(
+    client: Client, three: Organization
+) -> None:
+    versions = RouteSetVersion.objects.filter(org=three)
+    versions.filter(version=2).update(note="short")
+    versions.filter(version=1).update(cause="plan.applied", about="cheap nights", note="cheap nights")
+    versions.filter(version=3).update(cause="plan.applied", about="cheap nights", note="cheap")
+    page = text_of(client.get(url(three, "history/")))
+    assert "<blockquote>short</blockquote>" in page
+    assert "<blockquote>cheap nights</blockquote>" not in page
+    assert "<blockquote>cheap</blockquote>" in page
+    assert "<blockquote>cheap</blockquote>" in text_of(client.get(url(three, "")))
+
+
 def test_a_long_history_has_pages(client: Client, three: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "PAGE", 2)
     first = text_of(client.get(url(three, "history/")))

@@ -339,6 +339,14 @@ def test_where_every_change_is_a_plan_each_form_says_so_above_its_button(strict:
         ]
         assert "Save and publish" not in shown
         assert "within seconds" not in shown
+    client = Client()
+    client.force_login(a_person(f"{role}-bulk", strict, role))
+    for act in ("delete", "disable", "resume"):
+        shown = client.post(
+            f"/admin/o/{strict.slug}/routes/bulk/", {"do": act, "ids": str(row.uid), "version": "0"}
+        ).content.decode()
+        assert "makes the draft of a plan" in shown
+        assert "within seconds" not in shown
     Organization.objects.filter(pk=strict.pk).update(approval="plans")
     shown = page_of(strict, role, "routes/new/?plans")
     assert "Save and publish" in shown

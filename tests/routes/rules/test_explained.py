@@ -152,14 +152,14 @@ def test_why_a_route_is_not_asked_or_lets_pass_is_said_in_one_sentence_as_of_now
         {step["name"]: step["why"] for group in shown["groups"] for step in group["steps"]} for shown in (now, then)
     ] == [
         {
-            "none": "has a share of 0% of its requests: it takes the request, which passes unchanged",
+            "none": "has a share of 0% of its requests: the request would pass unchanged",
             "later": "",
             "no": "Tag is x; seen nothing",
             "old": "is active only until 2026-05-01 00:00 UTC",
             "off": "is disabled",
         },
         {
-            "none": "had a share of 0% of its requests: it took the request, which passed unchanged",
+            "none": "had a share of 0% of its requests: the request would have passed unchanged",
             "later": "",
             "no": "Tag is x; seen nothing",
             "old": "was active only until 2026-05-01 00:00 UTC",

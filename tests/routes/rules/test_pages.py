@@ -197,6 +197,36 @@ def test_a_default_that_sends_to_a_model_that_nobody_knows_is_asked_about_and_to
     assert client.post(url(org, "routes/default/"), opened).status_code == 302, "as before"
 
 
+def test_what_was_so_before_is_not_asked_about_again_under_another_name_or_where_it_is_the_only_route(
+    client: Client, org: Organization
+) -> None:
+    usual_prices()
+    row = a_route(org, "first", then={"target_model": "gpt-5000"})
+    for change in ({"owner": "us"}, {"name": "renamed"}):
+        opened = Controls(text_of(client.get(url(org, f"routes/{row.uid}/")))).sent.dict()
+        assert client.post(url(org, f"routes/{row.uid}/"), {**opened, **change}).status_code == 302, change
+    a_route(org, "below")
+    opened = Controls(text_of(client.get(url(org, f"routes/{row.uid}/")))).sent.dict()
+    assert client.post(url(org, f"routes/{row.uid}/"), {**opened, "name": "again"}).status_code == 302
+    assert "Not saved yet" in text_of(
+        client.post(url(org, f"routes/{row.uid}/"), {**opened, "target_model": "gpt-6000"}), 422
+    )
+
+
+def test_where_what_is_live_cannot_be_loaded_a_default_is_refused_with_a_sentence(
+    client: Client, org: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_route(org)
+    opened = Controls(text_of(client.get(url(org, "routes/default/")))).sent.dict()
+
+    def rejected(*_: Any, **__: Any) -> Any:
+        raise engine.errors.DocumentRejected("This machine lacks RE2.")
+
+    monkeypatch.setattr(engine.Engine, "from_document", rejected)
+    sent = {**opened, "kind": "send", "target_model": "gpt-4o"}
+    assert "This machine lacks RE2." in text_of(client.post(url(org, "routes/default/"), sent), 422)
+
+
 def test_where_nobody_knows_the_models_nothing_is_asked_about_them(client: Client, org: Organization) -> None:
     assert client.post(url(org, "routes/new/"), {**NEW, "target_model": "gpt-5000"}).status_code == 302
 

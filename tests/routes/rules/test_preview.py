@@ -83,6 +83,14 @@ def test_findings_are_those_that_the_change_would_cause(client: Client, org: Org
     assert [one["label"] for one in said["findings"]] == ["unknown model", "never reached"]
 
 
+def test_of_a_plans_route_the_names_of_what_is_live_are_not_judged(client: Client, org: Organization) -> None:
+    a_route(org, "taken")
+    assert previewed(client, org, name="taken")["mistakes"] != []
+    said = previewed(client, org, name="taken", in_plan="1")
+    assert (said["mistakes"], said["words"]) == ([], "It can be saved.")
+    assert previewed(client, org, name="", in_plan="1")["mistakes"] != []
+
+
 def test_with_many_routes_typing_waits_for_no_lint(
     client: Client, org: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
