@@ -69,6 +69,11 @@ def test_what_nothing_is_called_leads_to_names_that_are_like_it(org: Organizatio
     assert near(editor, "New ruote") == (True, [("action", "New route")])
     assert near(viewer, "New ruote") == (False, [])
     assert near(editor, "summaries")[0] is False, "something is called so"
+    a_route(org, "off", enabled=False, paused=True)
+    a_route(org, "halted", paused=True)
+    for name, state in (("off", "disabled"), ("halted", "paused"), ("cheap summaries", "")):
+        one = editor.get("/admin/o/acme/find/", {"q": name, "as": "json"}).json()["results"][0]
+        assert (one["title"], one["hint"]) == (name, state)
     for name in (*(f"night shift {n}" for n in range(7)), "night shift"):
         a_route(org, name)
     assert near(editor, "nigth shift")[1][0] == ("route", "night shift")

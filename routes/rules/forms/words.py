@@ -1,5 +1,6 @@
 """What the engine says of values, in the words of the form: people see fields and lines there, no keys and no indexes."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ _OF_LINE: Final = {
     "not_finite": "The number is too large.",
 }
 _WEIGHT: Final = f"A weight is a whole number from 1 to {MAX_WEIGHT:,}."
+_is_index: Final = re.compile(r"\[([0-9]+)\]", re.ASCII).fullmatch
 #: Fields of one name a line, and what is said of it.
 _NAMES: Final = ("metadata", "headers", "numbers", "labels")
 
@@ -62,14 +64,20 @@ def _where(name: str, within: Steps, value: Any) -> str:
         case [int(place), *_]:
             found = value[place] if isinstance(value, list) and place < len(value) else ""
             return _quoted(str(found["target_model"] if isinstance(found, dict) else found))
-        case [str(key), int(place)] if name in _NAMES:
-            values = (value or {}).get(key, [])  # a key with dots in it is not found
-            return _quoted(f"{key} = {values[place]}".rstrip() if place < len(values) else key)
-        case _ if name in _NAMES:
-            keys = [str(step) for step in within]
-            return _quoted(".".join(keys[:-1] if name == "numbers" and keys[-1] in ("gt", "lt") else keys))
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in within)
-    return path.removeprefix(".")
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in within).removeprefix(".")
+    return _quoted(_line(path, value)) if name in _NAMES else path
+
+
+def _line(path: str, value: Any) -> str:
+    """Of one name a line: the line. A name may have dots and brackets in it, and look like a path itself."""
+    names = [name for name in value or () if path == name or path.startswith((f"{name}[", f"{name}."))]
+    if not names:
+        return path
+    name = max(names, key=len)
+    index = _is_index(path.removeprefix(name))
+    if index is None or not isinstance(value[name], list) or int(index[1]) >= len(value[name]):
+        return name
+    return f"{name} = {value[name][int(index[1])]}".rstrip()
 
 
 def _quoted(text: str) -> str:

@@ -28,7 +28,7 @@ def sent_from(client: Client, org: Organization, path: str) -> dict[str, str]:
     return sent
 
 
-@pytest.mark.parametrize("page", ["new", "edit", "delete", "default", "bulk"])
+@pytest.mark.parametrize("page", ["new", "edit", "delete", "default", "bulk", "pause"])
 def test_a_page_keeps_the_note_with_the_version_and_its_entry(client: Client, org: Organization, page: str) -> None:
     row = a_route(org, "there")
     path, typed = {
@@ -36,9 +36,10 @@ def test_a_page_keeps_the_note_with_the_version_and_its_entry(client: Client, or
         "edit": (f"routes/{row.uid}/", {"priority": "7"}),
         "delete": (f"routes/{row.uid}/delete/", {}),
         "default": ("routes/default/", {"kind": "send", "target_model": "m"}),
+        "pause": (f"routes/{row.uid}/pause/", {"revision": str(row.revision)}),
         "bulk": ("routes/bulk/", {"do": "delete", "ids": str(row.uid), "version": "1", "confirmed": "1"}),
     }[page]
-    shown = {} if page == "bulk" else sent_from(client, org, path)
+    shown = {} if page in ("bulk", "pause") else sent_from(client, org, path)
     wrong = text_of(client.post(url(org, path), {**shown, **typed, "note": "a\u2028b"}), 422)
     assert "Control characters" in wrong
     assert 'name="note"' in wrong

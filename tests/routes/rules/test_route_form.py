@@ -14,6 +14,7 @@ from routes.engine.action import KEYS as ACTION_KEYS
 from routes.engine.conditions import KEYS as CONDITION_KEYS
 from routes.rules.forms import DefaultForm, RouteForm
 from routes.rules.forms.rows import GROUPS
+from routes.rules.forms.words import in_words
 from tests.routes.rules.generate import CANONICAL_ACTIONS, NEW_ROUTES
 
 _LINE_BREAK = re.compile("\r\n|\r|\n")
@@ -197,6 +198,24 @@ def test_no_mistake_is_told_in_the_words_of_the_engine() -> None:
     told = [text for form in (form, split) for texts in mistakes(form).values() for text in texts]
     assert len(told) >= 14
     assert [text for text in told if OF_THE_ENGINE.search(text.replace("A value is missing.", ""))] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "within", "value", "said"),
+    [
+        ("metadata", ["user", "tier", 1], {"user.tier": ["gold", "gold"]}, "“user.tier = gold”"),
+        ("metadata", ["user", 0], {"user": ["a"], "user.tier": ["b"]}, "“user = a”"),
+        ("numbers", ["a", 0, "gt"], {"a[0]": {"gt": 1}}, "“a[0]”"),
+        ("headers", ["x", 0], {"x[0]": ["b"], "x": ["c"]}, "“x[0]”"),
+        ("labels", ["gone"], {"a": "b"}, "“gone”"),
+        ("labels", ["gone"], None, "“gone”"),
+    ],
+)
+def test_a_mistake_in_a_line_is_told_with_that_line_whatever_the_name_looks_like(
+    name: str, within: list[Any], value: Any, said: str
+) -> None:
+    issue = {"code": "else", "message": "It is wrong.", "path": ""}
+    assert in_words(name, issue, within, value) == f"{said}: It is wrong."
 
 
 def test_mistakes_are_told_in_the_order_of_the_page() -> None:
