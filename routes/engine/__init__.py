@@ -21,6 +21,7 @@ Deciding
     outcomes      what comes of a route that won: one decision, or a draw
     decision      `RouteDecision`: the answer
     explanation   `Explanation`: the answer with what every route saw and expected
+    tokens        about how many tokens a request has
     prices        `PriceTable`: what tokens cost, and what a request is estimated to
     (`linting/`)  `lint`: rules that are probably not as they were meant
 Paths

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from routes.engine import Timeouts
 from routes.engine.errors import InvalidRoute
-from routes.gateway.llm.body import count_tokens
+from routes.engine.tokens import count_tokens
 from routes.gateway.llm.context import Counter
 from routes.gateway.llm.providers import Provider, Providers
 

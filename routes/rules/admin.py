@@ -106,7 +106,7 @@ def try_request(request: HttpRequest) -> HttpResponse:
             opened = left_open(routes, read)
             explanation = routes.explain(read, force=force)
             found = told(explanation, read.model, served.document.content["routes"], opened=opened, most=most)
-            context["told"] = found
+            context |= {"told": found, "estimated": form.estimated_tokens()}
             form.missing = frozenset(fact for may in found["may"] for fact in may["open"].facts)
             context["may"] = [{**may, "fields": [form[fact] for fact in may["open"].facts]} for may in found["may"]]
     return render(request, "routes/try.html", context, status=422 if form.errors else 200)

@@ -11,12 +11,9 @@ from routes.engine.errors import DocumentRejected, MalformedRequest, PayloadTooL
 
 MAX_BODY_BYTES = 32 * 2**20
 MAX_DEPTH = 64
-#: What the default counter takes for a token.
-CHARACTERS_PER_TOKEN = 4
 
 _decode = JSONDecoder().raw_decode
 _skip = re.compile(r"[ \t\n\r]*").match
-_TEXT_KINDS = ("text", "input_text")
 
 
 def read_chat(data: bytes) -> dict[str, Any]:
@@ -57,23 +54,3 @@ def _after_space(text: str, at: int) -> int:
     found = _skip(text, at)
     assert found is not None  # it fits nothing at all, too
     return found.end()
-
-
-def count_tokens(body: dict[str, Any]) -> int:
-    """About how many tokens the messages have: their characters by four, rounded up. Never raises for a JSON object.
-
-    The text of every message counts, whoever said it; images, tools and the frame around messages do not.
-    """
-    characters = 0
-    messages = body.get("messages")
-    for message in messages if isinstance(messages, list) else ():
-        content = message.get("content") if isinstance(message, dict) else None
-        if isinstance(content, str):
-            characters += len(content)
-        elif isinstance(content, list):
-            characters += sum(
-                len(part["text"])
-                for part in content
-                if isinstance(part, dict) and part.get("type") in _TEXT_KINDS and isinstance(part.get("text"), str)
-            )
-    return -(-characters // CHARACTERS_PER_TOKEN)

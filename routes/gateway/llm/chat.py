@@ -13,10 +13,11 @@ from typing import Any
 from routes.engine import Engine, EngineCache, PriceTable, RequestContext, RouteDecision
 from routes.engine.errors import AuthFailed, Forbidden, Internal, PayloadTooLarge, RoutingError, StoreUnavailable
 from routes.engine.prices import max_output_tokens
+from routes.engine.tokens import count_tokens
 from routes.gateway.answers import json_answer, refusal
 from routes.gateway.directory import Directory, TrafficKey
 from routes.gateway.llm.attempts import Attempt, Attempts, Served
-from routes.gateway.llm.body import MAX_BODY_BYTES, count_tokens, read_chat
+from routes.gateway.llm.body import MAX_BODY_BYTES, read_chat
 from routes.gateway.llm.context import Counter, forced_route, read_context
 from routes.gateway.llm.rows import row_of
 from routes.gateway.llm.usage import UsageReader

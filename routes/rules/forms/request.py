@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 
 from routes.engine.times import read_time
+from routes.engine.tokens import count_tokens
 from routes.examples.deciding import REASONS
 from routes.examples.services import MAX_NAME
 from routes.requests import MAY_BE_UNKNOWN
@@ -104,10 +105,20 @@ class TryForm(RequestForm):
     def is_more_open(self) -> bool:
         return super().is_more_open() or not self.missing.isdisjoint(self.MORE)
 
+    def estimated_tokens(self) -> int | None:
+        """About how many tokens the body has, as a gateway would say that counts none; None where the number is given, or
+        there is no body with messages."""
+        chat = self.cleaned_data.get("chat")
+        is_given = self.cleaned_data.get("input_tokens") is not None
+        if is_given or not isinstance(chat, dict) or not isinstance(chat.get("messages"), list):
+            return None
+        return count_tokens(chat)
+
     def request(self) -> dict[str, Any]:
-        """The request as the API takes it; only what was filled in."""
-        data = self.cleaned_data
-        return {"context": self.facts(), "chat": data.get("chat"), "force": data.get("force") or None}
+        """The request as the API takes it: what was filled in, and of a body the estimate of its tokens."""
+        data, tokens = self.cleaned_data, self.estimated_tokens()
+        facts = self.facts() if tokens is None else {**self.facts(), "input_tokens": tokens}
+        return {"context": facts, "chat": data.get("chat"), "force": data.get("force") or None}
 
 
 class ExampleForm(RequestForm):

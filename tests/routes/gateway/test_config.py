@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from routes.engine import Timeouts
+from routes.engine.tokens import count_tokens
 from routes.gateway.config import Configuration, InvalidConfiguration, read_configuration
-from routes.gateway.llm.body import count_tokens
 
 ENVIRONMENT = {
     "OPENAI_API_KEY": "sk-1",

@@ -389,6 +389,20 @@ def test_nothing_that_is_sent_breaks_the_forms(client: Client, org: Organization
         assert client.post(url(org, "try/"), sent).status_code in (200, 422), text[:50]
 
 
+def test_the_tokens_of_a_pasted_body_are_estimated_and_it_is_said_so(client: Client, org: Organization) -> None:
+    a_route(org, "short ones", when={"input_tokens_lt": 101}, then={"target_model": "m"})
+    body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "x" * 400}]})
+    said = "taken for 100, a token for four characters"
+    page = text_of(client.post(url(org, "try/"), {"chat": body}))
+    assert "“short ones” takes it" in page
+    assert said in page
+    page = text_of(client.post(url(org, "try/"), {"chat": body, "input_tokens": "101"}))
+    assert "No route takes it" in page
+    assert "a token for four characters" not in page
+    for without in ('{"model": "gpt-4o"}', '{"model": "gpt-4o", "messages": "x"}'):
+        assert "a token for four characters" not in text_of(client.post(url(org, "try/"), {"chat": without}))
+
+
 def test_a_lone_surrogate_in_a_chat_body_is_shown_as_a_replacement(client: Client, org: Organization) -> None:
     a_route(org, when={"model_in": ["a"]})
     page = text_of(client.post(url(org, "try/"), {"chat": '{"model": "x\\ud800"}'}))

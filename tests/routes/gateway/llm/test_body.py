@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routes.engine.errors import MalformedRequest, PayloadTooLarge
-from routes.gateway.llm.body import MAX_BODY_BYTES, MAX_DEPTH, count_tokens, read_chat, with_model
+from routes.engine.tokens import count_tokens
+from routes.gateway.llm.body import MAX_BODY_BYTES, MAX_DEPTH, read_chat, with_model
 
 
 def nested(levels: int) -> bytes:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from routes.engine import Price, PriceTable, RequestContext
+from routes.engine.tokens import count_tokens
 from routes.gateway.directory import DirectoryOrganization, TrafficKey
-from routes.gateway.llm.body import count_tokens
 from routes.gateway.llm.context import forced_route, read_context
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
