@@ -47,13 +47,15 @@ def pairs(title: str, description: str, *, names: tuple[str, str], rows: Sequenc
                 canvas.bar(left, top, end - left, _BAR, kind)
                 canvas.text(end + 5, top + _BAR - 1, f"{count:,}")
 
-        x = 0.0
+        x, y = 0.0, 4.0
         for name, kind in zip(names, ("chart-bar-now", "chart-bar-then"), strict=True):
-            canvas.bar(x, 4, 22, _BAR, kind)
-            canvas.text(x + 28, 4 + _BAR - 1, name)
+            if x and x + 28 + length(name) > canvas.width:
+                x, y = 0.0, y + LINE
+            canvas.bar(x, y, 22, _BAR, kind)
+            canvas.text(x + 28, y + _BAR - 1, name)
             x += 44 + length(name)
         told = [(row.name, row) for row in rows]
-        return _rows(canvas, told, bars, scale, right, 2 * _BAR + 3, "Requests", 30, canvas.width)
+        return _rows(canvas, told, bars, scale, right, 2 * _BAR + 3, "Requests", y + 26, canvas.width)
 
     return drawn(title, description, draw)
 

@@ -49,7 +49,9 @@ def cause_in_words(cause: str, about: str = "") -> str:
 def told(row: RouteSetVersion) -> dict[str, Any]:
     """A version as the pages tell it: of a person by name, else by what it was."""
     # Of a plan the note is its name, which stands there already.
-    is_said = row.cause == "plan.reverted" or (row.cause == "plan.applied" and row.note == row.about)
+    is_said = row.cause == "plan.reverted" or (
+        row.cause == "plan.applied" and row.about == about_of({"name": row.note})
+    )
     return {
         "row": row,
         "what": cause_in_words(row.cause, row.about),

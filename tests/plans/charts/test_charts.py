@@ -37,9 +37,12 @@ def a_distribution(now: Any = (90, 110, 140, 210, 420, 800, 1_500, 2_400, 9_000)
     return over_percents("How long requests take", "Half as long.", percents=PERCENTS, lines=lines)
 
 
+SIDES = "under today's routes", "under the proposed ones"
+
+
 def models(rows: list[Pair] | None = None) -> Chart:
     found = [Pair("gpt-4o", 1_204, 310), Pair("gpt-4o-mini", 0, 894)] if rows is None else rows
-    return pairs("Requests by model", "Two models.", names=("as it was", "as it would be"), rows=found)
+    return pairs("Requests by model", "Two models.", names=SIDES, rows=found)
 
 
 def by_route(rows: list[Saving] | None = None) -> Chart:
@@ -111,6 +114,16 @@ def test_bars_are_as_long_as_their_counts_and_those_counts_are_written() -> None
     assert before[1] == 0
     assert after == pytest.approx([before[0] / 2, before[0] / 4], abs=0.02)
     assert {"100", "50", "25", "0"} <= set(texts(chart.wide))
+
+
+def test_what_the_bars_mean_stands_in_two_lines_where_one_has_no_room() -> None:
+    chart = models()
+    for svg, lines in ((chart.wide, 1), (chart.narrow, 2)):
+        said = [text for text in parsed(svg).iter(f"{SVG}text") if text.text in SIDES]
+        assert [text.text for text in said] == list(SIDES)
+        assert len({text.get("y") for text in said}) == lines
+        most = float(parsed(svg).get("width"))
+        assert all(float(text.get("x")) + length(text.text) <= most for text in said)
 
 
 def test_a_loss_is_on_the_other_side_of_zero_and_its_interval_ends_where_it_ends() -> None:
