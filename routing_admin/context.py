@@ -40,6 +40,7 @@ SECTIONS = (
                 "plan_traffic",
                 "plan_project",
                 "plan_rebase",
+                "plan_copy",
                 "plan_approve",
                 "plan_reject",
                 "plan_cancel",

@@ -54,6 +54,7 @@ _PLAN_OF: Final = {
     "plan_apply": "approved",
     "plan_cancel": "running",
     "plan_rebase": "stale",
+    "plan_copy": "reverted",
     "plan_revert": "applied",
 }
 

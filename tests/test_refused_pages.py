@@ -107,6 +107,7 @@ def forms(ids: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
         "plan_edit": (f"plans/{ids['draft']}/edit/", plan),
         "plan_project": (f"plans/{ids['draft']}/project/", {}),
         "plan_rebase": (f"plans/{ids['projected']}/rebase/", {}),
+        "plan_copy": (f"plans/{ids['projected']}/copy/", {}),
         "plan_approve": (f"plans/{ids['projected']}/approve/", {}),
         "plan_reject": (f"plans/{ids['projected']}/reject/", {"reject-reason": "no"}),
         "plan_cancel": (f"plans/{ids['projected']}/cancel/", {}),

@@ -243,17 +243,28 @@ class PlanStep(OnePlan):
         return Response({**plan_json(plan), **changed}, headers={"ETag": services.etag(plan)})
 
 
-class PlanRebase(OnePlan):
-    """The same plan on newer routes."""
+class PlanAgain(OnePlan):
+    """Another plan that asks what this one asks, on newer routes."""
 
     required_role = {"POST": "editor"}
     gives = {"POST": (201, shapes.PLAN_MADE)}
+    make: Callable[..., PlanRun] | None = None
 
     def post(self, request: Request, **_: Any) -> Response:
-        """Makes the same plan on what is live now, and has it replayed. The old one is superseded."""
-        plan = services.rebase(self.plan, by=request.actor, seen=self.seen(request))
-        url = request.path.removesuffix(f"{self.kwargs['id']}/rebase/") + f"{plan.pk}/"
+        assert self.make is not None  # given with the URL, on the instance: it gets no self
+        plan = self.make(self.plan, by=request.actor, seen=self.seen(request))
+        url = request.path.removesuffix("/").rpartition("/")[0].removesuffix(self.kwargs["id"]) + f"{plan.pk}/"
         return Response(plan_json(plan), status=201, headers={"Location": url, "ETag": services.etag(plan)})
+
+
+def _rebase(plan: PlanRun, **who: Any) -> PlanRun:
+    """Makes the same plan on what is live now, and has it replayed. The old one is superseded."""
+    return services.rebase(plan, **who)
+
+
+def _copy(plan: PlanRun, **who: Any) -> PlanRun:
+    """Makes a draft that asks the same on what is live now, to be changed. The plan stays as it is."""
+    return services.copy(plan, **who)
 
 
 def _project(plan: PlanRun, given: dict[str, Any], **who: Any) -> None:
@@ -312,7 +323,14 @@ _TAKEN: dict[str, tuple[Any, Any]] = {
 urlpatterns = [
     path("plans/", PlanList.as_view(), name="plans"),
     path("plans/<str:id>/", PlanDetail.as_view(), name="plan"),
-    path("plans/<str:id>/rebase/", PlanRebase.as_view(), name="plan_rebase"),
+    *(
+        path(
+            f"plans/<str:id>/{name}/",
+            PlanAgain.as_view(make=make, about=make.__doc__ or ""),
+            name=f"plan_{name}",
+        )
+        for name, make in (("rebase", _rebase), ("copy", _copy))
+    ),
     *(
         path(
             f"plans/<str:id>/{name}/",

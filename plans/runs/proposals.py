@@ -108,8 +108,8 @@ def _make(plan: PlanRun, *, by: Any) -> None:
     plan.save(force_insert=True)
 
 
-def _record_proposal(plan: PlanRun, *, by: Any) -> None:
-    said = {"name": plan.name, "mode": plan.mode, "base_version": plan.base_version}
+def _record_proposal(plan: PlanRun, *, by: Any, **more: Any) -> None:
+    said = {"name": plan.name, "mode": plan.mode, "base_version": plan.base_version, **more}
     _record(plan, by=by, action="plan.proposed", **said)
 
 
@@ -181,11 +181,7 @@ def rebase(plan: PlanRun, *, by: Any, seen: str | None = None) -> PlanRun:
         check_seen(plan, seen)
         if plan.state in (State.QUEUED, State.RUNNING, State.APPLIED):
             raise InvalidState(plan, "made again")
-        new = PlanRun(org=org, name=plan.name, note=plan.note, mode=plan.mode)
-        question = {field: getattr(plan, field) for field in QUESTION}
-        _ask(new, plan.proposed_routes, _default_of(plan), question, document_of(org))
-        # Else its author could approve it, once somebody else made it again.
-        new.edited_by = {**plan.edited_by, plan.created_by: plan.created_by_name}
+        new = _asked_again(plan, org, name=plan.name)
         # The rows of both before the log, in the order in which everybody locks.
         ended, lost = "", lost_time(plan)
         if plan.state == State.DRAFT:
@@ -200,6 +196,30 @@ def rebase(plan: PlanRun, *, by: Any, seen: str | None = None) -> PlanRun:
         _record(new, by=by, action="plan.queued", rebased_from=str(plan.pk))
         if ended:
             _record(plan, by=by, action=ended, superseded_by=str(new.pk), **lost)
+    return new
+
+
+@repeated
+def copy(plan: PlanRun, *, by: Any, seen: str | None = None) -> PlanRun:
+    """A draft that asks the same on what is live now, to be changed; the plan stays as it is, in whichever state. Raises
+    `PlanChanged` and what `propose` raises."""
+    with transaction.atomic():
+        org = locked(plan.org_id)
+        plan.refresh_from_db()
+        check_seen(plan, seen)
+        new = _asked_again(plan, org, name=shortened(f"Copy of {plan.name}"))
+        _make(new, by=by)
+        _record_proposal(new, by=by, copied_from=str(plan.pk))
+    return new
+
+
+def _asked_again(plan: PlanRun, org: Organization, *, name: str) -> PlanRun:
+    """What the plan asks, as another one on what is live; not saved."""
+    new = PlanRun(org=org, name=name, note=plan.note, mode=plan.mode)
+    question = {field: getattr(plan, field) for field in QUESTION}
+    _ask(new, plan.proposed_routes, _default_of(plan), question, document_of(org))
+    # Else its author could approve it, once somebody else made it again.
+    new.edited_by = {**plan.edited_by, plan.created_by: plan.created_by_name}
     return new
 
 

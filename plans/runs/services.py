@@ -1,7 +1,7 @@
 """The services of plans. With the worker, only writers of `PlanRun`."""
 
 from plans.runs.applying import apply, apply_due, revert, schedule
-from plans.runs.proposals import draft_of, edit, etag, propose, rebase, tag
+from plans.runs.proposals import copy, draft_of, edit, etag, propose, rebase, tag
 from plans.runs.steps import approve, cancel, digest, get_plan, is_void, project, reject
 
 __all__ = (
@@ -9,6 +9,7 @@ __all__ = (
     "apply_due",
     "approve",
     "cancel",
+    "copy",
     "digest",
     "draft_of",
     "edit",

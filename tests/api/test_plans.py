@@ -102,6 +102,17 @@ def test_a_stale_plan_is_a_409(approver: Caller, org: Organization) -> None:
     problem(approver("post", f"plans/{plan.pk}/apply/"), 409, "stale_plan")
 
 
+@pytest.mark.parametrize(("step", "state", "name"), [("rebase", "queued", "save"), ("copy", "draft", "Copy of save")])
+def test_another_plan_is_made_of_one(editor: Caller, org: Organization, step: str, state: str, name: str) -> None:
+    plan = projected(a_plan(org, name="save"))
+    made = editor("post", f"plans/{plan.pk}/{step}/")
+    told = made.json()
+    assert (made.status_code, told["state"], told["name"]) == (201, state, name)
+    assert made["Location"] == f"{editor.base}plans/{told['id']}/"
+    again = editor("get", f"plans/{told['id']}/")
+    assert (again["ETag"], again.json()["proposed_routes"]) == (made["ETag"], plan.proposed_routes)
+
+
 def test_rejecting_needs_a_reason_and_is_final(approver: Caller, org: Organization) -> None:
     plan = projected(a_plan(org))
     problem(approver("post", f"plans/{plan.pk}/reject/", {"reason": " "}), 422, "invalid")
@@ -115,7 +126,7 @@ def test_plans_of_others_are_unknown(editor: Caller) -> None:
     other = an_org("other")
     traffic(other)
     plan = a_plan(other)
-    for step in ("", "project/", "approve/", "apply/", "revert/", "cancel/"):
+    for step in ("", "project/", "approve/", "apply/", "revert/", "cancel/", "rebase/", "copy/"):
         response = editor("post" if step else "get", f"plans/{plan.pk}/{step}")
         if response.status_code == 403:
             continue  # an editor may not even try these

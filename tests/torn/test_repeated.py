@@ -142,6 +142,7 @@ CALLS: dict[str, Callable[[Places], Call]] = {
     "plans.runs.applying.schedule": lambda at: _call(
         plans.schedule, at.of(at.approved), NOW + timedelta(hours=3), by=at.ada
     ),
+    "plans.runs.proposals.copy": lambda at: _call(plans.copy, at.of(at.approved), by=at.ada),
     "plans.runs.proposals.draft_of": lambda at: _call(plans.draft_of, _direct(at.of(at.org), at.ada)),
     "plans.runs.proposals.edit": lambda at: _call(plans.edit, at.of(at.draft), name="other", routes=[NEW], by=at.ada),
     "plans.runs.proposals.propose": lambda at: _call(a_plan, at.of(at.org), routes=[NEW], by=at.ada),

@@ -69,6 +69,8 @@ def plan(request: HttpRequest, id: str, traffic: TrafficForm | None = None) -> H
         "lead": lead(result, (run.window_start, run.window_end)) if result else "",
         "sure": SURE.get(result["verdict"], "") if result else "",
         "result": result,
+        # Then another window is what is wanted first, not a decision.
+        "is_empty": result is not None and not result["sample_size"],
         **(figures(result, all_rows=shows_all == "routes") if result else {}),
         "shows_all": shows_all,
         "changes": compared(base, content, changes=changes, most=None if shows_all == "changes" else _CHANGES),
@@ -111,6 +113,7 @@ def possible(request: HttpRequest, run: PlanRun, live_digest: str) -> dict[str, 
         "may_edit": run.state not in FINAL,
         "may_project": run.state == State.DRAFT,
         "may_rebase": is_stale or (run.state in FINAL and run.state != State.APPLIED),
+        "may_copy": run.state != State.DRAFT,
         "may_revert": run.state == State.APPLIED,
     }
     return {

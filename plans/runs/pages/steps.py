@@ -47,7 +47,8 @@ class Step(NamedTuple):
     title: str
     button: str
     may: str
-    act: Callable[[PlanRun, HttpRequest], str | PlanRun]
+    #: Answers what to say, or another plan to go to with that.
+    act: Callable[[PlanRun, HttpRequest], str | tuple[PlanRun, str]]
     kind: str = "primary"
     needs_approver: bool = True
 
@@ -73,9 +74,8 @@ def plan_step(request: HttpRequest, id: str, step: str) -> HttpResponse:
     except (engine.errors.RoutingError, PlansError, RoutesError) as error:
         messages.error(request, str(error))
     else:
-        if isinstance(done, PlanRun):
-            run, done = done, "The same plan on today's routes."
-        messages.success(request, done)
+        run, said = done if isinstance(done, tuple) else (run, done)
+        messages.success(request, said)
     return redirect("admin:plan", request.org.slug, run.pk)
 
 
@@ -196,6 +196,11 @@ def _facts(
         return [("Then", "The worker tries the routes of the plan on the requests of its window. Nothing goes live.")]
     if step == "rebase":
         return [("Then", f"The same proposal is tried on today's routes, version {version}. Nothing goes live.")]
+    if step == "copy":
+        return [
+            ("Then", f"You get a draft that asks the same on today's routes, version {version}, and change it."),
+            ("This plan", "It stays as it is."),
+        ]
     back = undoing(run)
     facts = [
         ("Routes", in_numbers(back)),
@@ -236,8 +241,13 @@ def _project(run: PlanRun, request: HttpRequest) -> str:
     return "The replay waits for the worker."
 
 
-def _rebase(run: PlanRun, request: HttpRequest) -> PlanRun:
-    return services.rebase(run, by=request.actor, seen=_seen(request))
+def _rebase(run: PlanRun, request: HttpRequest) -> tuple[PlanRun, str]:
+    return services.rebase(run, by=request.actor, seen=_seen(request)), "The same plan on today's routes."
+
+
+def _copy(run: PlanRun, request: HttpRequest) -> tuple[PlanRun, str]:
+    new = services.copy(run, by=request.actor, seen=_seen(request))
+    return new, f"This is a copy of “{run.name}” on today's routes. Change what you want to try."
 
 
 def _schedule(run: PlanRun, request: HttpRequest) -> str:
@@ -306,6 +316,7 @@ def _revert(run: PlanRun, request: HttpRequest) -> str:
 STEPS: Final = {
     "project": Step("Replay", "Start the replay", "may_project", _project, needs_approver=False),
     "rebase": Step("Make again", "Make it again on today's routes", "may_rebase", _rebase, needs_approver=False),
+    "copy": Step("Change a copy of", "Make the copy", "may_copy", _copy, needs_approver=False),
     "approve": Step("Approve", "Approve", "may_approve", _approve),
     "reject": Step("Reject", "Reject", "may_reject", _reject, "danger"),
     "cancel": Step("Cancel", "Cancel the plan", "may_cancel", _cancel, "danger", needs_approver=False),

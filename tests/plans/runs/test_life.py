@@ -388,6 +388,58 @@ def test_a_draft_that_is_made_again_is_given_up_and_what_ended_stays(org: Organi
     assert PlanRun.objects.get(pk=rejected.pk).state == "rejected"
 
 
+@pytest.mark.parametrize("state", ["draft", "queued", "projected", "rejected", "applied", "reverted"])
+def test_a_plan_in_any_state_is_copied_to_be_changed(org: Organization, arno: Any, state: str) -> None:
+    """It asks the same on what is live now; nothing happens to the plan, and the entry says of which it is the copy."""
+    plan = a_plan(org, note="n", seed=3, default=(None,), l1_ttl_seconds=60)
+    if state == "queued":
+        plans.project(plan, by=BY)
+    elif state != "draft":
+        projected(plan)
+    if state == "rejected":
+        plans.reject(plan, reason="no", by=BY)
+    if state in ("applied", "reverted"):
+        plans.apply(plan, by=BY)
+    if state == "reverted":
+        plans.revert(plan, by=BY)
+    a_route(org, "meanwhile")
+    plan.refresh_from_db()
+    before = plans.etag(plan)
+    new = plans.copy(plan, by=arno)
+    plan.refresh_from_db()
+    assert (plan.state, plans.etag(plan)) == (state, before)
+    org.refresh_from_db()
+    assert (new.state, new.name, new.base_version) == ("draft", f"Copy of {plan.name}", org.version)
+    asked = ("note", "mode", "proposed", "proposed_default", "seed", "l1_ttl_seconds", "window_start", "window_end")
+    assert [getattr(new, name) for name in asked] == [getattr(plan, name) for name in asked]
+    entry = AuditEntry.objects.filter(org_id=org.pk, action="plan.proposed").latest("seq")
+    payload = json.loads(bytes(entry.payload))
+    assert (entry.target_id, payload["copied_from"], entry.actor_id) == (str(new.pk), str(plan.pk), str(arno.pk))
+
+
+def test_whose_plan_was_copied_does_not_approve_the_copy(org: Organization, arno: Any) -> None:
+    author = a_person("edda", org, "approver")
+    new = projected(plans.copy(a_plan(org, by=author), by=arno))
+    for person in (author, arno):
+        with pytest.raises(OwnPlan):
+            plans.approve(new, by=person)
+
+
+def test_a_plan_that_does_not_fit_todays_routes_is_not_copied(org: Organization) -> None:
+    plan = a_plan(org)
+    a_route(org, plan.proposed_routes[0]["name"])
+    before = state_of(org)
+    with pytest.raises(InvalidPlan, match="two routes called"):
+        plans.copy(plan, by=BY)
+    assert state_of(org) == before
+    with pytest.raises(PlanChanged):
+        plans.copy(plan, by=BY, seen="p0")
+
+
+def test_the_longest_name_has_room_for_its_copy(org: Organization) -> None:
+    assert plans.copy(a_plan(org, name="n" * 200), by=BY).name.startswith("Copy of nnn")
+
+
 def test_what_is_at_work_or_live_is_not_made_again(org: Organization) -> None:
     queued, applied = a_plan(org), projected(a_plan(org))
     plans.project(queued, by=BY)

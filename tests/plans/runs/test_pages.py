@@ -372,6 +372,26 @@ def test_a_mistake_in_the_form_does_not_hide_that_somebody_was_faster(client: Cl
     assert "Somebody changed this plan" in client.post(page, {**sent_back(text), "name": "mine"}).content.decode()
 
 
+def test_a_plan_that_replayed_nothing_is_changed_as_a_copy(org: Organization, client: Client) -> None:
+    nothing = projected(a_plan(org))  # there are no logged requests
+    page = client.get(url(org, f"{nothing.pk}/")).content.decode()
+    assert "No request of the window could be replayed" in page
+    assert '<button class="btn btn-primary" type="submit">Change a copy</button>' in page
+    assert 'btn-primary" href' not in page, "nothing is to be decided first"
+    told = client.post(url(org, f"{nothing.pk}/copy/"), sent_back(page), follow=True)
+    copied = PlanRun.objects.get(state=State.DRAFT)
+    assert told.redirect_chain[-1][0] == url(org, f"{copied.pk}/")
+    assert f"This is a copy of “{nothing.name}” on today&#x27;s routes." in told.content.decode()
+    traffic(org)
+    some = projected(a_plan(org))
+    page = client.get(url(org, f"{some.pk}/")).content.decode()
+    assert '<button class="btn" type="submit">Change a copy</button>' in page
+    assert 'btn-primary" href' in page
+    viewer = Client()
+    viewer.force_login(a_person("vera", org, "viewer"))
+    assert "Change a copy" not in viewer.get(url(org, f"{some.pk}/")).content.decode()
+
+
 @pytest.mark.parametrize(
     "step", ["project", "rebase", "cancel", "approve", "reject", "apply", "schedule", "call off", "revert"]
 )
