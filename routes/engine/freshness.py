@@ -362,6 +362,7 @@ class Poller:
 
 
 def _chance(low: float, high: float) -> float:
-    from random import uniform  # in the thread, because the import costs milliseconds
+    # Without a state: a gateway that seeded `random` gets the numbers that it counts on.
+    from random import SystemRandom  # in the thread, because the import costs milliseconds
 
-    return uniform(low, high)  # noqa: S311 (spreads load, guards nothing)
+    return SystemRandom().uniform(low, high)

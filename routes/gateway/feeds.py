@@ -6,9 +6,9 @@ import hashlib
 import json
 import logging
 import os
-import random
 import threading
 from collections.abc import Callable
+from random import SystemRandom
 from time import monotonic
 from typing import Any
 
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _MAX_BYTES = 256 * 2**20
 _MAX_PAUSE_SECONDS = 60.0
+#: Has no state that somebody else might have seeded.
+_CHANCE = SystemRandom()
 
 
 class Feed[Value]:
@@ -111,8 +113,8 @@ class Feed[Value]:
     def _pause(self) -> float:
         if self._failures:
             most = min(_MAX_PAUSE_SECONDS, self._poll_seconds * 2 ** min(self._failures, 16))
-            return random.uniform(self._poll_seconds, max(self._poll_seconds, most))  # noqa: S311 (no secret)
-        return self._poll_seconds * random.uniform(0.9, 1.1)  # noqa: S311
+            return _CHANCE.uniform(self._poll_seconds, max(self._poll_seconds, most))
+        return self._poll_seconds * _CHANCE.uniform(0.9, 1.1)
 
     def _write_file(self, raw: dict[str, Any]) -> None:
         if self._file is None:

@@ -1,5 +1,6 @@
 """`EngineCache` while the store is down, hangs, goes back in time, or serves what cannot be loaded."""
 
+import random
 import threading
 import time
 from dataclasses import replace
@@ -47,6 +48,17 @@ def test_the_pause_between_failed_polls_grows_to_a_minute_with_full_jitter(store
     assert 6 < max(pauses[3]) <= 8
     assert 45 < max(pauses[50]) <= 60
     assert min(pauses[50]) < 10
+
+
+def test_who_seeded_random_gets_the_numbers_that_it_counts_on(store: Watched) -> None:
+    random.seed(7)
+    expected = [random.random() for _ in range(3)]
+    random.seed(7)
+    with EngineCache(store, poll_seconds=FAST) as cache:
+        cache.engine_for(ORG)
+        asked = len(store.polled)
+        assert eventually(lambda: len(store.polled) > asked + 2)
+    assert [random.random() for _ in range(3)] == expected
 
 
 def test_cold_with_the_store_down_is_store_unavailable_with_its_cause(
