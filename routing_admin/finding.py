@@ -34,7 +34,7 @@ ACTS: Final = (
     ("What happens to requests that no route takes", "routes", "route_default", "editor", "default fallback"),
     ("Import routes", "upload", "routes_import", "editor", "file yaml json"),
     ("Import logs", "upload", "logs_import", "editor", "file traffic csv parquet"),
-    ("Import prices", "upload", "prices_import", "admin", "file catalogue"),
+    ("Add or import prices", "upload", "prices_import", "admin", "file catalogue type cost"),
 )
 
 
@@ -81,6 +81,7 @@ def _outside(request: HttpRequest, text: str) -> Iterator[Found]:
     yield from _organizations(request, text)
     if request.user.is_superuser:
         pages = (
+            ("New organisation", "plus", "organization_new"),
             ("Keys of gateways for all organisations", "access", "installation_keys"),
             ("Audit log of the installation", "audit", "installation_audit"),
             ("People", "user", "auth_user_changelist"),

@@ -26,7 +26,6 @@ _STOCK: Final = {
     "login": NOBODY,
     "provider_": NOBODY,
     "auth_user_": INSTALLATION,
-    "routes_organization_": INSTALLATION,
     "app_list": INSTALLATION,
     "autocomplete": INSTALLATION,
     "": ANYBODY,

@@ -1,5 +1,6 @@
 """Who may open which page of the admin."""
 
+import json
 import re
 from typing import Any
 
@@ -8,8 +9,10 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import get_resolver, reverse
 
+from audit.models import AuditEntry
 from routes.orgs.models import ApiKey, Organization, Role
-from tests.build import a_person, an_org
+from routes.orgs.policy import freeze
+from tests.build import BY, a_person, an_org
 from tests.pages import NOBODY, addresses, addresses_of, answer, client_of, is_page, is_part, own_pages
 from tests.world import VISITORS, World
 
@@ -59,7 +62,6 @@ ELSEWHERE = {
     "password_change_done": "Security, which says so once",
     "auth_user_history": "the installation's log, of this person",
     "auth_user_delete": "nobody may",
-    "routes_organization_delete": "nobody may",
     "autocomplete": "data for a field that no form of ours has",
 }
 
@@ -141,20 +143,50 @@ def test_every_answer_carries_the_strict_policy(org: Organization) -> None:
 
 
 def test_installation_staff_make_organisations_in_the_admin_with_an_audit_entry() -> None:
-    from audit.models import AuditEntry
-
     client = Client()
     client.force_login(a_person("root", is_superuser=True))
-    url = reverse("admin:routes_organization_add")
+    url = reverse("admin:organization_new")
+    assert url in client.get("/admin/").content.decode()
     fields = {"slug": "new-one", "name": "New", "environment": "staging", "approval": "plans"}
-    assert client.post(url, {**fields, "slug": "Not A Slug"}).status_code == 200
+    refused = client.post(url, {**fields, "slug": "Not A Slug"})
+    assert refused.status_code == 422
+    assert "Use 2 to 63 lower-case letters" in refused.content.decode()
     assert not Organization.objects.exists()
-    assert client.post(url, fields).status_code == 302
+    made = client.post(url, fields)
+    assert made["Location"] == "/admin/o/new-one/access/", "where people are added"
+    assert "Another organisation has this slug." in client.post(url, fields).content.decode()
     org = Organization.objects.get()
     assert (org.slug, org.version, org.approval) == ("new-one", 0, "plans")
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.org_id) == ("organization.created", org.pk)
     assert client.get("/admin/o/new-one/").status_code == 200
+
+
+def test_nobody_else_makes_organisations(org: Organization) -> None:
+    client = Client()
+    client.force_login(a_person("ada", org, "admin"))
+    assert client.get(reverse("admin:organization_new")).status_code == 403
+    fields = {"slug": "new-one", "name": "New", "environment": "", "approval": "none"}
+    assert client.post(reverse("admin:organization_new"), fields).status_code == 403
+    assert Organization.objects.get() == org
+    assert "New organisation" not in client.get("/admin/").content.decode()
+
+
+def test_an_admin_renames_an_organisation_and_its_slug_stays(org: Organization) -> None:
+    client = Client()
+    client.force_login(a_person("ada", org, "admin"))
+    url = reverse("admin:organization_change", args=[org.slug])
+    told = client.post(url, {"names-name": "Acme & Sons", "names-environment": "staging"}, follow=True)
+    assert told.redirect_chain[-1][0] == f"/admin/o/{org.slug}/access/"
+    assert "Acme &amp; Sons" in told.content.decode()
+    entry = AuditEntry.objects.get(action="organization.updated")
+    assert json.loads(bytes(entry.payload))["is"] == {"name": "Acme & Sons", "environment": "staging"}
+    refused = client.post(url, {"names-name": "", "names-environment": "kept"})
+    assert (refused.status_code, "kept" in refused.content.decode()) == (422, True)
+    freeze(org, reason="no", by=BY)
+    assert "frozen" in client.post(url, {"names-name": "Other", "names-environment": ""}).content.decode()
+    org.refresh_from_db()
+    assert org.name == "Acme & Sons"
 
 
 @pytest.mark.parametrize("kind", ["gateway", "traffic"])

@@ -145,6 +145,7 @@ def forms(world: World, text: str) -> list[tuple[str, str, dict[str, str]]]:
         base + f"history/{world.named['history/', 'id']['']}/restore/": {"note": text, "seen": text},
         base + "access/members/": {"member-username": text, "member-role": text},
         base + "access/keys/": {"key-name": text, "key-kind": "traffic", "key-expires_at": text},
+        base + "access/organization/": {"names-name": text, "names-environment": text},
         base + "access/freeze/": {"freeze-reason": text},
         base + f"audit/{world.entries['']}/redact/?log={world.logs[True]}": {"reason": text},
         base + "prices/import/": {"providers": text, "since": text},
@@ -154,7 +155,7 @@ def forms(world: World, text: str) -> list[tuple[str, str, dict[str, str]]]:
         "/admin/gateway-keys/new/": {"key-name": text},
         "/admin/auth/user/add/": {**people, "usable_password": "false"},
         f"/admin/auth/user/{world.people['viewer'].pk}/change/": people,
-        "/admin/routes/organization/add/": organization,
+        "/admin/organizations/new/": organization,
     }
     found = [("admin", url, fields) for url, fields in of_admin.items()]
     return [*found, *(("superuser", url, fields) for url, fields in of_staff.items())]

@@ -17,9 +17,14 @@ WINDOW = {"window_start": "2026-05-01T00:00", "window_end": "2026-05-02T00:00"}
 #: URL, the form as it is accepted, and its fields that people write, each with whether it may have several lines.
 FORMS: list[tuple[str, dict[str, Any], dict[str, bool]]] = [
     (
-        "/admin/routes/organization/add/",
+        "/admin/organizations/new/",
         {"slug": "new", "name": "New", "environment": "eu", "approval": "none"},
         {"name": False, "environment": False},
+    ),
+    (
+        "/admin/o/acme/access/organization/",
+        {"names-name": "Acme", "names-environment": "eu"},
+        {"names-name": False, "names-environment": False},
     ),
     ("/admin/o/acme/access/keys/", {"key-name": "dashboard", "key-kind": "gateway"}, {"key-name": False}),
     ("/admin/gateway-keys/new/", {"key-name": "edge"}, {"key-name": False}),

@@ -118,6 +118,7 @@ def forms(ids: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
         "member_add": ("access/members/", {"member-username": "dora", "member-role": "viewer"}),
         "member_change": (f"access/members/{ids['member']}/", {"role": "editor"}),
         "key_create": ("access/keys/", {"key-name": "k", "key-kind": "gateway"}),
+        "organization_change": ("access/organization/", {"names-name": "Other"}),
         "policy_change": ("access/policy/", {"policy-approval": "all"}),
         "approval_decide": ("access/policy/proposed/", {"do": "withdraw", "approval": "none"}),
     }

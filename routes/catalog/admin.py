@@ -83,7 +83,7 @@ def prices_import(request: HttpRequest) -> HttpResponse:
                 messages.success(request, _outcome(done))
                 return redirect("admin:prices", request.org.slug)
             plan = done
-    context = {"title": "Import prices", "form": form, "stale": stale, "shown": None}
+    context = {"title": "Add or import prices", "form": form, "stale": stale, "shown": None}
     if plan is not None:
         context["shown"] = {"plan": plan, "digest": plan.digest, **_shown(plan)}
     return render(request, "routes/prices_import.html", context, status=422 if form.errors else 200)

@@ -1,8 +1,8 @@
 """Reading price tables from files: bytes in, prices and refusals out. Pure: no database, no settings.
 
 Two forms are read: the public LiteLLM table (`model_prices_and_context_window.json`: an object of model names, USD per
-token) and a list of our own (USD per million tokens, by the names of the columns). A bad entry is refused by its name
-and the others are read; only what is no price table at all is refused whole.
+token) and a list of our own (USD per million tokens, by the names of the columns), as JSON or as CSV. A bad entry
+is refused by its name and the others are read; only what is no price table at all is refused whole.
 """
 
 import json
@@ -29,6 +29,7 @@ from routes.catalog.listed import (
     printable,
     text,
 )  # fmt: skip
+from routes.catalog.tabular import csv_rows
 
 #: The published table has 2 MB.
 MAX_BYTES = 8 * 1024 * 1024
@@ -70,7 +71,7 @@ _without_models = partial(re.compile(r"-[a-z_-]*models\Z").sub, "")
 _PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip"}
 _WANTED = (
     "the LiteLLM table as it is published (model_prices_and_context_window.json), or a JSON list of objects with"
-    " provider, model, input_usd_per_million and output_usd_per_million"
+    " provider, model, input_usd_per_million and output_usd_per_million, or CSV with these columns"
 )
 _OWN = ("provider", "model", *FIGURES, *FACTS, "deprecated_on")
 
@@ -283,8 +284,11 @@ def _parsed(raw: bytes) -> Any:
         if raw.startswith(magic):
             raise UnreadablePrices(f"The file is packed with {packer}. Unpack it first.")
     try:
+        written = raw.decode("utf-8-sig")
+        if written.lstrip()[:1] not in ("{", "[") and (rows := csv_rows(written)) is not None:
+            return rows
         return json.loads(
-            raw.decode("utf-8-sig"),
+            written,
             object_pairs_hook=_object,
             parse_constant=_no_constant,
             parse_float=_number,

@@ -1,5 +1,6 @@
 """The form that takes a price file, and keeps it while the other fields are mended and the comparison is looked at."""
 
+import json
 from datetime import UTC
 from typing import Any
 
@@ -16,8 +17,16 @@ _SALT = "routes.catalog.forms"
 _KEPT_SECONDS = 24 * 60 * 60
 
 
+#: The fields of a price that is typed.
+TYPED = ("provider", "model", "input", "cached_input", "output")
+
+
+class TypedInVain(Exception):
+    """Something of the price that was typed is missing or wrong, which its field says."""
+
+
 class ImportForm(forms.Form):
-    """A file, for whom and from when its prices hold.
+    """A file or the price of one model, for whom and from when they hold.
 
     No folder is shared by the machines that serve pages, so the file travels with the page, compressed and signed for
     the person who sent it: `kept` is the field, `kept_text` its next value. A valid form has `listed`, what was read.
@@ -26,9 +35,15 @@ class ImportForm(forms.Form):
     file = forms.FileField(
         required=False,
         label="Price table",
-        widget=forms.FileInput(attrs={"accept": ".json,application/json"}),
-        help_text="The LiteLLM table as it is published (model_prices_and_context_window.json), or your own JSON list.",
+        widget=forms.FileInput(attrs={"accept": ".json,.csv,application/json,text/csv"}),
+        help_text="The LiteLLM table as it is published (model_prices_and_context_window.json), or your own list as JSON"
+        " or CSV: provider, model, input, output, and if there is one cached_input, in USD per million tokens.",
     )
+    provider = forms.CharField(required=False, max_length=100)
+    model = forms.CharField(required=False, max_length=200)
+    input = forms.DecimalField(required=False, label="Input", help_text="USD per million tokens.")
+    cached_input = forms.DecimalField(required=False, label="Cached input", help_text="Empty: as other input.")
+    output = forms.DecimalField(required=False, label="Output", help_text="USD per million tokens.")
     whose = forms.ChoiceField(label="Whose prices these are", widget=forms.Select)
     since = forms.DateTimeField(
         required=False,
@@ -52,8 +67,8 @@ class ImportForm(forms.Form):
         self.file_name = self.kept_text = ""
         whose = [(NEGOTIATED, f"Negotiated by {org.name}, and stronger than everybody's")]
         if user.is_superuser:
-            # Everybody's prices change what the plans of every organisation say.
-            whose.insert(0, (EVERYBODY, "Everybody's, in every organisation"))
+            # They change what the plans of every organisation say, so nobody gets there by leaving the form as it is.
+            whose.append((EVERYBODY, "Everybody's, in every organisation"))
         self.fields["whose"].choices = whose  # type: ignore[attr-defined]
 
     def clean_since(self) -> Any:
@@ -69,22 +84,32 @@ class ImportForm(forms.Form):
             try:
                 raw = self._bytes(cleaned)
                 self.listed = read_prices(raw)
+            except TypedInVain:
+                pass
             except UnreadablePrices as error:
                 self.add_error("file", str(error))
             else:
                 self._keep(raw)
+                if self.is_typed and not cleaned.get("file") and self.listed.refused:
+                    self.add_error(None, f"{self.listed.refused[0].reason}.")
         return cleaned
 
+    @property
+    def is_typed(self) -> bool:
+        return any(self[field].value() or field in self.errors for field in TYPED)
+
     def _bytes(self, cleaned: dict[str, Any]) -> bytes:
-        """What was sent now, else what was kept."""
+        """What was sent now, else what was typed, else what was kept."""
         if sent := cleaned.get("file"):
             self.file_name = sent.name
             if sent.size > MAX_BYTES:
                 raise UnreadablePrices(f"The file has more than {MAX_BYTES:,} bytes, which no price table has.")
             raw: bytes = sent.read()
             return raw
+        if any(cleaned.get(field) not in (None, "") for field in TYPED):
+            return self._typed(cleaned)
         if not (kept := cleaned.get("kept")):
-            raise UnreadablePrices("Choose a file.")
+            raise UnreadablePrices("Choose a file, or type the price of a model.")
         try:
             user, self.file_name, text = signing.loads(kept, salt=_SALT, max_age=_KEPT_SECONDS)
         except signing.BadSignature:
@@ -92,6 +117,20 @@ class ImportForm(forms.Form):
         if user != self._user.pk:
             raise UnreadablePrices("The file that was kept has expired. Choose it again.")
         return str(text).encode()
+
+    def _typed(self, cleaned: dict[str, Any]) -> bytes:
+        """The price of one model as a list; what is wrong with it is said at the fields."""
+        for field in ("provider", "model", "input", "output"):
+            if cleaned.get(field) in (None, "") and field not in self.errors:
+                self.add_error(field, "The price of a model needs this.")
+        if not self.errors.keys().isdisjoint(TYPED):
+            raise TypedInVain
+        self.file_name = f"typed by {self._user}"
+        price = {"provider": cleaned["provider"], "model": cleaned["model"]}
+        figures = {f"{field}_usd_per_million": cleaned[field] for field in ("input", "cached_input", "output")}
+        # As numbers are written: a decimal is no value of JSON, and a float is not exact.
+        written = [f'"{name}": {usd:f}' for name, usd in figures.items() if usd is not None]
+        return f"[{json.dumps(price)[:-1]}, {', '.join(written)}}}]".encode()
 
     def _keep(self, raw: bytes) -> None:
         text = signing.dumps([self._user.pk, self.file_name, raw.decode()], salt=_SALT, compress=True)

@@ -1,12 +1,11 @@
-"""Who belongs to an organisation, its keys, its policy; and for installation staff the organisations themselves."""
+"""Who belongs to an organisation, its keys, its policy, its name."""
 
 from functools import partial
 from secrets import token_urlsafe
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import CharField
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
@@ -16,7 +15,8 @@ from routes.errors import RoutesError
 from routes.orgs import keys, members, policy
 from routes.orgs.access import role_of
 from routes.orgs.models import ApiKey, Membership, Organization, Role
-from routes.orgs.services import create_organization, update_organization
+from routes.orgs.organizations import NamesForm, organization_new, policies, read_names
+from routes.orgs.services import update_organization
 from routes.texts import one_line, several_lines
 
 
@@ -94,15 +94,6 @@ class GatewayKeyForm(KeyForm):
 #: Where a session notes the forms that made keys, and how many of them.
 _SENT: Final = "keys_made"
 _MOST_SENT: Final = 20
-#: What each policy means for whoever changes something.
-_POLICIES: Final = {
-    Organization.Approval.NONE: "What an editor saves is live at once. An approver applies plans, also those that"
-    " nobody else has seen.",
-    Organization.Approval.PLANS: "A route that an editor saves is live at once. A plan is applied after an approver or an"
-    " admin approved it who neither made nor edited it.",
-    Organization.Approval.ALL: "Whatever is saved, deleted, moved, imported or restored makes a draft of a plan instead,"
-    " which is replayed, approved as above, and then applied.",
-}
 
 
 class PolicyForm(forms.Form):
@@ -135,10 +126,9 @@ def access(request: HttpRequest, **bound: forms.Form) -> HttpResponse:
             "member_form": bound.get("member_form") or MemberForm(prefix="member"),
             "key_form": bound.get("key_form") or KeyForm(prefix="key"),
             "policy_form": bound.get("policy_form") or PolicyForm(initial={"approval": org.approval}, prefix="policy"),
-            "policies": [
-                {"label": policy.label, "words": words, "holds": policy == org.approval}
-                for policy, words in _POLICIES.items()
-            ],
+            "policies": policies(org.approval),
+            "names_form": bound.get("names_form")
+            or NamesForm(initial={"name": org.name, "environment": org.environment}, prefix="names"),
             "freeze_form": bound.get("freeze_form") or FreezeForm(prefix="freeze"),
             "is_own_proposal": org.approval_proposed_by == str(request.user.pk),
             "new_key": bound.get("new_key"),
@@ -314,6 +304,13 @@ def installation_key_revoke(request: HttpRequest, id: str) -> HttpResponse:
 
 
 @require_POST
+def organization_change(request: HttpRequest) -> HttpResponse:
+    if form := read_names(request):
+        return access(request, names_form=form)
+    return _done(request, "Saved.")
+
+
+@require_POST
 def policy_change(request: HttpRequest) -> HttpResponse:
     form = PolicyForm(request.POST, prefix="policy")
     if not form.is_valid():
@@ -354,12 +351,23 @@ def unfreeze(request: HttpRequest) -> HttpResponse:
 
 
 access.required_role = "admin"
-for _page in (member_add, member_change, key_create, key_revoke, policy_change, approval_decide, freeze, unfreeze):
+for _page in (
+    organization_change,
+    member_add,
+    member_change,
+    key_create,
+    key_revoke,
+    policy_change,
+    approval_decide,
+    freeze,
+    unfreeze,
+):
     _page.required_role = "admin"
 for _page in (installation_keys, installation_key_create, installation_key_revoke):
     _page.required_role = "installation"
 
 INSTALLATION_PAGES = [
+    path("organizations/new/", organization_new, name="organization_new"),
     path("gateway-keys/", installation_keys, name="installation_keys"),
     path("gateway-keys/new/", installation_key_create, name="installation_key_create"),
     path("gateway-keys/<str:id>/revoke/", installation_key_revoke, name="installation_key_revoke"),
@@ -370,31 +378,9 @@ PAGES = [
     path("access/members/<int:id>/", member_change, name="member_change"),
     path("access/keys/", key_create, name="key_create"),
     path("access/keys/<str:id>/revoke/", key_revoke, name="key_revoke"),
+    path("access/organization/", organization_change, name="organization_change"),
     path("access/policy/", policy_change, name="policy_change"),
     path("access/policy/proposed/", approval_decide, name="approval_decide"),
     path("access/freeze/", freeze, name="freeze"),
     path("access/unfreeze/", unfreeze, name="unfreeze"),
 ]
-
-
-@admin.register(Organization)
-class OrganizationAdmin(admin.ModelAdmin):
-    """For installation staff: making organisations. What is inside them has pages of its own."""
-
-    list_display = ["slug", "name", "environment", "status", "version", "approval"]
-    fields = ["slug", "name", "environment", "approval"]
-    actions = None
-    formfield_overrides: ClassVar = {CharField: {"validators": [one_line]}}
-
-    def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
-        made = create_organization(by=request.user, **form.cleaned_data)
-        obj.pk = made.pk
-
-    def has_change_permission(self, request: HttpRequest, obj: Organization | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Organization | None = None) -> bool:
-        return False
-
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """Nothing: the audit log has the entry."""

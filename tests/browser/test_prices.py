@@ -79,9 +79,9 @@ def test_a_table_is_compared_looked_at_and_imported(
     root = visitor(a_person("root", is_superuser=True))
     page = root.visit(f"/admin/o/{org.slug}/prices/")
     look(root, "prices-history")
-    page.get_by_role("link", name="Import prices").click()
+    page.get_by_role("link", name="Add or import prices").click()
     page.get_by_role("button", name="Show what would change").click()
-    says(page, "Choose a file.")
+    says(page, "Choose a file, or type the price of a model.")
     look(root, "prices-import-refused")
 
     page.get_by_label("Price table").set_input_files(file)
@@ -135,5 +135,5 @@ def test_an_admin_imports_negotiated_prices_and_is_offered_no_others(
 def test_who_may_not_import_is_not_offered_to(org: Organization, visitor: Callable[[Any], Visitor]) -> None:
     arno = visitor(a_person("arno", org, "approver"))
     page = arno.visit(f"/admin/o/{org.slug}/prices/")
-    assert page.get_by_role("link", name="Import prices").count() == 0
+    assert page.get_by_role("link", name="Add or import prices").count() == 0
     arno.check()

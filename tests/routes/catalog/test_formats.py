@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -307,6 +308,47 @@ def test_the_shared_list_is_read_whole() -> None:
         )
 
 
+# --- The same list from a spreadsheet ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "provider,model,input,cached input,output,supports_images,max_input_tokens,retires_on\n"
+        "openai,gpt-4o,2.5,1.25,10,TRUE,128000,2027-01-02\n\n,,,,,,,\n",
+        "\ufeffModel;Provider;Output_USD_per_million;Input_USD_per_million;cached_input_usd_per_million;supports_images;"
+        'max_input_tokens;Retires\r\n"gpt-4o";openai;10;2,5;1,25;yes;128000;2027-01-02\r\n',
+        "provider\tmodel\tinput\toutput\tcached_input\tsupports_images\tmax_input_tokens\tretires\n"
+        "openai\tgpt-4o\t2.50\t10\t1.25\tyes\t128000\t2027-01-02",
+    ],
+)
+def test_a_list_of_one_s_own_may_be_csv(written: str) -> None:
+    (price,) = read_prices(written.encode()).prices
+    assert price.key == ("openai", "gpt-4o")
+    wanted = {"input": "2.5", "output": "10", "cached_input": "1.25"}
+    assert {name: price.figures[f"{name}_usd_per_million"] for name in wanted} == {
+        name: Decimal(usd) for name, usd in wanted.items()
+    }
+    assert price.facts == {"max_input_tokens": 128_000, "supports_images": True, "retires_on": date(2027, 1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("openai,m,1", "output_usd_per_million is missing"),
+        ("openai,m,$1,2", "is a number, not '\\$1'"),
+        ("openai,m,-1,2", "is a number, not '-1'"),
+        ('openai,m,"1,5",2,3', "'column 5' is no column"),
+        (",m,1,2", "provider is missing"),
+        ("openai,m,20000,2", "another unit"),
+    ],
+)
+def test_a_line_that_cannot_be_taken_is_refused_by_its_name(row: str, why: str) -> None:
+    file = read_prices(f"provider,model,input,output\nopenai,good,1,2\n{row}\n".encode())
+    assert [price.model for price in file.prices] == ["good"]
+    assert re.search(why, file.refused[0].reason)
+
+
 # --- Whatever else somebody sends -----------------------------------------------------------------------------------
 
 
@@ -319,8 +361,12 @@ def test_the_shared_list_is_read_whole() -> None:
         (b"\xff\xfe{}", "not text in UTF-8: byte 0"),
         (b"PK\x03\x04", "packed with zip. Unpack it first"),
         (b"\x1f\x8b\x08", "packed with gzip. Unpack it first"),
-        (b"provider,model\nopenai,gpt-4o\n", r"neither { nor \[. Give the LiteLLM table .* or a JSON list of objects"),
-        (b'"provider","model"\n"openai","gpt-4o"\n', r"neither { nor \["),
+        (b"vendor,model\nopenai,gpt-4o\n", r"neither { nor \[. Give the LiteLLM table .* or CSV with these columns"),
+        (b'"vendor","model"\n"openai","gpt-4o"\n', r"neither { nor \["),
+        (b"provider,model,input,input\n", "two columns input_usd_per_million"),
+        (b"provider,model\n", "There are no prices in this file"),
+        (b'provider,model\nopenai,"gpt-4o\n', "no CSV that can be read"),
+        (b"provider,model\nopenai," + b"x" * 200_000, "no CSV that can be read"),
         (b'{"provider": "p"}\n{"provider": "q"}\n', "at line 2, as in JSON lines. Write one list: jq -s"),
         (b'[{"provider": "p",}]', "not JSON: Illegal trailing comma"),
         (b"NaN", "NaN is no number of JSON"),

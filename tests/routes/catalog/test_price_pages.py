@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from html import unescape
 from typing import Any
 
@@ -317,3 +318,49 @@ def test_a_long_table_has_pages_at_the_same_few_queries(
     assert len(page.context["models"]) == 50
     for odd in ("0", "-1", "nine", "9" * 5_000, "99"):
         assert admin_of.get("/admin/o/acme/prices/", {"page": odd}).status_code == 200
+
+
+# --- Typed ----------------------------------------------------------------------------------------------------------
+
+TYPED = {
+    "provider": "openai",
+    "model": "gpt-4o",
+    "input": "2.25",
+    "cached_input": "",
+    "output": "9",
+    "whose": "negotiated",
+}
+
+
+def test_the_price_of_one_model_may_be_typed(org: Organization, admin_of: Client) -> None:
+    shown = admin_of.post(URL, TYPED)
+    assert shown.status_code == 200
+    assert "0 changed, 1 added" in text_of(shown)
+    done = admin_of.post(URL, hidden(shown.content.decode()), follow=True)
+    assert "price list, typed by ada" in text_of(done)
+    row = ModelPrice.objects.get()
+    assert (row.org, row.provider, row.model) == (org, "openai", "gpt-4o")
+    assert (row.input_usd_per_million, row.cached_input_usd_per_million) == (Decimal("2.25"), None)
+    again = admin_of.post(URL, {**TYPED, "output": "8", "cached_input": "0.000000001"})
+    assert "1 changed, 0 added" in text_of(again), "what is typed counts before what was kept"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ({"model": ""}, "The price of a model needs this"),
+        ({"output": ""}, "The price of a model needs this"),
+        ({"input": "two"}, "Enter a number"),
+        ({"input": "20000"}, "is another unit"),
+        ({"input": "-1"}, "is below 0"),
+        ({"model": 'm", "model": "n'}, "0 changed, 1 added"),
+        (dict.fromkeys(TYPED, "") | {"whose": "negotiated"}, "Choose a file, or type the price of a model"),
+    ],
+)
+def test_what_is_wrong_with_a_typed_price_is_said_and_all_is_kept(
+    admin_of: Client, typed: dict[str, str], said: str
+) -> None:
+    page = text_of(admin_of.post(URL, {**TYPED, **typed}))
+    assert said in page
+    assert '<details class="more typed" open>' in page or "Choose a file, or" in page
+    assert not ModelPrice.objects.exists()
