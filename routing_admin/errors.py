@@ -45,6 +45,7 @@ from routes.errors import (
     RoutesError,
     StaleVersion,
     TooManyRoutes,
+    TooManyServices,
 )
 from routes.examples import api as examples
 from routes.examples.services import InvalidExample, StaleExample, TooManyExamples
@@ -56,6 +57,9 @@ from routes.orgs.keys import InvalidKey, PersonRequired, RoleTooHigh
 from routes.orgs.members import AlreadyMember, LastAdmin, StaleMember, TooManyNames, UnknownPerson
 from routes.orgs.policy import NoProposal, OwnProposal, ReasonRequired
 from routes.orgs.services import InvalidOrganization, StaleOrganization
+from routes.orgs.upstreams import StaleUpstreams
+from routes.paths.hosts import HostTaken, StaleHosts
+from routes.paths.services import SlugTaken, StaleService
 from routes.publish import DirectWrite, ExampleBroken
 from routes.requests import InvalidRequest
 from routes.rules import api as rules
@@ -78,6 +82,12 @@ STATUS: dict[type[Exception], int] = {
     StaleRoute: 412,
     NameTaken: 422,
     TooManyRoutes: 422,
+    TooManyServices: 422,
+    StaleService: 412,
+    SlugTaken: 422,
+    StaleHosts: 412,
+    HostTaken: 409,
+    StaleUpstreams: 412,
     DocumentTooLarge: 422,
     InvalidOrganization: 422,
     InvalidRequest: 422,
