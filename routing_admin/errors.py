@@ -58,8 +58,10 @@ from routes.orgs.members import AlreadyMember, LastAdmin, StaleMember, TooManyNa
 from routes.orgs.policy import NoProposal, OwnProposal, ReasonRequired
 from routes.orgs.services import InvalidOrganization, StaleOrganization
 from routes.orgs.upstreams import StaleUpstreams
+from routes.paths import api as paths
 from routes.paths.hosts import HostTaken, StaleHosts
 from routes.paths.services import SlugTaken, StaleService
+from routes.paths.services import changed_since as services_changed_since
 from routes.publish import DirectWrite, ExampleBroken
 from routes.requests import InvalidRequest
 from routes.rules import api as rules
@@ -293,6 +295,15 @@ def _of_what_is_stale(error: Exception, headers: dict[str, str], org: Any) -> di
     if isinstance(error, StaleExample):
         headers["ETag"] = examples.example_etag(error.example)
         return {"current": examples.example_json(error.example), "difference": None}
+    if isinstance(error, StaleService):
+        headers["ETag"] = paths.etag_of(error.row)
+        return {"current": paths.service_json(error.row), "difference": services_changed_since(error.row, error.seen)}
+    if isinstance(error, StaleHosts):
+        headers["ETag"] = paths.hosts_etag(error.hosts)
+        return {"current": {"hosts": error.hosts}, "difference": None}
+    if isinstance(error, StaleUpstreams):
+        headers["ETag"] = paths.upstreams_etag(error.private_upstreams)
+        return {"current": {"private_upstreams": error.private_upstreams}, "difference": None}
     if isinstance(error, StaleDefault):
         headers["ETag"] = rules.default_etag(error.default)
         return {"current": {"default": error.default}, "difference": None}

@@ -72,6 +72,7 @@ class Lookup:
         #: By name: its addresses, none where there is no such name.
         self.addresses: dict[str, list[str]] = {}
         self._done = threading.Condition()
+        self._names = frozenset(names)
         asked = [name for name in names[:MOST] if self._ask(name)]
         deadline = time.monotonic() + seconds
         with self._done:
@@ -97,7 +98,7 @@ class Lookup:
             self._done.notify()
 
     def findings(self, service: dict[str, Any], private_upstreams: Iterable[PrivateUpstream]) -> list[dict[str, Any]]:
-        """What is odd about the names to which a service leads: `[{"code", "severity", "path", "message"}]`."""
+        """What is odd about those of these names to which a service leads: `[{"code", "severity", "path", "message"}]`."""
         allowed = tuple(private_upstreams)
         found = []
         for index, path in enumerate(service["paths"]):
@@ -111,6 +112,8 @@ class Lookup:
 
     def _told(self, name: str, port: int, allowed: tuple[PrivateUpstream, ...]) -> tuple[str, str] | None:
         addresses = self.addresses.get(name)
+        if name not in self._names:
+            return None
         if addresses is None:
             return "upstream_not_looked_up", f"What {name} leads to could not be found out in time."
         if not addresses:
