@@ -27,7 +27,7 @@ ROUTE = {"name": "new", "priority": "100", "enabled": "on", "kind": "send", "tar
 READ = {
     "home", "routes", "routes_export", "try", "history", "history_compare", "examples", "plans", "plan", "audit",
     "audit_verify", "logs", "prices", "access", "find", "gateways", "plan_progress", "plan_windows", "plans_seen",
-    "route_hits", "route_attention", "logged_request",
+    "route_hits", "route_attention", "logged_request", "logs_week",
     "route_matching", "route_matching_of", "route_preview", "route_preview_of",
 }  # fmt: skip
 #: What is shown before it is done, in a second form: tests of their own.
