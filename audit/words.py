@@ -24,6 +24,7 @@ WORDS: Final = {
     "member.role_changed": "Role changed",
     "organization.created": "Organisation made",
     "organization.frozen": "Organisation frozen",
+    "organization.private_upstreams_changed": "Private upstreams changed",
     "organization.unfrozen": "Organisation unfrozen",
     "organization.updated": "Organisation changed",
     "password.changed": "Password changed",
@@ -66,6 +67,10 @@ WORDS: Final = {
     "second_factor.added": "Second factor added",
     "second_factor.removed": "Second factor removed",
     "second_factor.reset": "Second factor reset",
+    "service.created": "Service added",
+    "service.deleted": "Service deleted",
+    "service.hosts_changed": "Hosts of a service changed",
+    "service.updated": "Service changed",
     "version.restored": "Earlier version restored",
     "versions.retired": "Content of old versions removed",
 }

@@ -21,10 +21,15 @@ VIEWS: dict[str, str | dict[str, str]] = {
                ON published.org_id = org.id AND published.version = org.version
     """,
     # Of a key its digest: whoever reads this can send no request with it. Revoked ones are not here; which ones have
-    # expired the reader sees by a clock of its own. No organisation has services yet, and so no hosts.
+    # expired the reader sees by a clock of its own. A host may be of a service that is not there at the moment: what
+    # brings the service back finds it.
     "gateway_directory": {
         "sqlite": """
-            SELECT org.id AS org_id, org.slug AS org_slug, org.status AS status, '[]' AS private_upstreams, '{}' AS hosts,
+            SELECT org.id AS org_id, org.slug AS org_slug, org.status AS status,
+                   json(org.private_upstreams) AS private_upstreams,
+                   (SELECT json_group_object(host.host, host.slug)
+                    FROM (SELECT * FROM routes_servicehost ORDER BY host) AS host
+                    WHERE host.org_id = org.id) AS hosts,
                    (SELECT json_group_array(json_object(
                                'id', key.id,
                                'digest', lower(hex(key.digest)),
@@ -36,7 +41,10 @@ VIEWS: dict[str, str | dict[str, str]] = {
             FROM routes_organization AS org
         """,
         "postgresql": """
-            SELECT org.id AS org_id, org.slug AS org_slug, org.status AS status, '[]' AS private_upstreams, '{}' AS hosts,
+            SELECT org.id AS org_id, org.slug AS org_slug, org.status AS status,
+                   org.private_upstreams::text AS private_upstreams,
+                   (SELECT coalesce(jsonb_object_agg(host.host, host.slug), '{}')::text
+                    FROM routes_servicehost AS host WHERE host.org_id = org.id) AS hosts,
                    (SELECT coalesce(jsonb_agg(jsonb_build_object(
                                'id', key.id,
                                'digest', encode(key.digest, 'hex'),
@@ -55,7 +63,9 @@ VIEWS: dict[str, str | dict[str, str]] = {
         FROM routes_modelprice
     """,
 }
-_TABLES = {"routes_organization", "routes_routesetversion", "routes_apikey", "routes_modelprice"}
+_TABLES = {
+    "routes_organization", "routes_routesetversion", "routes_apikey", "routes_modelprice", "routes_servicehost",
+}  # fmt: skip
 
 
 def drop_views(connection: BaseDatabaseWrapper) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 from routes import engine
 from routes.engine import values
 from routes.orgs.models import Organization
+from routes.paths.models import Service
 from routes.rules.models import Route
 from routes.versions.models import RouteSetVersion
 
@@ -21,15 +22,23 @@ def canonical_route(raw: dict[str, Any]) -> dict[str, Any]:
         return raw
 
 
-def content_with(routes: Iterable[dict[str, Any]], *, default: dict[str, Any] | None) -> dict[str, Any]:
-    """The content that publishes exactly these routes, given in evaluation order, and this action for requests that
-    none of them takes."""
-    return {"default": default, "routes": list(routes), "services": []}
+def content_with(
+    routes: Iterable[dict[str, Any]], *, default: dict[str, Any] | None, services: Iterable[dict[str, Any]]
+) -> dict[str, Any]:
+    """The content that publishes exactly these routes, given in evaluation order, this action for requests that none of
+    them takes, and these services, given by slug."""
+    return {"default": default, "routes": list(routes), "services": list(services)}
 
 
 def live_routes(org: Organization) -> list[dict[str, Any]]:
     """The organisation's routes as their rows say, in evaluation order."""
     return [canonical_route(row.as_document()) for row in Route.objects.of(org).in_order()]
+
+
+def live_services(org: Organization) -> list[dict[str, Any]]:
+    """The organisation's services as their rows say, by slug. Rows hold the canonical form, as no route does that says
+    when it is active: to compile thousands of patterns again just for that would be in every writer's way."""
+    return [row.as_document() for row in Service.objects.of(org).in_order()]
 
 
 def default_of(org: Organization) -> dict[str, Any] | None:

@@ -49,6 +49,12 @@ class TooManyRoutes(RoutesError):
     code = "too_many_routes"
 
 
+class TooManyServices(RoutesError):
+    """An organisation may have 500 services."""
+
+    code = "too_many_services"
+
+
 class DocumentTooLarge(RoutesError):
     """The document of an organisation may have 4 MiB of canonical bytes."""
 

@@ -5,6 +5,7 @@ from routes.examples.models import ExampleRequest
 from routes.fleet.models import GatewayInstance
 from routes.idempotency.models import IdempotencyKey
 from routes.orgs.models import ApiKey, Membership, Organization
+from routes.paths.models import Service, ServiceHost
 from routes.rules.models import Route
 from routes.versions.models import RouteSetVersion
 
@@ -19,4 +20,6 @@ __all__ = [
     "PriceEdition",
     "Route",
     "RouteSetVersion",
+    "Service",
+    "ServiceHost",
 ]

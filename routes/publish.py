@@ -14,20 +14,40 @@ from django.utils import timezone
 from audit.actors import Actor, as_actor
 from audit.services import Receipt, record
 from routes import engine, noted
-from routes.document import EMPTY_CONTENT, content_with, default_of, live_routes
+from routes.document import EMPTY_CONTENT, content_with, default_of, live_routes, live_services
 from routes.engine.canonical import canonical_bytes
-from routes.errors import ApprovalRequired, DocumentTooLarge, NotFound, RoutesError, StaleVersion, TooManyRoutes
+from routes.engine.engine import segments_of
+from routes.engine.paths import load_service
+from routes.errors import (
+    ApprovalRequired,
+    DocumentTooLarge,
+    NotFound,
+    RoutesError,
+    StaleVersion,
+    TooManyRoutes,
+    TooManyServices,
+)
 from routes.examples import accepted
 from routes.examples.deciding import broken_by, in_words
 from routes.orgs.locks import refuse_frozen
 from routes.orgs.models import Organization
+from routes.orgs.upstreams import private_upstreams_of
+from routes.paths.upstreams import literals_refused
 from routes.versions.models import RouteSetVersion
 from routes.versions.words import about_of
 
 MAX_ROUTES = 1_000
+MAX_SERVICES = 500
+#: Of the patterns of all services together, from which gateways compile their tables.
+MAX_SEGMENTS = 25_000
 MAX_BYTES = 4 * 1024 * 1024
 #: PostgreSQL's channel on which a commit announces itself; a hint for whoever polls.
 CHANNEL = "routing_versions"
+_NO_PLAN_OF_SERVICES = (
+    "Every change of {org} is a plan that a second person approves, and a plan changes routes only: no draft was made of"
+    " this change of services. Have an admin propose a looser approval, and another one confirm it, for as long as services"
+    " are changed."
+)
 #: So many examples are named in one sentence.
 _NAMED = 3
 
@@ -153,13 +173,15 @@ def publish(
             )
             yield change
 
-            content = content_with(live_routes(org), default=default_of(org))
+            content = content_with(live_routes(org), default=default_of(org), services=live_services(org))
             data = canonical_bytes(content)
             routes = _accept(org, content, base_content, size=len(data))
             document = engine.Document.build(content, org_id=str(org.id), org_slug=org.slug, version=org.version)
             change.digest = document.digest
             change.changed = document.digest != base_digest
             if change.changed and is_direct and org.approval == Organization.Approval.ALL:
+                if content["services"] != base_content["services"]:
+                    raise ApprovalRequired(_NO_PLAN_OF_SERVICES.format(org=org))
                 raise DirectWrite(org, _base(org, base, base_content), content, by=actor, note=note)
             if change.changed:
                 reason = accepted.Reason(accept_broken) if accept_broken else accepted.current()
@@ -212,16 +234,25 @@ def _published(org: Organization, version: int) -> tuple[str, dict[str, Any]]:
 
 
 def check_limits(content: dict[str, Any], *, size: int) -> None:
-    """Raises `TooManyRoutes` and `DocumentTooLarge`; `size` is that of the content's canonical bytes."""
+    """Raises `TooManyRoutes`, `TooManyServices` and `DocumentTooLarge`; `size` is that of the content's canonical bytes."""
     if (count := len(content["routes"])) > MAX_ROUTES:
         raise TooManyRoutes(f"An organisation may have {MAX_ROUTES:,} routes; this would make {count:,}.")
+    if (count := len(content["services"])) > MAX_SERVICES:
+        raise TooManyServices(f"An organisation may have {MAX_SERVICES:,} services; this would make {count:,}.")
+    if (segments := segments_of(content["services"])) > MAX_SEGMENTS:
+        raise DocumentTooLarge(
+            f"The path patterns of all services may have {MAX_SEGMENTS:,} segments together; these have {segments:,}."
+        )
     if size > MAX_BYTES:
-        raise DocumentTooLarge(f"The routes may take {MAX_BYTES:,} bytes together; these take {size:,}.")
+        what = "routes and services" if content["services"] else "routes"
+        raise DocumentTooLarge(f"The {what} may take {MAX_BYTES:,} bytes together; these take {size:,}.")
 
 
 def _accept(org: Organization, content: dict[str, Any], base_content: dict[str, Any], *, size: int) -> engine.Engine:
-    """Refuse what the engine refuses; answers its routes. A row that was bad before and did not change does not block."""
+    """Refuse what the engine refuses; answers its routes. A route that was bad before and did not change does not block; a
+    service that was does, because no gateway loads a document with it, until somebody mends or deletes it."""
     check_limits(content, size=size)
+    _accept_services(org, content["services"], base_content["services"])
     routes = content["routes"]
     # Version, status and time do not matter here: the engine is asked about the content.
     document = engine.Document.build(content, org_id=str(org.id), org_slug=org.slug, version=org.version)
@@ -231,6 +262,18 @@ def _accept(org: Organization, content: dict[str, Any], base_content: dict[str, 
         if routes[skipped.index] not in before:
             raise engine.errors.InvalidRoute(skipped.issues)
     return loaded
+
+
+def _accept_services(org: Organization, services: list[dict[str, Any]], before: list[dict[str, Any]]) -> None:
+    """Refuse those that are new or changed and that no gateway would load, or whose new targets it would never ask."""
+    was = {service["slug"]: service for service in before}
+    for service in services:
+        old = was.get(service["slug"])
+        if service == old:
+            continue
+        load_service(service)
+        if issues := literals_refused(service, private_upstreams_of(org), before=old):
+            raise engine.errors.InvalidRoute(issues)
 
 
 def _keep_examples(

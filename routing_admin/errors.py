@@ -45,6 +45,7 @@ from routes.errors import (
     RoutesError,
     StaleVersion,
     TooManyRoutes,
+    TooManyServices,
 )
 from routes.examples import api as examples
 from routes.examples.services import InvalidExample, StaleExample, TooManyExamples
@@ -56,6 +57,11 @@ from routes.orgs.keys import InvalidKey, PersonRequired, RoleTooHigh
 from routes.orgs.members import AlreadyMember, LastAdmin, StaleMember, TooManyNames, UnknownPerson
 from routes.orgs.policy import NoProposal, OwnProposal, ReasonRequired
 from routes.orgs.services import InvalidOrganization, StaleOrganization
+from routes.orgs.upstreams import StaleUpstreams
+from routes.paths import api as paths
+from routes.paths.hosts import HostTaken, StaleHosts
+from routes.paths.services import SlugTaken, StaleService
+from routes.paths.services import changed_since as services_changed_since
 from routes.publish import DirectWrite, ExampleBroken
 from routes.requests import InvalidRequest
 from routes.rules import api as rules
@@ -78,6 +84,12 @@ STATUS: dict[type[Exception], int] = {
     StaleRoute: 412,
     NameTaken: 422,
     TooManyRoutes: 422,
+    TooManyServices: 422,
+    StaleService: 412,
+    SlugTaken: 422,
+    StaleHosts: 412,
+    HostTaken: 409,
+    StaleUpstreams: 412,
     DocumentTooLarge: 422,
     InvalidOrganization: 422,
     InvalidRequest: 422,
@@ -283,6 +295,15 @@ def _of_what_is_stale(error: Exception, headers: dict[str, str], org: Any) -> di
     if isinstance(error, StaleExample):
         headers["ETag"] = examples.example_etag(error.example)
         return {"current": examples.example_json(error.example), "difference": None}
+    if isinstance(error, StaleService):
+        headers["ETag"] = paths.etag_of(error.row)
+        return {"current": paths.service_json(error.row), "difference": services_changed_since(error.row, error.seen)}
+    if isinstance(error, StaleHosts):
+        headers["ETag"] = paths.hosts_etag(error.hosts)
+        return {"current": {"hosts": error.hosts}, "difference": None}
+    if isinstance(error, StaleUpstreams):
+        headers["ETag"] = paths.upstreams_etag(error.private_upstreams)
+        return {"current": {"private_upstreams": error.private_upstreams}, "difference": None}
     if isinstance(error, StaleDefault):
         headers["ETag"] = rules.default_etag(error.default)
         return {"current": {"default": error.default}, "difference": None}

@@ -283,6 +283,8 @@ USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+# Of a service with all its 500 paths, whose form sends up to eight fields for each.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 5_000
 
 # --- API ------------------------------------------------------------------------------------------------------------
 

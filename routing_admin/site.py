@@ -43,6 +43,7 @@ class Site(AdminSite):
         from routes.history.admin import PAGES as HISTORY
         from routes.orgs.admin import INSTALLATION_PAGES
         from routes.orgs.admin import PAGES as ACCESS
+        from routes.paths.admin import PAGES as SERVICES
         from routes.redaction.admin import INSTALLATION_PAGES as INSTALLATION_REDACTION
         from routes.redaction.admin import PAGES as REDACTION
         from routes.rules.acting import PAGES as ACTING
@@ -61,6 +62,7 @@ class Site(AdminSite):
             *FINDING,
             *RULES,
             *ACTING,
+            *SERVICES,
             *TRANSFER,
             *HISTORY,
             *EXAMPLES,

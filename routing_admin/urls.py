@@ -14,6 +14,7 @@ from routes.examples import api as examples
 from routes.fleet import api as fleet
 from routes.history import api as history
 from routes.orgs import api as orgs
+from routes.paths import api as paths
 from routes.redaction import api as redaction
 from routes.rules import api as rules
 from routes.transfer import api as transfer
@@ -26,6 +27,7 @@ of_organization = [
     *fleet.urlpatterns,
     *transfer.urlpatterns,
     *rules.urlpatterns,
+    *paths.urlpatterns,
     *examples.urlpatterns,
     *history.urlpatterns,
     *plans.urlpatterns,

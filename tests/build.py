@@ -1,5 +1,6 @@
 """Arranges a world through the services, as the doors do."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from tempfile import TemporaryDirectory
@@ -20,6 +21,9 @@ from routes.examples.services import create_example
 from routes.orgs.members import add_member
 from routes.orgs.models import Organization, new_id
 from routes.orgs.services import create_organization
+from routes.paths.hosts import set_hosts
+from routes.paths.models import Service, ServiceHost
+from routes.paths.services import create_service
 from routes.publish import publish
 from routes.rules.models import Route
 from routes.rules.services import create_route
@@ -46,6 +50,21 @@ def a_route(org: Organization, name: str = "short", **keys: Any) -> Route:
         "then": {"target_model": "gpt-4o-mini"},
     }
     row, _ = create_route(org, engine.NewRoute.from_dict({**raw, **keys}), by=BY)
+    return row
+
+
+#: More specific than the other, and after it in the list.
+PATHS = [
+    {"pattern": "/users/*", "target_url": "https://users.example/v1"},
+    {"pattern": "/users/:id", "target_url": "https://people.example", "methods": ["GET"]},
+]
+
+
+def a_service(org: Organization, slug: str = "users", *, hosts: Sequence[str] = (), **keys: Any) -> Service:
+    raw = {"slug": slug, "paths": PATHS, **keys}
+    row, _ = create_service(org, engine.Service.from_dict(raw), by=BY)
+    if hosts:
+        set_hosts(org, slug, hosts, by=BY)
     return row
 
 
@@ -165,6 +184,8 @@ def state_of(org: Organization) -> dict[str, Any]:
     return {
         "org": list(Organization.objects.filter(pk=org.pk).values()),
         "routes": list(Route.objects.of(org).order_by("pk").values()),
+        "services": list(Service.objects.of(org).order_by("pk").values()),
+        "hosts": list(ServiceHost.objects.of(org).order_by("pk").values()),
         "versions": [
             {**row, "content": bytes(row["content"])}
             for row in RouteSetVersion.objects.filter(org=org).order_by("pk").values()

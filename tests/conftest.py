@@ -104,6 +104,12 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+@pytest.fixture(autouse=True)
+def _no_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody outside is asked: all names of upstreams lead to one public address, until a test says otherwise."""
+    monkeypatch.setattr("routes.paths.upstreams.addresses_of", lambda name: ["93.184.216.34"])
+
+
 @pytest.fixture
 def org(db: None) -> Any:
     from tests.build import an_org

@@ -37,6 +37,11 @@ QUERIES: Final[dict[str, dict[str, dict[str, str]]]] = {
     "find_org": {"found": {"q": "a"}, "nothing": {"q": "zzzz"}},
     "history_compare": {"all": {"from": "0"}, "odd": {"from": "x"}},
     "logs": {"nothing": {"model": "zzzz"}},
+    "service": {
+        "taken": {"path": "https://api.acme.example/users/4%202?a=b", "method": "GET"},
+        "refused": {"path": "/users/../x", "method": "POST"},
+        "untaken": {"path": "/users", "method": "DELETE", "header": "x-beta: 1"},
+    },
     "prices": {"nothing": {"q": "zzzz"}},
     "plans": {"nothing": {"q": "zzzz"}},
     "audit": {"older": {"before": "1.30"}, "nothing": {"action": "zzzz"}, "odd": {"since": "x"}},

@@ -68,7 +68,19 @@ PUBLIC = {
     },
 }
 #: Inside `routes`, each subject may import the ones before it.
-ORDER = ["orgs", "idempotency", "catalog", "versions", "redaction", "examples", "rules", "history", "transfer", "fleet"]
+ORDER = [
+    "orgs",
+    "idempotency",
+    "catalog",
+    "versions",
+    "redaction",
+    "examples",
+    "paths",
+    "rules",
+    "history",
+    "transfer",
+    "fleet",
+]
 
 
 def room_of(path: Path) -> str | None:

@@ -19,6 +19,7 @@ from plans.runs.worker import run_next
 from routes.catalog.formats import read_prices
 from routes.catalog.services import import_prices
 from routes.engine import Action
+from routes.engine.egress import PrivateUpstream
 from routes.examples.models import ExampleRequest
 from routes.fleet.models import GatewayInstance
 from routes.fleet.services import report
@@ -27,11 +28,25 @@ from routes.orgs.members import add_member
 from routes.orgs.models import Organization, Role
 from routes.orgs.policy import freeze
 from routes.orgs.services import create_organization, update_organization
+from routes.orgs.upstreams import set_private_upstreams
+from routes.paths.models import Service
 from routes.publish import publish
 from routes.redaction.services import redact_entry
 from routes.rules.models import Route
 from routes.rules.services import set_default
-from tests.build import BY, START, a_person, a_plan, a_route, an_example, projected, sign_logs, traffic, usual_prices
+from tests.build import (
+    BY,
+    START,
+    a_person,
+    a_plan,
+    a_route,
+    a_service,
+    an_example,
+    projected,
+    sign_logs,
+    traffic,
+    usual_prices,
+)
 
 TO_MINI = {"target_model": "gpt-4o-mini"}
 #: Who looks at pages: somebody of each role, and a superuser without one.
@@ -63,6 +78,7 @@ class World:
             person.save()
         self._prices()
         self._routes()
+        self._services()
         self._traffic()
         self._plans()
         self._access()
@@ -78,6 +94,7 @@ class World:
         self.named: dict[tuple[str, str], dict[str, Any]] = {
             ("routes/", "id"): {"": self.short.uid, "rich": self.rich.uid},
             ("logs/matching/", "id"): {"": self.short.uid},
+            ("services/", "id"): {"": "users", "rich": "rich", "bare": "bare"},
             ("examples/", "id"): {"": self.example.uid, "broken": self.broken.uid},
             ("history/", "id"): {"": 1, "live": Organization.objects.get(pk=self.org.pk).version},
             ("plans/", "id"): {state: plan.pk for state, plan in self.plans.items()},
@@ -111,6 +128,16 @@ class World:
             "member_add": {"unknown": {"member-username": text("nobody", 100), "member-role": "viewer"}},
             "plan_new_json": {"odd": {"name": text("odd"), "note": text("why"), "routes": text("[")}},
             "route_new": {"odd": {"name": text("odd"), "kind": "send", "target_model": text("m"), "json": text("{")}},
+            "service_new": {
+                "odd": {
+                    "slug": text("Odd", 63),
+                    "row": "0",
+                    "path-0-pattern": text("x"),
+                    "path-0-target_url": text("y"),
+                }
+            },
+            "service_hosts": {"odd": {"lines": text("no host"), "seen": ""}},
+            "private_upstreams": {"odd": {"lines": text("no network"), "seen": ""}},
             "plan_reject": {"blank": {"reject-reason": " "}},
         }
 
@@ -165,6 +192,23 @@ class World:
             )  # fmt: skip
         report(org, "silent", running=1, rejected=None, schema_max=1, engine="0.1", extras=[])
         GatewayInstance.objects.filter(instance="silent").update(reported_at=timezone.now() - timedelta(hours=1))
+
+    def _services(self) -> None:
+        org, text = self.org, self.text
+        header = {"x-customer": [text("acme"), text("of a header")]}
+        paths = [
+            {"pattern": "/beta/**", "target_url": "https://beta.example/v2?key=value", "headers": header},
+            {"pattern": "/off", "target_url": "http://203.0.114.1:8080/", "methods": ["POST"], "enabled": False},
+            {"pattern": "/beta/**", "target_url": "https://all.example"},
+        ]
+        a_service(org, hosts=["api.acme.example", "www.acme.example"])
+        a_service(org, "rich", paths=paths, timeouts={"connect_seconds": 0.5, "idle_seconds": 90})
+        a_service(org, "bare", enabled=False, paths=[])
+        a_service(org, "gone", hosts=["left.acme.example"])
+        Service.objects.of(org).get(slug="gone").delete()
+        set_private_upstreams(org, [PrivateUpstream("10.1.0.0/16", 8080)], by=BY)
+        with publish(org.pk, by=BY, action="service.updated", target=("service", "gone")):
+            pass
 
     def _rich(self) -> dict[str, Any]:
         """A route with something of everything."""

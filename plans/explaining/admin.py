@@ -79,7 +79,11 @@ def _page(request: HttpRequest, row: RequestLog, most: int | None) -> dict[str, 
     same = words.is_same(found)
     changes = []
     if same is False:
-        changes = [one for one in changes_between(then.content, now.content) if one["route_id"] in uids]
+        changes = [
+            one
+            for one in changes_between(then.content, now.content)
+            if one["route_id"] in uids and "service" not in one
+        ]
         changes = compared(then.content, now.content, changes=changes)
     published = RouteSetVersion.objects.of(org).brief().filter(version=then.version).first()
     everything = reverse("admin:logged_request", args=[org.slug]) + "?" + urlencode({"id": row.request_id, "all": 1})

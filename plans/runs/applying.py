@@ -108,7 +108,11 @@ def _stale(plan: PlanRun, change: Change) -> StalePlan:
     since = changes_between(was, change.base_content)
     # What it would change of today's: a plan that replaces all takes back what came since.
     own = {found["route_id"] for found in changes_between(change.base_content, content_of(plan, change.base_content))}
-    touched = [found["name"] or "what happens to the rest" for found in since if found["route_id"] in own]
+    touched = [
+        found["name"] or "what happens to the rest"
+        for found in since
+        if found["route_id"] in own and "service" not in found  # which no plan changes
+    ]
     both = f" This plan changes {', '.join(touched)} too." if touched else " This plan changes other routes."
     return StalePlan(
         f"The routes changed since this plan was made (version {plan.base_version}, now {change.base_version}):"

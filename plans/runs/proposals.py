@@ -319,7 +319,8 @@ def _content_on(
     today: dict[str, Any], routes: Sequence[dict[str, Any]], mode: str, default: Default | None
 ) -> dict[str, Any]:
     live = would_be_live(today["routes"], routes, mode)
-    return content_with(live, default=today["default"] if default is None else default[0])
+    default_then = today["default"] if default is None else default[0]
+    return content_with(live, default=default_then, services=today["services"])
 
 
 def _written(plan: PlanRun) -> dict[str, Any]:

@@ -221,8 +221,12 @@ def _load_routes(raw_routes: list[Any]) -> tuple[list[Route], tuple[SkippedRoute
     return routes, tuple(skipped)
 
 
+def segments_of(raw_services: Iterable[Any]) -> int:
+    """How many segments the patterns of these services of a document have, as far as they are services."""
+    return sum(map(_segments, raw_services))
+
+
 def _segments(raw: Any) -> int:
-    """How many segments the patterns of a service have, as far as it is one."""
     paths = raw.get("paths") if isinstance(raw, dict) else None
     patterns = [path.get("pattern") for path in paths if isinstance(path, dict)] if isinstance(paths, list) else []
     return sum(pattern.count("/") for pattern in patterns if isinstance(pattern, str))

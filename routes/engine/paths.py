@@ -65,15 +65,18 @@ class PathTable:
     `**`; more literal segments; the longer pattern; the earlier in the list.
     """
 
-    __slots__ = ("_first", "_literal", "_tree", "routes")
+    __slots__ = ("_first", "_literal", "_tree", "order", "routes")
 
     #: All of them, in the order in which they were given, disabled ones too.
     routes: tuple[PathRoute, ...]
+    #: The places in `routes` of the enabled ones, the first to be asked first.
+    order: tuple[int, ...]
 
     def __init__(self, path_routes: Iterable[PathRoute]) -> None:
         self.routes = tuple(path_routes)
         entries = [_Entry(route, position) for position, route in enumerate(self.routes) if route.enabled]
         entries.sort(key=lambda entry: entry.rank)
+        self.order = tuple(entry.rank[-1] for entry in entries)
         literal: dict[str, list[_Entry]] = {}
         for entry in entries:
             if entry.match is not None:

@@ -39,6 +39,9 @@ _TOLD: Final = (
     "routes.resumed",
     "routes.reordered",
     "default.updated",
+    "service.created",
+    "service.updated",
+    "service.deleted",
 )
 
 
@@ -89,8 +92,8 @@ def changes_since(org: Organization, version: int | None) -> list[dict[str, Any]
 def restore_version(
     org: Organization, version: int, *, by: Any, expected: int | None = None, note: str = ""
 ) -> tuple[Change, list[dict[str, Any]]]:
-    """Publish what a version published once more: its routes with their ids, their order, and what happens to the rest.
-    Answers the change and what it changed (`changes_between`).
+    """Publish what a version published once more: its routes with their ids, their order, what happens to the rest,
+    and its services. Answers the change and what it changed (`changes_between`).
 
     A version that is live already changes nothing. Raises `NotFound`, `VersionRetired` and what `publish` raises.
     """

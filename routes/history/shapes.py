@@ -33,7 +33,10 @@ ROUTE_CHANGES = listed(
     thing(
         "RouteChange",
         {
-            "route_id": described(or_null(UUID), "Null for what happens to requests that no route takes."),
+            "route_id": described(
+                or_null(UUID), "Null for what happens to requests that no route takes, and for services."
+            ),
+            "service": described(TEXT, "The slug of the service that this is about; of nothing else."),
             "name": or_null(TEXT),
             "change": one_of("added", "removed", "changed", "moved"),
             "fields": listed(
@@ -41,7 +44,8 @@ ROUTE_CHANGES = listed(
                     "FieldChange",
                     {
                         "path": described(
-                            TEXT, "A JSON pointer into the route; `/position` is its place in the order."
+                            TEXT,
+                            "A JSON pointer into the route, or the service; `/position` is a route's place in the order.",
                         ),
                         "was": described({}, "Null where it was not there."),
                         "is": described({}, "Null where it is not there any more."),
@@ -49,6 +53,7 @@ ROUTE_CHANGES = listed(
                 )
             ),
         },
+        optional=("service",),
     )
 )
 DIFFERENCE = thing("VersionDifference", {"from": COUNT, "to": COUNT, "results": ROUTE_CHANGES})

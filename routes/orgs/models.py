@@ -100,6 +100,11 @@ class Organization(models.Model):
     #: The action for requests that no route takes, in the document's keys; null: they pass unchanged. Part of what is
     #: published; `routes.rules.services.set_default` writes it.
     default_action = models.JSONField(null=True, blank=True, editable=False)
+    #: Networks and ports to which its services may lead though they are not public: `[{"network", "port"}]`. Only staff of
+    #: the installation gives them; `routes.orgs.upstreams` writes it.
+    private_upstreams = models.JSONField(
+        default=list, db_default=Value([], models.JSONField()), blank=True, editable=False
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = OrganizationQuerySet.as_manager()

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from routes.paths.words import differences_of_services, line_of_service
 from routes.rules.sentences import default_effect, differences, sentence
 from routes.versions.difference import Content, changes_between, fields_between
 
@@ -15,17 +16,24 @@ _UNSAID = "what the sentence leaves out differs: see by field"
 def compared(
     was: Content, now: Content, *, changes: list[dict[str, Any]] | None = None, most: int | None = None
 ) -> list[dict[str, Any]]:
-    """`[{"name", "change", "was", "is", "fields"}]`: a row for each route that differs, and for what happens to the rest.
-    `fields` has what differs as the document has it: `[{"path", "was", "is"}]` in JSON. `changes` are what
+    """`[{"name", "change", "was", "is", "fields"}]`: a row for each route or service that differs, and for what happens to
+    the rest. `fields` has what differs as the document has it: `[{"path", "was", "is"}]` in JSON. `changes` are what
     `changes_between` found, where that is known already; `most`: of the first so many alone."""
     before, after = ({route["id"]: route for route in content["routes"]} for content in (was, now))
+    services = [{service["slug"]: service for service in content["services"]} for content in (was, now)]
     changes = changes_between(was, now) if changes is None else changes
     places = _Places(list(before), after, {change["route_id"] for change in changes if _place(change)})
     rows = []
     for change in changes[:most]:
         uid, name, fields = change["route_id"], change["name"], change["fields"]
         more: list[str] = []
-        if uid is None:
+        if "service" in change:
+            old, new = (each.get(name) for each in services)
+            left, right = line_of_service(old), line_of_service(new)
+            more = differences_of_services(old, new) if old and new else []
+            is_said = True
+            name = f"Service {name}"
+        elif uid is None:
             name = "Requests that no route takes"
             left, right = default_effect(was["default"]), default_effect(now["default"])
             fields = fields_between(was["default"] or {}, now["default"] or {})
@@ -93,4 +101,6 @@ def summed_up(changes: list[dict[str, Any]]) -> str:
 
 
 def _name(change: dict[str, Any]) -> str:
+    if "service" in change:
+        return f"the service “{change['name']}”"
     return "what happens to the rest" if change["route_id"] is None else f"“{change['name']}”"

@@ -17,6 +17,7 @@ from routes.engine.errors import Issue
 from routes.engine.reading import MAX_ISSUES
 from routes.engine.values import canonical_route
 from routes.orgs.models import Organization, new_id
+from routes.paths.content import make_services_live
 from routes.publish import Change, check_limits
 from routes.rules.models import Route
 from routes.rules.services import fill_route, new_row, save_columns, save_filled
@@ -103,8 +104,9 @@ def _in_words(issue: Issue, name: str) -> Issue:
 def make_live(change: Change, content: Content) -> Document:
     """Make exactly this content the organisation's rows, touching only rows that differ; inside `publish`.
 
-    Answers the inverse: `{"changes": [{"id", "was", "is"}], "order": [ids before], "after": [ids after], "default": {"was",
-    "is"}}`, where `was` or `is` is null for a route that did not or does not exist, and `default` where it stays.
+    Its services too, of which the inverse says nothing: only a plan is undone, and that changes none. Answers the inverse:
+    `{"changes": [{"id", "was", "is"}], "order": [ids before], "after": [ids after], "default": {"was", "is"}}`, where `was`
+    or `is` is null for a route that did not or does not exist, and `default` where it stays.
     """
     org = change.org
     rows = {str(row.uid): row for row in Route.objects.of(org).in_order()}
@@ -133,6 +135,7 @@ def make_live(change: Change, content: Content) -> Document:
     save_filled(written)
     save_columns(moved, ["position"])
     Route.objects.bulk_create(new)
+    make_services_live(change, content["services"])
     return {
         "changes": changes,
         "order": order,
@@ -186,7 +189,8 @@ def undone(today: Content, inverse: Document) -> Content:
     # Routes that came later keep their place behind those of equal priority.
     routes = sorted(kept, key=lambda route: (-route["priority"], rank.get(route["id"], len(rank))))
     default = inverse.get("default")
-    return content_with(routes, default=today["default"] if default is None else default["was"])
+    default_then = today["default"] if default is None else default["was"]
+    return content_with(routes, default=default_then, services=today["services"])
 
 
 def _left_alone(ids: Sequence[str], inverse: Document) -> list[str]:

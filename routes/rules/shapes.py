@@ -1,6 +1,7 @@
 """Routes, decisions and what lint finds, as JSON Schema."""
 
 from routes.engine.document import SCHEMA
+from routes.paths.shapes import DOCUMENT_SERVICE
 from routes.requests import MAY_BE_UNKNOWN
 from routes.shapes import (
     CHANGE,
@@ -228,7 +229,7 @@ CONTENT = thing(
     {
         "default": or_null(ACTION),
         "routes": listed(DOCUMENT_ROUTE),
-        "services": listed(OBJECT, maxItems=0),
+        "services": listed(DOCUMENT_SERVICE),
     },
 )
 SNAPSHOT = thing(

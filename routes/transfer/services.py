@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +12,8 @@ from routes.engine.ids import canonical_uuid
 from routes.engine.reading import shown
 from routes.errors import RoutesError
 from routes.orgs.models import Organization
-from routes.publish import MAX_ROUTES, Change, publish
+from routes.paths.content import read_services, targets_refused, would_be_served
+from routes.publish import MAX_ROUTES, MAX_SERVICES, Change, publish
 from routes.rules.content import MERGE, REPLACE, make_live, read_routes, would_be_live, wrong_together
 from routes.transactions import repeated
 from routes.versions.difference import Content, changes_between
@@ -22,9 +22,11 @@ IMPORTED: Final = "routes.imported"
 MODES: Final = (MERGE, REPLACE)
 #: Of the issues of an import, so many are in its one sentence, and so many of the keys that there are in one line.
 _NAMED: Final = 5
+#: What an entry keeps of each thing that changed.
+_NAMED_BY: Final = ("route_id", "service", "name", "change")
 #: What comes after this in a message is all that there is, by name.
 _KNOWN: Final = "Known: "
-_ROUTE: Final = re.compile(r"routes\[(\d+)\](?:\.(.*))?", re.ASCII | re.DOTALL)
+_MEMBER: Final = re.compile(r"(routes|services)\[(\d+)\](?:\.(.*))?", re.ASCII | re.DOTALL)
 
 
 class InvalidImport(RoutesError):
@@ -32,21 +34,23 @@ class InvalidImport(RoutesError):
 
     code = "invalid_import"
 
-    def __init__(self, issues: list[Issue], routes: Sequence[Any] = ()) -> None:
-        #: For people: each with its place in the file, of a route with its name.
-        self.lines = [_told(issue, routes) for issue in issues]
+    def __init__(self, issues: list[Issue], content: Content | None = None) -> None:
+        #: For people: each with its place in the file, of a route or a service with its name.
+        self.lines = [_told(issue, content or {}) for issue in issues]
         more = f"; and {len(issues) - _NAMED:,} more" if len(issues) > _NAMED else ""
         super().__init__("; ".join(self.lines[:_NAMED]) + more)
         self.issues = issues
 
 
-def _told(issue: Issue, routes: Sequence[Any]) -> str:
+def _told(issue: Issue, content: Content) -> str:
     place = issue["path"].removeprefix("content").removeprefix(".")
-    if found := _ROUTE.fullmatch(place):
-        number, rest = int(found[1]), found[2]
-        name = routes[number].get("name") if isinstance(routes[number], dict) else None
+    if found := _MEMBER.fullmatch(place):
+        kind, number, rest = found[1], int(found[2]), found[3]
+        what, key = ("Route", "name") if kind == "routes" else ("Service", "slug")
+        member = content[kind][number]
+        name = member.get(key) if isinstance(member, dict) else None
         called = f" ({shown(name)})" if isinstance(name, str) else ""
-        place = f"Route {number + 1:,}{called}{f', {rest}' if rest else ''}"
+        place = f"{what} {number + 1:,}{called}{f', {rest}' if rest else ''}"
     message = _in_short(issue["message"]) if issue["code"] == "unknown_key" else issue["message"]
     return f"{place}: {message}" if place else message
 
@@ -74,7 +78,8 @@ def export_routes(org: Organization) -> Exported:
     """What is live, with the keys of its routes in the order in which people read them."""
     document = document_of(org)
     routes = [canonical_route(route) for route in document.content["routes"]]
-    return Exported(document.version, content_with(routes, default=document.content["default"]))
+    content = document.content
+    return Exported(document.version, content_with(routes, default=content["default"], services=content["services"]))
 
 
 @repeated
@@ -85,7 +90,8 @@ def import_routes(
 
     `replace` makes exactly these routes live, `merge` keeps the others. A route is known by its id, and one without an id
     by its name; what is known by neither is new. What happens to requests that no route takes stays as it is unless the
-    content says it. Raises `InvalidImport` and what `publish` raises.
+    content says it, and so do the services, which are known by their slugs; their hosts are left alone. Raises
+    `InvalidImport` and what `publish` raises.
     """
     with publish(
         org.pk, by=by, expected=expected, action=IMPORTED, target=("organization", org.pk), note=note
@@ -93,7 +99,7 @@ def import_routes(
         made = content_after(change.org, change.base_content, content, mode)
         make_live(change, made)
         difference = changes_between(change.base_content, made)
-        named = [{key: found[key] for key in ("route_id", "name", "change")} for found in difference]
+        named = [{key: found[key] for key in _NAMED_BY if key in found} for found in difference]
         change.payload |= {"mode": mode, "counts": Counter(found["change"] for found in difference), "routes": named}
     return change, difference
 
@@ -108,12 +114,14 @@ def content_after(org: Organization, today: Content, content: Any, mode: str) ->
     default, issues = _read_default(content, today)
     read, more = read_routes(_identified(content["routes"], today["routes"]))
     issues += more
-    made = content_with(would_be_live(today["routes"], read, mode), default=default)
+    services, wrong = _read_services(org, content, today, mode)
+    issues += wrong
+    made = content_with(would_be_live(today["routes"], read, mode), default=default, services=services)
     if not issues:
         issues = wrong_together(org, made, today, read)
     if issues:
         placed: list[Issue] = [{**issue, "path": f"content.{issue['path']}".rstrip(".")} for issue in issues]
-        raise InvalidImport(placed, content["routes"])
+        raise InvalidImport(placed, content)
     return made
 
 
@@ -134,9 +142,25 @@ def _wrong_shape(content: Any) -> list[Issue]:
         return [
             issue("routes", "too_many", f"An organisation may have {MAX_ROUTES:,} routes; these are {len(routes):,}.")
         ]
-    if content.get("services", []) != []:
-        return [issue("services", "unsupported_value", "Services cannot be imported yet. Leave them out.")]
+    services = content.get("services", [])
+    if not isinstance(services, list):
+        return [issue("services", "wrong_type", "The services are a list.")]
+    if len(services) > MAX_SERVICES:
+        told = f"An organisation may have {MAX_SERVICES:,} services; these are {len(services):,}."
+        return [issue("services", "too_many", told)]
     return []
+
+
+def _read_services(
+    org: Organization, content: Content, today: Content, mode: str
+) -> tuple[list[dict[str, Any]], list[Issue]]:
+    """Of the content where it has the key, else today's."""
+    if "services" not in content:
+        return today["services"], []
+    read, issues = read_services(content["services"])
+    if not issues:
+        issues = targets_refused(org, read, today["services"])
+    return would_be_served(today["services"], read, keeps_others=mode == MERGE), issues
 
 
 def _read_default(content: Content, today: Content) -> tuple[dict[str, Any] | None, list[Issue]]:

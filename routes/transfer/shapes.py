@@ -1,8 +1,9 @@
 """Exports and imports of routes, as JSON Schema."""
 
 from routes.history.shapes import ROUTE_CHANGES
+from routes.paths.shapes import GIVEN_SERVICE
 from routes.rules.shapes import CONTENT, DOCUMENT_ROUTE, FINDING
-from routes.shapes import CHANGE, OBJECT, UUID, described, given, listed, one_of, or_null, text, written
+from routes.shapes import CHANGE, UUID, described, given, listed, one_of, or_null, text, written
 from routes.transfer.services import MODES
 
 EXPORT = CONTENT
@@ -23,7 +24,9 @@ IMPORT = given(
             {
                 "default": described(CONTENT["properties"]["default"], "Left out, it stays as it is."),
                 "routes": listed(_ROUTE),
-                "services": listed(OBJECT, maxItems=0),
+                "services": described(
+                    listed(GIVEN_SERVICE, maxItems=500), "Left out, they stay as they are; each is known by its slug."
+                ),
             },
             required=("routes",),
         ),

@@ -5,8 +5,8 @@ from typing import Any
 from routes.engine.canonical import canonical_bytes
 
 Content = dict[str, Any]
-#: Of these members of a route the fields are compared; every other value is compared whole.
-_OPENED = ("when", "then", "meta")
+#: Of these members of a route, or a service, the fields are compared; every other value is compared whole.
+_OPENED = ("when", "then", "meta", "timeouts")
 
 
 def fields_between(was: dict[str, Any], now: dict[str, Any]) -> list[dict[str, Any]]:
@@ -21,6 +21,33 @@ def fields_between(was: dict[str, Any], now: dict[str, Any]) -> list[dict[str, A
         else:
             found += _between(f"/{_escaped(key)}", _at(was, key), _at(now, key))
     return found
+
+
+def fields_between_services(was: dict[str, Any], now: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same of two services. A path is known by its pattern, methods and headers: one that is there before and after is
+    told with its place now, one that is not any more with its place then. Where nothing but their order differs, that is
+    `/paths`, with the patterns."""
+    before, after = was["paths"], now["paths"]
+    found = fields_between({**was, "paths": []}, {**now, "paths": []})
+    left = [(index, path) for index, path in enumerate(before) if path not in after]
+    by_what = {_known_by(path): (index, path) for index, path in left}
+    told = set()
+    for index, path in enumerate(after):
+        if path in before:
+            continue
+        old = by_what.get(_known_by(path))
+        if old is not None:
+            told.add(old[0])
+        found.append({"path": f"/paths/{index}", "was": old[1] if old else None, "is": path})
+    found += [{"path": f"/paths/{index}", "was": path, "is": None} for index, path in left if index not in told]
+    if before != after and [path for path in before if path in after] != [path for path in after if path in before]:
+        order = [[path["pattern"] for path in paths] for paths in (before, after)]
+        found.append({"path": "/paths", "was": order[0], "is": order[1]})
+    return found
+
+
+def _known_by(path: dict[str, Any]) -> bytes:
+    return canonical_bytes([path.get(key) for key in ("pattern", "methods", "headers")])
 
 
 def _at(members: dict[str, Any], key: str) -> tuple[Any, ...]:
@@ -51,7 +78,8 @@ def changes_between(was: Content, now: Content) -> list[dict[str, Any]]:
     `change` is `added`, `removed`, `changed` or `moved`; `fields` as `fields_between` has them, and for a route that takes
     another place among those that both have, `/position` (0 is asked first). Of the routes whose order differs as few as
     possible are told as moved, rather those whose number is another one, and then those that changed. The action for
-    requests that no route takes has null as its id and as its name.
+    requests that no route takes has null as its id and as its name. Services come last, by slug: one has null as its route
+    id, its slug as its name, and again as `service`, which nothing else has.
     """
     before, after = ({route["id"]: route for route in content["routes"]} for content in (was, now))
     places = [{uid: place for place, uid in enumerate(routes)} for routes in (before, after)]
@@ -73,6 +101,23 @@ def changes_between(was: Content, now: Content) -> list[dict[str, Any]]:
     found += [_change(route, "removed", []) for uid, route in before.items() if uid not in after]
     if fields := _between("", (was["default"],), (now["default"],)):
         found.append({"route_id": None, "name": None, "change": "changed", "fields": fields})
+    return found + _changes_of_services(was["services"], now["services"])
+
+
+def _changes_of_services(was: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if was == now and canonical_bytes(was) == canonical_bytes(now):
+        return []
+    before, after = ({service["slug"]: service for service in services} for services in (was, now))
+    found = []
+    for slug in sorted({*before, *after}):
+        fields: list[dict[str, Any]] = []
+        if slug in before and slug in after:
+            if not (fields := fields_between_services(before[slug], after[slug])):
+                continue
+            change = "changed"
+        else:
+            change = "added" if slug in after else "removed"
+        found.append({"route_id": None, "service": slug, "name": slug, "change": change, "fields": fields})
     return found
 
 

@@ -19,6 +19,9 @@ _CAUSES: Final = {
     "routes.deleted": ("Routes were deleted", "Deleted: {}"),
     "routes.reordered": ("Routes were put into another order", ""),
     "routes.imported": ("Routes were imported", "Imported: {}"),
+    "service.created": ("A service was added", "The service {} was added"),
+    "service.updated": ("A service was changed", "The service {} was changed"),
+    "service.deleted": ("A service was deleted", "The service {} was deleted"),
     "default.updated": ("What happens to the rest was changed", ""),
     "plan.applied": ("A plan was applied", "The plan {} was applied"),
     "plan.reverted": ("A plan was reverted", "The plan {} was reverted"),
@@ -33,11 +36,16 @@ def about_of(payload: dict[str, Any]) -> str:
     """What a change was about, from what its entry will hold: names in quotation marks; empty for none."""
     if "restored_version" in payload:
         return f"Version {payload['restored_version']}"
-    routes = payload.get("routes", ())
-    names = [payload["name"]] if "name" in payload else [route["name"] for route in routes]
-    shown = names[:_NAMED]
-    text = ", ".join("what happens to the rest" if name is None else f"“{name[:_LONGEST]}”" for name in shown)
-    return text + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
+    named = [payload] if "name" in payload else payload.get("routes", ())
+    text = ", ".join(map(_named, named[:_NAMED]))
+    return text + (f" and {len(named) - _NAMED:,} more" if len(named) > _NAMED else "")
+
+
+def _named(one: dict[str, Any]) -> str:
+    """A route, a plan, or a service, where that is not said otherwise; what has no name is the default."""
+    if one["name"] is None:
+        return "what happens to the rest"
+    return f"{'the service ' if 'service' in one else ''}“{one['name'][:_LONGEST]}”"
 
 
 def cause_in_words(cause: str, about: str = "") -> str:

@@ -30,6 +30,7 @@ TAGS: Final = {
     "members": "Members",
     "api-keys": "Keys",
     "routes": "Routes",
+    "services": "Services",
     "examples": "Examples",
     "versions": "History",
     "prices": "Prices",
@@ -41,6 +42,7 @@ TAGS: Final = {
 _TAG_OF: Final = {
     "decide": "routes",
     "snapshot": "routes",
+    "private-upstreams": "services",
     "gateway": "gateways",
     "freeze": "orgs",
     "unfreeze": "orgs",

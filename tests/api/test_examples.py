@@ -22,13 +22,24 @@ from routing_admin.docs.document import document
 from routing_admin.docs.views import EXAMPLE
 from tests.api.test_vectors import an_entry
 from tests.api.test_who_may_what import with_ids
-from tests.build import a_person, a_plan, a_route, an_example, an_org, projected, sign_logs, traffic, usual_prices
+from tests.build import (
+    a_person,
+    a_plan,
+    a_route,
+    a_service,
+    an_example,
+    an_org,
+    projected,
+    sign_logs,
+    traffic,
+    usual_prices,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 #: What a POST asks, and what a gateway says of itself.
-CHANGES_NOTHING = ("/decide/", "/check/", "/gateway/versions/", "/gateways/{instance}/")
+CHANGES_NOTHING = ("/decide/", "/check/", "/match/", "/gateway/versions/", "/gateways/{instance}/")
 
 
 #: Whose example changes nothing of what is there: an order that is so already, prices that are known, nothing paused, and
@@ -69,6 +80,8 @@ class World:
             return "1"
         if "routes" in path:
             return str(a_route(self.org, name=f"to see {self.org.routes.count()}").uid)
+        if "services" in path:
+            return a_service(self.org, f"to-see-{self.org.services.count()}").slug
         if "examples" in path:
             return str(an_example(self.org, f"to see {self.org.examples.count()}").uid)
         if "members" in path:

@@ -51,6 +51,7 @@ def test_a_foreign_object_is_told_in_the_very_words_of_one_that_is_not_there(org
         "orgs": org.slug,
         "routes": "0190b6a4-6d1c-7c3e-8c11-0d5a3ffb0c3e",
         "examples": "0190b6a4-6d1c-7c3e-8c11-0d5a3ffb0c3d",
+        "services": "unknown",
         "plans": "0190b6a4-6d1c-7c3e-8c11-0d5a3ffb0c3f",
         "members": 2**31 - 1,
         "versions": 2**31 - 1,

@@ -26,7 +26,18 @@ from routes.fleet.services import report
 from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from tests.api.promised import document
-from tests.build import a_person, a_plan, a_route, an_example, an_org, projected, sign_logs, traffic, usual_prices
+from tests.build import (
+    a_person,
+    a_plan,
+    a_route,
+    a_service,
+    an_example,
+    an_org,
+    projected,
+    sign_logs,
+    traffic,
+    usual_prices,
+)
 from tests.databases import ON_POSTGRES
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +58,7 @@ CHECKS = [
 #: Who asks has credentials: those that are made up from `security` say nothing of the operation.
 NOT_SENT = ("authorization", "content-length", "cookie", "x-csrftoken")
 LISTS = (
-    "members/", "api-keys/", "routes/", "versions/", "examples/", "prices/", "gateways/", "request-logs/",
+    "members/", "api-keys/", "routes/", "services/", "versions/", "examples/", "prices/", "gateways/", "request-logs/",
     "plans/", "audit/",
 )  # fmt: skip
 
@@ -68,6 +79,7 @@ class World:
         self.routes = [str(a_route(self.org, name).uid) for name in ("one", "two", "three")]
         self.members = [a_person(f"member {number}", self.org).pk for number in range(3)]
         self.plans = [str(plan.pk) for plan in self.some_plans(staff)]
+        self.services = [a_service(self.org, slug).slug for slug in ("one", "two", "three")]
         self.examples = [str(an_example(self.org, name).uid) for name in ("one", "two", "three")]
         report(self.org, "edge-1", running=1, rejected=None, schema_max=1, engine="0.1.0", extras=[])
         self.keys = [create_key(self.org, name="k", kind="traffic", by=staff).key.pk for _ in range(3)]
@@ -108,7 +120,7 @@ class World:
         """Of what the path can name."""
         if "/versions/{id}" in path or "{seq}" in path:
             return [1, 2, 3]
-        for name in ("routes", "examples", "members", "plans"):
+        for name in ("routes", "services", "examples", "members", "plans"):
             if f"/{name}/{{id}}" in path:
                 return list(getattr(self, name))
         return self.keys

@@ -38,6 +38,10 @@ _KEY = {"name": "{text}"}
 _PRICE = {"provider": "{text}", "model": "{text}"}
 _LOG = dict.fromkeys(("request_id", "provider", "model", "requested_model", "tag", "cluster_key"), "{text}")
 _CONTEXT = {**dict.fromkeys(("model", "tag", "prompt", "sticky_key"), "{text}"), "metadata": {"team": "{text}"}}
+_SERVICE = {
+    "slug": "service-{number}",
+    "paths": [{"pattern": "/a", "target_url": "https://a.example", "headers": {"x-a": ["{text}"]}}],
+}
 _GOLDEN = {
     "name": "{text}",
     "request": {"context": _CONTEXT},
@@ -63,9 +67,17 @@ FREE: dict[tuple[str, str], Any] = {
     ("patch", "/api/v1/orgs/{org}/routes/{id}/"): {**_ROUTE, "name": "{text} patched"},
     ("post", "/api/v1/orgs/{org}/routes/import/"): {
         "mode": "merge",
-        "content": {"routes": [{**_ROUTE, "name": "{text} imported"}]},
+        "content": {
+            "routes": [{**_ROUTE, "name": "{text} imported"}],
+            "services": [{**_SERVICE, "slug": "imported-{number}"}],
+        },
         "note": "{text}",
     },
+    ("post", "/api/v1/orgs/{org}/services/"): _SERVICE,
+    ("put", "/api/v1/orgs/{org}/services/{id}/"): {"paths": _SERVICE["paths"]},
+    ("patch", "/api/v1/orgs/{org}/services/{id}/"): {"paths": _SERVICE["paths"]},
+    ("put", "/api/v1/orgs/{org}/services/{id}/paths/"): {"paths": _SERVICE["paths"]},
+    ("post", "/api/v1/orgs/{org}/services/{id}/match/"): {"path": "{text}", "headers": {"{text}": ["{text}"]}},
     ("post", "/api/v1/orgs/{org}/versions/{id}/restore/"): {"note": "{text}"},
     ("put", "/api/v1/orgs/{org}/routes/default/"): {"target_model": "{text}"},
     ("post", "/api/v1/orgs/{org}/decide/"): {"context": _CONTEXT},
@@ -92,6 +104,8 @@ NEVER = {
     ("post", "/api/v1/orgs/{org}/plans/{id}/schedule/"),
     ("post", "/api/v1/orgs/{org}/routes/reorder/"),
     ("post", "/api/v1/orgs/{org}/routes/bulk/"),
+    ("put", "/api/v1/orgs/{org}/services/{id}/hosts/"),
+    ("put", "/api/v1/orgs/{org}/private-upstreams/"),
 }
 
 

@@ -22,7 +22,19 @@ from routes.rules.models import Route
 from routes.rules.services import set_default
 from tests.api.conftest import Caller
 from tests.api.promised import document
-from tests.build import BY, a_person, a_plan, a_route, an_example, an_org, projected, sign_logs, traffic, usual_prices
+from tests.build import (
+    BY,
+    a_person,
+    a_plan,
+    a_route,
+    a_service,
+    an_example,
+    an_org,
+    projected,
+    sign_logs,
+    traffic,
+    usual_prices,
+)
 from tests.databases import ON_POSTGRES
 from tests.paths import ROOT
 from tests.routes.catalog.build import do, own, own_list
@@ -33,7 +45,12 @@ ROLES = ("viewer", "editor", "approver", "admin")
 #: A CSRF token.
 TOKEN = "t" * 32
 #: What a POST asks and does not write, so that there is no dry run of it.
-READ_BY_POST = ("orgs/<org>/decide/", "orgs/<org>/examples/check/", "gateway/versions/")
+READ_BY_POST = (
+    "orgs/<org>/decide/",
+    "orgs/<org>/examples/check/",
+    "orgs/<org>/services/<id>/match/",
+    "gateway/versions/",
+)
 
 
 class Rule(NamedTuple):
@@ -132,6 +149,7 @@ def ids_in(org: Organization) -> dict[str, Any]:
     return {
         "orgs": org.slug,
         "routes": Route.objects.of(org)[0].uid,
+        "services": org.services.order_by("slug")[0].slug,
         "examples": org.examples.all()[0].uid,
         "plans": PlanRun.objects.of(org)[0].pk,
         "members": org.memberships.order_by("-role")[0].user_id,
@@ -148,6 +166,7 @@ def one_of_each(org: Organization) -> dict[str, Any]:
     """Their ids, beside the members and keys of `callers`."""
     a_route(org)
     an_example(org, request={"context": {"tag": "of none"}}, expected={"route": None})  # no write breaks it
+    a_service(org)
     a_plan(org)
     report(org, "edge-1", running=1, rejected=None, schema_max=1, engine="0.1.0", extras=[])
     return ids_in(org)
@@ -185,6 +204,12 @@ def planted(org: Organization, word: str) -> None:
     """Fills the organisation with rows that hold this word wherever text is kept."""
     a_route(org, f"{word} route", when={"tag_equals": word}, then={"target_model": word})
     an_example(org, word, request={"context": {"tag": word}}, expected={"route": word})
+    a_service(
+        org,
+        f"{word}-service"[:60],
+        hosts=[f"{word}.example"],
+        paths=[{"pattern": f"/{word}", "target_url": f"https://{word}.example"}],
+    )
     a_plan(org, name=f"{word} plan", note=word)
     person = a_person(f"{word}-person", org, "admin")
     create_key(org, name=f"{word} key", kind="gateway", by=person)

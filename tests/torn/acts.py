@@ -9,6 +9,7 @@ from plans.runs.models import PlanRun
 from routes import engine
 from routes.history.services import restore_version
 from routes.orgs.models import Organization
+from routes.paths.services import create_service
 from routes.redaction.services import redact_entry
 from routes.rules.models import Route
 from routes.rules.services import create_route, update_route
@@ -16,6 +17,7 @@ from routes.transfer.services import import_routes
 from tests.api.conftest import Caller
 from tests.build import BY, a_plan, a_route, an_org, projected, traffic, usual_prices
 
+SERVICE = {"slug": "users", "paths": [{"pattern": "/*", "target_url": "https://users.example"}]}
 NEW = {"name": "new", "when": {"model_in": ["gpt-4o"]}, "then": {"target_model": "m"}}
 
 
@@ -72,11 +74,12 @@ def _asked(world: World, path: str) -> Any:
 ACTS: dict[str, Callable[[World], Any]] = {
     "edit": lambda world: update_route(world.org, world.edited.uid, changed(world.edited, priority=5), by=BY),
     "create": lambda world: create_route(world.org, engine.NewRoute.from_dict(NEW), by=BY),
+    "serve": lambda world: create_service(world.org, engine.Service.from_dict(SERVICE), by=BY),
     "apply": lambda world: plans.apply(world.plan(world.projected), by=BY),
     "revert": lambda world: plans.revert(world.plan(world.applied), by=BY),
     "restore": lambda world: restore_version(world.org, 1, by=BY),
     "import": lambda world: import_routes(
-        world.org, {"routes": [NEW], "default": {"target_model": "m"}}, mode="merge", by=BY
+        world.org, {"routes": [NEW], "default": {"target_model": "m"}, "services": [SERVICE]}, mode="merge", by=BY
     ),
     "redact": lambda world: redact_entry(world.org, 0, reason="A name.", by=BY),
     "apply, asked of the API": lambda world: _asked(world, f"plans/{world.projected.pk}/apply/"),

@@ -25,12 +25,16 @@ from plans.runs.models import PlanRun
 from routes import engine
 from routes.catalog.services import import_prices
 from routes.document import document_of
+from routes.engine.egress import PrivateUpstream
 from routes.examples.services import create_example, delete_example, update_example
 from routes.history.services import restore_version, retire_versions
 from routes.idempotency.services import Answer, once
 from routes.orgs import keys, members, policy
 from routes.orgs.models import ApiKey, Membership, Organization
 from routes.orgs.services import update_organization
+from routes.orgs.upstreams import set_private_upstreams
+from routes.paths import services as paths
+from routes.paths.hosts import set_hosts
 from routes.publish import DirectWrite
 from routes.redaction.services import redact_entry
 from routes.rules import services as rules
@@ -39,7 +43,7 @@ from routes.rules.models import Route
 from routes.transactions import repeated, was_given_up
 from routes.transfer.services import import_routes
 from tests.api.conftest import Caller
-from tests.build import BY, a_person, a_plan, an_example, an_org, projected, state_of
+from tests.build import BY, a_person, a_plan, a_service, an_example, an_org, projected, state_of
 from tests.databases import ON_POSTGRES
 from tests.paths import ROOT
 from tests.routes.catalog.build import own, own_list
@@ -73,6 +77,8 @@ class Places:
         policy.freeze(self.frozen, reason="Holidays.", by=self.ada)
         self.strict = an_org("strict", approval="all")
         update_organization(self.strict, approval="none", by=self.ada)
+        self.serving = an_org("serving")  # apart: a change of services makes plans stale
+        a_service(self.serving, hosts=["a.example", "b.example"])
 
     def _approved(self, name: str) -> PlanRun:
         plan = projected(a_plan(self.org, name=name, by=self.ada, routes=[], iterations=100))
@@ -172,6 +178,21 @@ CALLS: dict[str, Callable[[Places], Call]] = {
     "routes.orgs.policy.withdraw_approval": lambda at: _call(
         policy.withdraw_approval, at.of(at.strict), "none", by=at.ada
     ),
+    "routes.orgs.upstreams.set_private_upstreams": lambda at: _call(
+        set_private_upstreams, at.of(at.serving), [PrivateUpstream("10.1.0.0/16", 8080)], by=at.ada
+    ),
+    "routes.paths.hosts.set_hosts": lambda at: _call(
+        set_hosts, at.of(at.serving), "users", ["b.example", "c.example"], by=at.ada
+    ),
+    "routes.paths.services.create_service": lambda at: _call(
+        paths.create_service, at.of(at.serving), engine.Service("new"), by=at.ada
+    ),
+    "routes.paths.services.delete_service": lambda at: _call(
+        paths.delete_service, at.of(at.serving), "users", by=at.ada
+    ),
+    "routes.paths.services.update_service": lambda at: _call(
+        paths.update_service, at.of(at.serving), "users", engine.Service("renamed", enabled=False), by=at.ada
+    ),
     "routes.orgs.services.update_organization": lambda at: _call(
         update_organization, at.of(at.org), name="Other", approval="plans", by=at.ada
     ),
@@ -214,7 +235,7 @@ def told(value: Any) -> Any:
         seen = {field.attname: field for field in value._meta.concrete_fields if not is_only_a_number(field)}
         return {name: told(member) for name, member in vars(value).items() if name in seen}
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: told(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: told(getattr(value, field.name)) for field in fields(value) if field.compare}
     if isinstance(value, dict):
         return {key: told(member) for key, member in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

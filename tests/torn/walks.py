@@ -48,7 +48,7 @@ class Model:
         self.default: Document | None = None
 
     def content(self) -> Document:
-        return content_with(list(self.routes), default=self.default)
+        return content_with(list(self.routes), default=self.default, services=())
 
     def sort(self) -> None:
         self.routes.sort(key=lambda route: (-route["priority"], self.place[route["id"]]))
@@ -182,7 +182,7 @@ def machine(result: Callable[[], str], counted: Callable[[str], None]) -> type[R
             known = {route["id"] for route in today}
             live = [*today, *(route for route in proposed.values() if route["id"] not in known)]
             live.sort(key=lambda route: -route["priority"])
-            return content_with(live, default=self.model.default if default is None else default[0])
+            return content_with(live, default=self.model.default if default is None else default[0], services=())
 
         @precondition(lambda self: self.waiting)
         @rule(index=INDEX)

@@ -26,7 +26,7 @@ from plans.errors import PlansError
 from plans.runs import services as plans
 from plans.runs.models import PlanRun
 from routes import engine
-from routes.document import content_with, default_of, document_of, live_routes
+from routes.document import content_with, default_of, document_of, live_routes, live_services
 from routes.engine.canonical import canonical_bytes
 from routes.errors import RoutesError
 from routes.orgs.models import Organization
@@ -218,7 +218,7 @@ def facts_of(org: Organization) -> Facts:
             for entry in entries.defer("entry", "payload").iterator(chunk_size=500)
         ],
         version=now.version,
-        rows=state_of(content_with(live_routes(now), default=default_of(now))),
+        rows=state_of(content_with(live_routes(now), default=default_of(now), services=live_services(now))),
     )
 
 
@@ -241,7 +241,7 @@ def torn(org: Organization) -> list[str]:
         now = Organization.objects.get(pk=org.pk)
         newest = RouteSetVersion.objects.filter(org=org).order_by("-version").first()
         assert newest is not None
-        rows = content_with(live_routes(now), default=default_of(now))
+        rows = content_with(live_routes(now), default=default_of(now), services=live_services(now))
         log = AuditEntry.objects.filter(org_id=org.pk)
         applied = PlanRun.objects.of(org).filter(state__in=("applied", "reverted")).count()
         checks = {

@@ -25,6 +25,7 @@ from routes.history import services
 from routes.history.services import content_of, restore_version, retire_versions
 from routes.orgs.models import Organization
 from routes.orgs.policy import freeze
+from routes.paths.services import delete_service, update_service
 from routes.rules.bulk import change_routes, reorder_routes
 from routes.rules.models import Route
 from routes.rules.services import delete_route, pause_route, resume_route, set_default, update_route
@@ -32,7 +33,7 @@ from routes.store import DjangoStore
 from routes.transfer.services import import_routes
 from routes.versions.difference import Content
 from routes.versions.models import RouteSetVersion
-from tests.build import BY, a_plan, a_route, an_org, projected, state_of, traffic, usual_prices
+from tests.build import BY, a_plan, a_route, a_service, an_org, projected, state_of, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db
 
@@ -158,12 +159,18 @@ CHANGES: dict[str, Callable[[Organization, Route], Any]] = {
     "routes.imported": lambda org, _: import_routes(org, {"routes": [WHOLE]}, mode="replace", by=BY),
     "version.restored": lambda org, _: restore_version(org, 0, by=BY),
     "default.updated": lambda org, _: set_default(org, None, by=BY),
+    "service.created": lambda org, _: a_service(org, "new"),
+    "service.updated": lambda org, _: update_service(
+        org, "users", engine.Service.from_dict({"slug": "people", "enabled": False}), by=BY
+    ),
+    "service.deleted": lambda org, _: delete_service(org, "users", by=BY),
 }
 
 
-def before(entry: AuditEntry, now: Content) -> tuple[dict[str, Any], Any]:
-    """What was live before an act: the routes by id, and the default, by its entry and what it left."""
+def before(entry: AuditEntry, now: Content) -> tuple[dict[str, Any], Any, dict[str, Any]]:
+    """What was live before an act: routes by id, the default, and services by slug, by its entry and what it left."""
     told = payload_of(entry) or {}
+    served = {service["slug"]: service for service in now["services"]}
     routes, default = {route["id"]: route for route in now["routes"]}, now["default"]
     match entry.action:
         case "route.created":
@@ -189,7 +196,14 @@ def before(entry: AuditEntry, now: Content) -> tuple[dict[str, Any], Any]:
                 routes[uid]["priority"] = priority
         case "default.updated":
             default = told["was"]
-    return routes, default
+        case "service.created":
+            del served[entry.target_id]
+        case "service.updated":
+            del served[told["is"]["slug"]]
+            served[entry.target_id] = told["was"]
+        case "service.deleted":
+            served[entry.target_id] = told["was"]
+    return routes, default, served
 
 
 @pytest.mark.parametrize("action", CHANGES)
@@ -199,16 +213,21 @@ def test_whatever_was_taken_away_is_in_the_log_or_its_version_is_kept(org: Organ
     a_route(org, "off", enabled=False)
     pause_route(a_route(org, "resting"), by=BY)
     set_default(org, engine.Action("small"), by=BY)
+    a_service(org)
     was = document_of(org).content
     CHANGES[action](org, a)
-    entry = AuditEntry.objects.get(action=action, version_before=6)
+    entry = AuditEntry.objects.get(action=action, version_before=7)
     now = document_of(org).content
     versions(org, 2)
     retired(keep=1, days=90)
-    is_kept = 6 in kept(org)
-    assert is_kept or before(entry, now) == ({route["id"]: route for route in was["routes"]}, was["default"])
+    is_kept = 7 in kept(org)
+    assert is_kept or before(entry, now) == (
+        {route["id"]: route for route in was["routes"]},
+        was["default"],
+        {service["slug"]: service for service in was["services"]},
+    )
     assert is_kept is (action not in services._TOLD)
-    assert content_of(org, 6) == was if is_kept else True
+    assert content_of(org, 7) == was if is_kept else True
     assert len(kept(org)) == 1 + is_kept, "and no other one"
 
 

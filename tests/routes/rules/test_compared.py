@@ -20,7 +20,7 @@ def in_order(order: Order, **more: Any) -> dict[str, Any]:
         {"id": uid, "name": uid, "priority": 1, "enabled": True, "when": {}, "then": {"target_model": "m"}, **more}
         for uid in order
     ]
-    return content_with(routes, default=None)
+    return content_with(routes, default=None, services=())
 
 
 def split(*weights: int) -> dict[str, Any]:
@@ -37,7 +37,7 @@ UNSAID = "what the sentence leaves out differs: see by field"
 )
 def test_where_the_sentences_are_equal_the_row_points_to_the_fields(was: Any, now: Any) -> None:
     for left, right in (
-        (content_with([], default=was), content_with([], default=now)),
+        (content_with([], default=was, services=()), content_with([], default=now, services=())),
         (in_order("a", then=was), in_order("a", then=now)),
     ):
         (row,) = compared(left, right)
@@ -59,10 +59,14 @@ def test_beside_what_is_said_what_is_not_said_is_pointed_to() -> None:
 
 def test_a_default_is_told_by_its_keys() -> None:
     was = {"target_model": "a", "fallbacks": ["b"]}
-    (row,) = compared(content_with([], default=was), content_with([], default={"target_model": "a"}))
+    (row,) = compared(
+        content_with([], default=was, services=()), content_with([], default={"target_model": "a"}, services=())
+    )
     assert (row["name"], row["was"], row["is"]) == ("Requests that no route takes", "a, else b", "a")
     assert row["fields"] == [{"path": "fallbacks", "was": '["b"]', "is": "null"}]
-    (row,) = compared(content_with([], default=None), content_with([], default={"target_model": "a"}))
+    (row,) = compared(
+        content_with([], default=None, services=()), content_with([], default={"target_model": "a"}, services=())
+    )
     assert (row["was"], row["is"]) == ("unchanged", "a")
     assert row["fields"] == [{"path": "target_model", "was": "null", "is": '"a"'}]
 

@@ -32,6 +32,28 @@ from tests.routes.rules.generate import CANONICAL_ACTIONS, NEW_ROUTES
 
 pytestmark = pytest.mark.django_db
 THEN = {"target_model": "small"}
+SERVICES = st.builds(
+    lambda slug, enabled, timeouts, paths: {"slug": slug, "enabled": enabled, "timeouts": timeouts, "paths": paths},
+    st.from_regex(r"[a-z][a-z0-9-]{1,9}", fullmatch=True),
+    st.booleans(),
+    st.dictionaries(st.sampled_from(["connect_seconds", "idle_seconds"]), st.sampled_from([1, 2.5, 3600])),
+    st.lists(
+        st.sampled_from(
+            [
+                {"pattern": "/a/*", "target_url": "https://a.example"},
+                {"pattern": "/:x", "target_url": "http://b.example:8080/base?k=v", "methods": ["GET", "POST"]},
+                {
+                    "pattern": "/h",
+                    "target_url": "https://c.example",
+                    "headers": {"x-a": ["1", "yes"]},
+                    "enabled": False,
+                },
+            ]
+        ),
+        max_size=3,
+        unique_by=lambda path: path["pattern"],
+    ),
+)
 UID = "0190a000-0000-7000-8000-000000000001"
 
 
@@ -52,17 +74,18 @@ def imported(org: Organization, *routes: Any, mode: str = "merge", **more: Any) 
     default=st.none() | CANONICAL_ACTIONS,
     notation=st.sampled_from([files.JSON, files.YAML]),
     others=st.lists(NEW_ROUTES, max_size=2, unique_by=lambda route: route["name"]),
+    services=st.lists(SERVICES, max_size=3, unique_by=lambda service: service["slug"]),
 )
 def test_an_export_is_imported_to_the_same_digest_here_and_in_another_organisation(
-    org: Organization, routes: Any, default: Any, notation: str, others: Any
+    org: Organization, routes: Any, default: Any, notation: str, others: Any, services: Any
 ) -> None:
-    def live(in_org: Organization, these: Any, action: Any) -> None:
+    def live(in_org: Organization, these: Any, action: Any, had: Any = ()) -> None:
         with publish(in_org.pk, by=BY, action="test.made", target=("organization", in_org.pk)) as change:
             known = [{"id": str(new_id()), **route} for route in sorted(these, key=lambda route: -route["priority"])]
-            make_live(change, content_with(known, default=action))
+            make_live(change, content_with(known, default=action, services=had))
 
     other = Organization.objects.filter(slug="other").first() or an_org("other")
-    live(org, routes, default)
+    live(org, routes, default, sorted(services, key=lambda service: service["slug"]))
     live(other, others, None)
     before = document_of(org)
     text = written(export_routes(org), notation).decode()
@@ -232,8 +255,15 @@ def test_what_was_seen_is_what_is_changed(org: Organization) -> None:
         ({"routes": None}, "content.routes", "missing"),
         ({"routes": {}}, "content.routes", "wrong_type"),
         ({"routes": [], "rules": []}, "content.rules", "unknown_key"),
-        ({"routes": [], "services": [{}]}, "content.services", "unsupported_value"),
-        ({"routes": [], "services": None}, "content.services", "unsupported_value"),
+        ({"routes": [], "services": None}, "content.services", "wrong_type"),
+        ({"routes": [], "services": [{}]}, "content.services[0].slug", "missing"),
+        ({"routes": [], "services": [{"slug": "a-b"}] * 501}, "content.services", "too_many"),
+        ({"routes": [], "services": [{"slug": "a-b"}] * 2}, "content.services[1].slug", "duplicate_value"),
+        (
+            {"routes": [], "services": [{"slug": "ab", "paths": [{"pattern": "/", "target_url": "http://127.1"}]}]},
+            "content.services[0].paths[0].target_url",
+            "egress_denied",
+        ),
         ({"routes": [], "default": 1}, "content.default", "wrong_type"),
         ({"routes": [], "default": {}}, "content.default.target_model", "no_effect"),
         ({"routes": [1]}, "content.routes[0]", "wrong_type"),

@@ -132,7 +132,7 @@ def test_what_is_wrong_is_told_at_the_text_and_the_text_stays(client: Client, or
         ("routes:\n  - name: a\n    then: {target_modle: m}\n", "Route 1 (&#x27;a&#x27;), then.target_modle: "),
         ("routes: 1", "routes: The routes are a list."),
         ("just words", "This is an object of default, routes and services"),
-        ("routes: []\nservices: [{}]", "Services cannot be imported yet."),
+        ("routes: []\nservices: [{}]", "Service 1, slug: "),
         ("a\0b", "ull characters are not allowed"),
     ):
         page = compared(client, org, 422, text=text)

@@ -51,7 +51,9 @@ def largest(costly: dict[str, Any], parts_of: int) -> dict[str, Any]:
     raw = {"id": str(new_id()), "name": "a", "then": THEN, **costly}
     route = engine.Route.from_dict(raw).to_dict()
     count = -(-min((MAX_BYTES - 100) // (len(canonical_bytes(route)) + 4), MAX_ROUTES) // parts_of)
-    content = content_with([{**route, "id": str(new_id()), "name": f"{n:04d}"} for n in range(count)], default=None)
+    content = content_with(
+        [{**route, "id": str(new_id()), "name": f"{n:04d}"} for n in range(count)], default=None, services=()
+    )
     assert count * parts_of >= MAX_ROUTES or len(canonical_bytes(content)) * parts_of > MAX_BYTES * 0.95
     return content
 

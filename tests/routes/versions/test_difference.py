@@ -21,7 +21,7 @@ IDS = [f"0190a000-0000-7000-8000-00000000000{number}" for number in range(8)]
 
 def a_content(order: list[str]) -> dict[str, Any]:
     routes = [{"id": uid, "name": uid, "priority": 1, "enabled": True, "when": {}, "then": {}} for uid in order]
-    return content_with(routes, default=None)
+    return content_with(routes, default=None, services=())
 
 
 @st.composite
@@ -34,7 +34,7 @@ def pairs(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
     def one() -> dict[str, Any]:
         chosen = draw(st.lists(st.sampled_from(known), unique_by=lambda route: route["id"]))
         mixed = [others[route["id"]] if draw(st.booleans()) else route for route in chosen]
-        return content_with(deepcopy(mixed), default=draw(st.none() | CANONICAL_ACTIONS))
+        return content_with(deepcopy(mixed), default=draw(st.none() | CANONICAL_ACTIONS), services=())
 
     return one(), one()
 
@@ -61,7 +61,7 @@ def applied(was: dict[str, Any], changes: list[dict[str, Any]], now: dict[str, A
     order = [uid for uid in routes if uid not in places]
     for uid, place in sorted(places.items(), key=lambda item: item[1]):
         order.insert(place, uid)
-    return content_with([routes[uid] for uid in order], default=default)
+    return content_with([routes[uid] for uid in order], default=default, services=())
 
 
 def put(route: dict[str, Any], pointer: str, value: Any, now: dict[str, Any]) -> None:
@@ -166,7 +166,7 @@ def test_a_key_that_came_with_nothing_in_it_is_a_difference_and_so_is_true_for_o
 
 def test_a_default_is_told_under_no_name() -> None:
     action = {"target_model": "small"}
-    (change,) = changes_between(EMPTY_CONTENT, content_with([], default=action))
+    (change,) = changes_between(EMPTY_CONTENT, content_with([], default=action, services=()))
     assert change == {
         "route_id": None,
         "name": None,
