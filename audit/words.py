@@ -87,6 +87,7 @@ TYPES: Final = {
     "prices": "prices",
     "request_logs": "logs",
     "route": "route",
+    "service": "service",
     "signing_key": "signing key",
     "user": "person",
     "version": "version",
