@@ -20,7 +20,7 @@ from audit.redaction import is_never_blanked, told_by
 from audit.services import payload_of, payload_text
 from audit.times import is_time
 from audit.verification import logs_of, verify
-from audit.words import in_words
+from audit.words import TYPES, in_words
 
 PAGE = 50
 #: Where a page ends: the number of the log, and of the entry.
@@ -104,12 +104,14 @@ def _time_field(name: str, label: str, given: str) -> dict[str, str]:
 
 def _shown(rows: list[AuditEntry]) -> list[dict[str, Any]]:
     told, sizes = told_by(rows), {log: _signed(log) for log in {row.log for row in rows}}
+    names = _names_of_plans(rows)
     return [
         {
             "row": row,
             "leaf": as_bytes(row.leaf_hash).hex(),
             "who": said.get("actor_name"),
-            "what": said.get("name") or said.get("username"),
+            "kind": TYPES.get(row.target_type, row.target_type),
+            "what": said.get("name") or said.get("username") or names.get(row.target_id),
             "payload": payload_text(row),
             "told_by": told.get(row.pk),
             "is_signed": row.seq < sizes[row.log],
@@ -117,6 +119,17 @@ def _shown(rows: list[AuditEntry]) -> list[dict[str, Any]]:
         }
         for row, said in [(row, payload_of(row) or {}) for row in rows]
     ]
+
+
+def _names_of_plans(rows: list[AuditEntry]) -> dict[str, str]:
+    """What the plans that these entries are about were called when they were made: only that entry has it."""
+    ids = {row.target_id for row in rows if row.target_type == "plan"}
+    if not ids:
+        return {}
+    made = AuditEntry.objects.of(rows[0].org_id).filter(
+        target_type="plan", target_id__in=ids, action="plan.proposed", payload__isnull=False
+    )
+    return {row.target_id: (payload_of(row) or {}).get("name", "") for row in made}
 
 
 @require_POST

@@ -76,6 +76,24 @@ WORDS: Final = {
 }
 
 
+#: What entries are about.
+TYPES: Final = {
+    "api_key": "API key",
+    "audit_log": "log",
+    "entry": "entry",
+    "example": "example",
+    "organization": "organisation",
+    "plan": "plan",
+    "prices": "prices",
+    "request_logs": "logs",
+    "route": "route",
+    "service": "service",
+    "signing_key": "signing key",
+    "user": "person",
+    "version": "version",
+}
+
+
 def in_words(action: str) -> str:
     """An action for people; the action itself where a release without it in `WORDS` reads the log of one that has it."""
     return WORDS.get(action, action)

@@ -37,7 +37,8 @@ def cards(orgs: Iterable[Organization]) -> list[dict[str, Any]]:
     plans = {plan.org_id: plan for plan in PlanRun.objects.filter(pk__in=newest).brief()}
     audits = _audits(pks)
     fleet = gateway_counts(pks)
-    projected = PlanRun.objects.filter(org__in=pks, org__approval=Organization.Approval.PLANS, state=State.PROJECTED)
+    needing = PlanRun.objects.filter(org__in=pks, state=State.PROJECTED)
+    projected = needing.exclude(org__approval=Organization.Approval.NONE)
     waiting = dict(projected.values_list("org").annotate(Count("pk")).order_by())
     return [
         {

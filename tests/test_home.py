@@ -76,19 +76,21 @@ def test_the_fifty_first_organisation_is_on_a_second_page(ada: Any, client: Clie
 def test_each_card_has_the_figures_of_its_own_organisation() -> None:
     usual_prices()
     busy, quiet, free = an_org("busy", approval="plans"), an_org("quiet"), an_org("free")
+    strict = an_org("strict", approval="all")
     route = a_route(busy, "one")
     a_route(busy, "two")
     Route.objects.filter(pk=route.pk).update(enabled=False)
-    for org in (busy, free):
+    for org in (busy, free, strict):
         traffic(org)
         projected(a_plan(org, name=f"first of {org.slug}"))
         projected(a_plan(org, name=f"last of {org.slug}"))
     a_plan(busy, name="a draft")
     for org in (busy, quiet, free):
         org.refresh_from_db()
-    found = cards([free, busy, quiet])
-    assert [card["org"] for card in found] == [free, busy, quiet]
-    of_free, of_busy, of_quiet = found
+    found = cards([free, busy, quiet, strict])
+    assert [card["org"] for card in found] == [free, busy, quiet, strict]
+    of_free, of_busy, of_quiet, of_strict = found
+    assert of_strict["waiting"] == 2, "where every change needs approval plans do, too"
     assert (of_busy["routes_total"], of_busy["routes_enabled"], of_busy["live"].version) == (2, 1, 2)
     assert (of_busy["last_plan"].name, of_busy["last_headline"]) == ("last of busy", "Changes nothing")
     assert (of_busy["waiting"], of_free["waiting"]) == (2, 0), "where nothing needs approval nothing waits"
@@ -103,7 +105,7 @@ def test_each_card_has_the_figures_of_its_own_organisation() -> None:
     )
     sizes = [card["audit"]["size"] for card in (of_quiet, of_free, of_busy)]
     assert sizes[0] == 1 < sizes[1] < sizes[2]
-    assert PlanRun.objects.count() == 5
+    assert PlanRun.objects.count() == 7
 
 
 def test_a_card_says_how_gateways_and_the_audit_log_stand(ada: Any, client: Client) -> None:

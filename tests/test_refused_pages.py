@@ -29,7 +29,7 @@ READ = {
     "home", "routes", "services", "service", "routes_export", "try", "history", "history_compare", "examples", "plans",
     "plan", "audit",
     "audit_verify", "logs", "prices", "access", "find", "gateways", "plan_progress", "plan_windows", "plans_seen",
-    "route_hits", "route_attention", "logged_request",
+    "route_hits", "route_attention", "logged_request", "logs_week",
     "route_matching", "route_matching_of", "route_preview", "route_preview_of",
 }  # fmt: skip
 #: What is shown before it is done, in a second form: tests of their own.

@@ -31,6 +31,7 @@ _RFC3339 = re.compile(
 )
 # PostgreSQL writes a whole hour as +02.
 _SHORT_OFFSET = re.compile(r"(.*:\d\d(?:\.\d+)?[+-]\d\d)(\d\d)?", re.ASCII)
+_DOTTED = re.compile(r"(\d\d)\.(\d\d)\.(\d{4})[ T]+(\d\d):(\d\d)(?::(\d\d))?(?:[.,](\d+))?", re.ASCII)
 _EPOCH = re.compile(r"\d{9,19}(?:\.\d{1,20})?", re.ASCII)
 # A column of whole numbers with gaps becomes one of doubles in many programs: 5.0.
 _INTEGER = re.compile(r"(-?\d{1,19})(?:\.0{1,20})?", re.ASCII)
@@ -268,11 +269,15 @@ def time(given: Any) -> datetime:
 
 
 def utc_time(given: Any) -> datetime:
-    """As `time`, but one without a zone is UTC, and an offset may be +02 or +0200, as databases write it."""
+    """As `time`, but one without a zone is UTC, and an offset may be +02 or +0200, as databases write it. Spreadsheets
+    write `31.01.2026 23:59:59`; with slashes nobody knows which of the two is the month."""
     if isinstance(given, datetime):
         return _in_utc(given if given.tzinfo else given.replace(tzinfo=UTC))
     if isinstance(given, str) and (found := _RFC3339.fullmatch(given)) and not found[8] and not found[9]:
         return instant(list(found.groups()[:6]), found[7], UTC)
+    if isinstance(given, str) and (dotted := _DOTTED.fullmatch(given)):
+        day, month, year, *clock, fraction = dotted.groups()
+        return instant([year, month, day, *(part or "0" for part in clock)], fraction, UTC)
     if isinstance(given, str) and (short := _SHORT_OFFSET.fullmatch(given)):
         return time(f"{short[1]}:{short[2] or '00'}")
     return time(given)

@@ -20,12 +20,12 @@ from django.template.loader import render_to_string
 from django.views.decorators.csrf import csrf_protect
 
 from plans.errors import PlansError
-from plans.logs.columns import COLUMNS, CONVERSIONS, REQUIRED
 from plans.logs.formats import MAPPABLE, LogFile, NoModel, Reader, UnpricedModel, detect
 from plans.logs.formats.records import MAX_RECORD
 from plans.logs.forms import ImportForm
 from plans.logs.preview import BYTES, Preview, preview
 from plans.logs.services import ImportRefused, ImportReport, Progress, import_steps, open_log
+from plans.logs.words import GROUPS, WORDS
 from routes.catalog.services import prices_for
 
 MAX_UPLOAD = 1024 * 1024 * 1024
@@ -34,15 +34,6 @@ HEAD = BYTES + MAX_RECORD
 #: Rows of a preview that the page shows.
 SHOWN_ROWS = 6
 NDJSON = "application/x-ndjson"
-_CONVERSION_LABELS = {
-    "ts_utc": "ts_utc: UTC without a zone",
-    "latency_s": "latency_s: in seconds",
-    "upstream_latency_s": "upstream_latency_s: in seconds",
-    "cost_cents": "cost_cents: in cents of a dollar",
-    "cost_usd_rounded": "cost_usd_rounded: more than nine decimals",
-    "baseline_cost_usd_rounded": "baseline_cost_usd_rounded: more than nine decimals",
-    "fact_estimated_cost_usd_rounded": "fact_estimated_cost_usd_rounded: more than nine decimals",
-}
 logger = logging.getLogger(__name__)
 
 
@@ -109,8 +100,8 @@ def _page(
         "rows": rows[:SHOWN_ROWS],
         "more_rows": len(rows[SHOWN_ROWS:]),
         "result": result,
-        "targets": [(name, f"{name} (required)" if name in REQUIRED else name) for name in COLUMNS],
-        "conversions": [(name, _CONVERSION_LABELS[name]) for name in CONVERSIONS],
+        "targets": GROUPS,
+        "lacking": [WORDS[name].lower() for name in seen.lacking] if seen else [],
         "models": sorted({price.model for price in prices_for(request.org)}),
         "head": HEAD,
         "max_upload": MAX_UPLOAD,

@@ -19,6 +19,8 @@ from routes.orgs.models import Organization
 RECORDS = 20
 BYTES = 64 * 1024
 EXAMPLES = 3
+#: So many numbers of records are named with one reason.
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,14 @@ class Preview:
     def filled(self) -> list[str]:
         """The columns that some row has a value in, in the order of `COLUMNS`."""
         return [name for name in COLUMNS if any(name in values for _, values in self.rows)]
+
+    @property
+    def refusals(self) -> list[tuple[str, str]]:
+        """Why records are refused, each reason once: (where, why)."""
+        numbers: dict[str, list[int]] = {}
+        for number, reason in self.refused:
+            numbers.setdefault(reason, []).append(number)
+        return [(_where(self.numbered, found), reason) for reason, found in numbers.items()]
 
     @property
     def lacking(self) -> list[str]:
@@ -93,6 +103,15 @@ def preview(org: Organization, file: LogFile, how: ReadAs, *, guessing: bool) ->
         if reader.bytes_read >= BYTES:
             break
     return seen
+
+
+def _where(numbered: str, numbers: list[int]) -> str:
+    """`line 7`, `lines 2, 3 and 9`, `20 lines, the first is 2`."""
+    if len(numbers) == 1:
+        return f"{numbered} {numbers[0]}"
+    if len(numbers) > _NAMED:
+        return f"{len(numbers)} {numbered}s, the first is {numbers[0]}"
+    return f"{numbered}s {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
 def _looked_at(reader: Reader) -> tuple[list[str], dict[str, list[Any]]]:

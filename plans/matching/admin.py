@@ -1,11 +1,13 @@
-"""What the pages about routes ask for once they are there: figures from the log, as JSON."""
+"""What pages ask for once they are there: figures from the log."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 from django.urls import path
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from plans.matching import services
+from plans.matching.week import week_of
 from routes import engine
 from routes.live import live
 from routes.orgs.models import new_id
@@ -36,10 +38,18 @@ def route_hits(request: HttpRequest) -> HttpResponse:
     return JsonResponse(services.hits(request.org.pk, now_live, now=timezone.now()))
 
 
+@require_GET
+def week(request: HttpRequest) -> HttpResponse:
+    """The newest week in figures, as a part of a page."""
+    return render(request, "plans/week.html", {"week": week_of(request.org.pk, now=timezone.now())})
+
+
 route_matching.required_role = "editor"
 route_hits.required_role = "viewer"
+week.required_role = "viewer"
 PAGES = [
     path("logs/matching/", route_matching, name="route_matching"),
     path("logs/matching/<uuid:id>/", route_matching, name="route_matching_of"),
     path("logs/hits/", route_hits, name="route_hits"),
+    path("logs/week/", week, name="logs_week"),
 ]

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from plans.matching.counting import Matched, contexts_of, count_hits, count_matches
 from plans.matching.sampling import Sample, sample_of, texts_of
+from plans.matching.words import about, of_week, percent, until
 from plans.replay.deciding.matches import facts_of_engines
 from routes.engine import Engine, RequestContext, Route
 
@@ -140,14 +141,14 @@ def _figures(sample: Sample | None) -> dict[str, Any]:
 def _words(sample: Sample, counted: Matched) -> str:
     size = len(sample.rows)
     if not size or counted.share is None or counted.interval is None:
-        return f"There are no requests in the week {_until(sample)}."
+        return f"There are no requests in the week {until(sample)}."
     if sample.is_whole:
-        text = f"{counted.matched:,} of all {size:,} requests {_week(sample)} match ({_percent(counted.share)})."
+        text = f"{counted.matched:,} of all {size:,} requests {of_week(sample)} match ({percent(counted.share)})."
     else:
         low, high = counted.interval.low or 0, counted.interval.high or 0
         text = (
-            f"About {counted.matched:,} of {size:,} sampled requests {_week(sample)} match ({_percent(counted.share)}, 95%"
-            f" interval {_percent(low)} to {_percent(high)}; of about {_about(sample.total)})."
+            f"About {counted.matched:,} of {size:,} sampled requests {of_week(sample)} match ({percent(counted.share)}, 95%"
+            f" interval {percent(low)} to {percent(high)}; of about {about(sample.total)})."
         )
     if counted.taken_above:
         whole = counted.taken_above == counted.matched
@@ -160,30 +161,12 @@ def _words(sample: Sample, counted: Matched) -> str:
 def _hits_words(sample: Sample, *, is_told: bool) -> str:
     size = len(sample.rows)
     if not size:
-        return f"There are no requests in the week {_until(sample)}."
+        return f"There are no requests in the week {until(sample)}."
     which = (
-        f"all {size:,} requests {_week(sample)}"
+        f"all {size:,} requests {of_week(sample)}"
         if sample.is_whole
-        else f"{size:,} sampled requests {_week(sample)}, of about {_about(sample.total)}"
+        else f"{size:,} sampled requests {of_week(sample)}, of about {about(sample.total)}"
     )
     if not is_told:
         return f"What today’s routes would take of {which}: the log does not say which route took them."
     return f"What each route took of {which}."
-
-
-def _week(sample: Sample) -> str:
-    return "of the last week" if sample.is_last_week else f"of the week {_until(sample)}"
-
-
-def _until(sample: Sample) -> str:
-    return f"until {sample.window[1]:%Y-%m-%d}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}%"
-
-
-def _about(total: int) -> str:
-    """With two digits that say something: a sample knows no more."""
-    digits = 10 ** max(0, len(str(total)) - 2)
-    return f"{round(total / digits) * digits:,}"

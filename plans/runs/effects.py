@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from plans.runs.models import PlanRun
 from routes.orgs.models import Organization
-from routes.rules.content import conflicts
+from routes.rules.content import conflicts, undone
 
 _ORDER: Final = ("added", "changed", "removed", "moved")
 
@@ -36,19 +36,9 @@ def an_hour(plan: PlanRun, result: dict[str, Any]) -> str:
     raise AssertionError("The last unit is taken whatever the rate.")
 
 
-def undoing(plan: PlanRun) -> list[dict[str, Any]]:
-    """What a revert changes, as `changes_between` has it."""
-    inverse = json.loads(plan.inverse)
-    found = []
-    for change in inverse["changes"]:
-        was, now = change["is"], change["was"]
-        kind = "added" if was is None else "removed" if now is None else "changed"
-        found.append({"route_id": change["id"], "name": (now or was)["name"], "change": kind})
-    if not found and inverse["order"] != inverse["after"]:
-        found = [{"route_id": "", "name": "", "change": "moved"}]
-    if inverse.get("default"):
-        found.append({"route_id": None, "name": None, "change": "changed"})
-    return found
+def reverted(plan: PlanRun, today: dict[str, Any]) -> dict[str, Any]:
+    """The content that a revert makes of today's. Only of an applied plan."""
+    return undone(today, json.loads(plan.inverse))
 
 
 def in_the_way(org: Organization, plan: PlanRun) -> list[str]:

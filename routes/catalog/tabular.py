@@ -15,6 +15,8 @@ _SHORT: Final = {
     "cached_input": "cached_input_usd_per_million",
     "retires": "retires_on",
 }
+#: What a line of headings has, or it is no price list: logs of requests have providers and models, too.
+_NEEDED: Final = {"provider", "model", *FIGURES[:2]}
 _FLAGS: Final = {"true": True, "yes": True, "false": False, "no": False}
 _is_number = re.compile(r"[0-9]{1,20}(\.[0-9]{1,40})?", re.ASCII).fullmatch
 #: As spreadsheets write numbers where the comma is the sign of decimals; columns are parted by semicolons there.
@@ -22,7 +24,8 @@ _is_with_comma = re.compile(r"[0-9]{1,20},[0-9]{1,40}", re.ASCII).fullmatch
 
 
 def csv_rows(text: str) -> list[dict[str, Any]] | None:
-    """The rows as the JSON list has them, where the first line names the columns `provider` and `model`; else None.
+    """The rows as the JSON list has them, where the first line names provider, model, and the prices of input and output;
+    else None.
 
     Empty cells are left out. What is no number, or stands beyond the last heading, is passed on, to be refused by its row.
     Raises `UnreadablePrices` for CSV that is broken, and for a heading that is there twice.
@@ -32,7 +35,7 @@ def csv_rows(text: str) -> list[dict[str, Any]] | None:
     try:
         lines = csv.reader(text.lstrip("\r\n").splitlines(keepends=True), delimiter=delimiter, strict=True)
         names = [_heading(name) for name in next(lines, [])]
-        if not {"provider", "model"} <= set(names):
+        if not set(names) >= _NEEDED:
             return None
         if twice := next((name for name in names if name and names.count(name) > 1), None):
             raise UnreadablePrices(f"There are two columns {twice}. Keep one of them.")

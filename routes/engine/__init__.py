@@ -44,6 +44,8 @@ Freshness
     waiting       waiting for a load, in threads and in event loops
 Other routers
     spi           `RoutingSpi`, `SpiDecision`: the protocol behind which routers are exchanged
+    placements    `Placement`: where a partition is, and the steps by which it moves to another cluster
+    placing       `PlacementRouter`, `PinnedRouter`, and what they ask
 """
 
 from typing import TYPE_CHECKING, Any
@@ -77,6 +79,8 @@ if TYPE_CHECKING:
     from routes.engine.memory import MemoryStore
     from routes.engine.path_patterns import PathRoute, Timeouts
     from routes.engine.paths import PathMatch, PathTable, Service
+    from routes.engine.placements import Placement, PlacementTable
+    from routes.engine.placing import PinnedRouter, PlacementRouter, PlacementStore
     from routes.engine.postgres import PostgresStore
     from routes.engine.prices import Price, PriceTable
     from routes.engine.spi import HeaderOp, Inject, RoutingSpi, SpiDecision, Target
@@ -103,6 +107,11 @@ __all__ = [
     "PathMatch",
     "PathRoute",
     "PathTable",
+    "PinnedRouter",
+    "Placement",
+    "PlacementRouter",
+    "PlacementStore",
+    "PlacementTable",
     "PostgresStore",
     "Price",
     "PriceTable",
@@ -138,6 +147,11 @@ _LOADED_LATER = {
     "PathMatch": "paths",
     "PathRoute": "path_patterns",
     "PathTable": "paths",
+    "PinnedRouter": "placing",
+    "Placement": "placements",
+    "PlacementRouter": "placing",
+    "PlacementStore": "placing",
+    "PlacementTable": "placements",
     "PostgresStore": "postgres",
     "Price": "prices",
     "PriceTable": "prices",

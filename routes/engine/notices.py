@@ -83,14 +83,21 @@ class Listener:
                     while not self._stopped:
                         if announced := notices.wait(_STEP_SECONDS):
                             self._poller.announce(announced)
+                except Exception as error:
+                    self.last_error = _said(error)  # first: who sees that nobody listens any more asks why
+                    raise
                 finally:
                     self._set_listening(False)
                     notices.close()
             except Exception as error:  # of whatever kind: this thread must live on
                 failures = 1 if monotonic() - began > LISTENING_POLL_SECONDS else failures + 1
-                self.last_error = str(error) or type(error).__name__
+                self.last_error = _said(error)
                 self._ended.wait(self._poller.backoff_seconds(failures))
 
     def _set_listening(self, is_listening: bool) -> None:
         self.is_listening = is_listening
         self._poller.set_listening(is_listening)
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__

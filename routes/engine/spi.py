@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Protocol, get_args
 
@@ -229,16 +229,20 @@ class RoutingSpi[Context](Protocol):
         ...
 
 
-async def resolve[Context](spi: RoutingSpi[Context], ctx: Context) -> SpiDecision:
+async def resolve[Context](
+    spi: RoutingSpi[Context], ctx: Context, *, timeout_seconds: float | None = None
+) -> SpiDecision:
     """The router's decision. Whatever the router does, raises `RoutingError` and nothing else.
 
+    With `timeout_seconds`, one that does not answer in that time is cancelled, and is `Internal` too. What neither answers
+    nor lets itself be cancelled cannot be ended from here.
     An exception from outside that tree becomes `Internal`, which has it as its cause, and so does an answer that is no
     `SpiDecision`. What ends the task or the process is no answer and passes: `KeyboardInterrupt`, `SystemExit`, and
     `CancelledError` where it is this task that was cancelled; from something the router waited for it is `Internal` too.
     The message names types alone, because it may reach a client.
     """
     try:
-        decision: object = await spi.route(ctx)
+        decision: object = await _within(spi.route(ctx), timeout_seconds)
     except RoutingError:
         raise
     except BaseException as error:
@@ -248,6 +252,15 @@ async def resolve[Context](spi: RoutingSpi[Context], ctx: Context) -> SpiDecisio
     if not isinstance(decision, SpiDecision):
         raise Internal(f"{type(spi).__name__} answered {type(decision).__name__} instead of a decision.")
     return decision
+
+
+async def _within[Answer](answer: Awaitable[Answer], seconds: float | None) -> Answer:
+    if seconds is None:
+        return await answer
+    import asyncio  # programs without it have no timeouts
+
+    async with asyncio.timeout(seconds):
+        return await answer
 
 
 def _is_of_another_task(error: BaseException) -> bool:

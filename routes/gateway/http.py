@@ -40,13 +40,19 @@ async def serve(scope: Scope, receive: Receive, send: Send, handler: Handler) ->
     breaks the connection off."""
     request_id = uuid7()
     client = _Client(receive)
+    is_read = False
     try:
         request = read_request(scope, client.body(), request_id)
+        is_read = True
         if request.body is None:
             client.has_sent_all()
         response = await handler(request)
     except RoutingError as error:
-        response = refusal(error, request_id, [(b"x-request-id", request_id.encode())])
+        headers = [(b"x-request-id", request_id.encode())]
+        if not is_read:
+            # Where a request is not well-formed, what follows on its connection may be part of it.
+            headers.append((b"connection", b"close"))
+        response = refusal(error, request_id, headers)
     except ClientGone:
         return
     except asyncio.CancelledError:

@@ -375,3 +375,16 @@ def test_on_the_page_somebody_is_found_by_name(signed_in: Client, org: Organizat
         )
         assert f'name="actor" value="{text}"' in page
     assert signed_in.get(f"/admin/o/{org.slug}/audit/", {"actor": "nobody\0"}).status_code == 200
+
+
+def test_a_page_without_entries_says_why_there_are_none(signed_in: Client, org: Organization) -> None:
+    happened(org, 1)
+    url = f"/admin/o/{org.slug}/audit/"
+    assert (
+        f'There are no older entries. <a href="{url}">Show the newest.</a>'
+        in signed_in.get(url, {"before": "1.0"}).text
+    )
+    staff = Client()
+    staff.force_login(a_person("root", is_superuser=True))
+    assert not AuditHead.objects.filter(org_id=None).exists()
+    assert "Nothing was recorded yet." in staff.get("/admin/audit/").text

@@ -3,8 +3,13 @@
 import ast
 import re
 
-from audit.words import WORDS
+import pytest
+from django.test import Client
+
+from audit.models import AuditEntry
+from audit.words import TYPES, WORDS
 from tests.paths import ROOT
+from tests.world import World
 
 _ACTION = re.compile(r"[a-z_]+\.[a-z_]+")
 #: What is written like an action and is none: files, settings, fields of documents, things that are locked.
@@ -33,3 +38,17 @@ def test_every_action_has_words_and_no_words_are_left_over() -> None:
 
 def test_no_two_actions_read_the_same() -> None:
     assert len(set(WORDS.values())) == len(WORDS)
+
+
+@pytest.mark.django_db
+def test_what_entries_are_about_is_said_in_words_and_plans_by_their_names() -> None:
+    world = World()
+    types = set(AuditEntry.objects.values_list("target_type", flat=True)) - {"test"}
+    assert types <= TYPES.keys(), "each in words"
+    assert {"api_key", "plan", "route", "user"} <= types
+    client = Client()
+    client.force_login(world.people["viewer"])
+    page = client.get(f"/admin/o/{world.org.slug}/audit/?action=plan.applied").content.decode()
+    told = re.findall(r'<td data-label="About"><span>(.*?) <a', page)
+    assert "plan “applied”" in told, "whose own entry does not say what it is called"
+    assert {one.split(" “")[0] for one in told} == {"plan"}

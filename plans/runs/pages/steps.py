@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from plans.errors import PlansError
 from plans.runs import services
 from plans.runs.answer import headline_of, lead
-from plans.runs.effects import an_hour, in_numbers, in_the_way, undoing
+from plans.runs.effects import an_hour, in_numbers, in_the_way, reverted
 from plans.runs.errors import InvalidTime, PlanChanged, RevertConflict
 from plans.runs.forms import ReasonForm, ScheduleForm
 from plans.runs.models import PlanRun, State
@@ -99,8 +99,11 @@ def _page(
 ) -> HttpResponse:
     shown = STEPS[step]
     now = live(request.org).document
-    base = content_at(run.org_id, run.base_version) or EMPTY_CONTENT
-    content = content_of(run, base)
+    if step == "revert" and run.state == State.APPLIED:
+        base, content = now.content, reverted(run, now.content)
+    else:
+        base = content_at(run.org_id, run.base_version) or EMPTY_CONTENT
+        content = content_of(run, base)
     changes = changes_between(base, content)
     may = possible(request, run, now.digest)
     is_possible = may[shown.may] and _has_role(request, step)
@@ -123,7 +126,7 @@ def _page(
             "facts": _facts(run, step, now.version, changes, request) if is_possible else [],
             "changes": (
                 compared(base, content, changes=changes, most=_CHANGES)
-                if step in ("approve", "apply", "schedule")
+                if is_possible and step in ("approve", "apply", "schedule", "revert")
                 else []
             ),
             "form": form,
@@ -201,10 +204,8 @@ def _facts(
             ("Then", f"You get a draft that asks the same on today's routes, version {version}, and change it."),
             ("This plan", "It stays as it is."),
         ]
-    back = undoing(run)
     facts = [
-        ("Routes", in_numbers(back)),
-        ("Version", f"{version} → {version + 1 if back else version}"),
+        *goes_live[:2],
         ("Applied", f"{_moment(run.applied_at)} as version {run.applied_version}"),
         ("Given up", f"The plan's answer was: {_lead(run)}"),
     ]

@@ -35,8 +35,8 @@ def _time(text: str) -> datetime:
 
 class Command(BaseCommand):
     help = (
-        "Import prices: the LiteLLM table as it is published (model_prices_and_context_window.json), or a JSON list or CSV of"
-        " prices by the names of our columns. Shows what changes and asks before it does; former prices stay for the"
+        "Import prices: the LiteLLM table as it is published (model_prices_and_context_window.json), or a JSON list or CSV"
+        " of prices by the names of our columns. Shows what changes and asks before it does; former prices stay for the"
         " traffic of their time. Importing a file again is harmless."
     )
 

@@ -80,13 +80,14 @@ def test_what_is_made_up_of_all_rows_alike_is_said_once(org: Organization, clien
     traffic(org, 3, synthetic=["cost_usd", "tag"])
     html = page(client)
     assert html.count("made up") == 1
-    assert html.count("Made up") == 1
-    assert 'Made up is of each: <span class="mono">cost_usd, tag</span>.' in html
+    assert "Made up" not in html
+    assert '<summary>Which facts of them</summary><span class="mono">cost_usd, tag</span>' in html
     assert "*" not in html[html.index("<table") : html.index("</table")]
     traffic(org, 1, request_id="r9", synthetic=["tag"])
     html = page(client)
     assert html.count('title="Made up: cost_usd, tag"') == 3
     assert html.count('title="Made up: tag"') == 1, "rows that differ are told apart"
+    assert page(client, id="r9").count('title="Made up: tag"') == 1, "of a single row nothing is said of all"
 
 
 def test_what_is_made_up_is_marked(org: Organization, client: Client) -> None:

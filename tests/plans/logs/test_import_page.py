@@ -54,7 +54,11 @@ def test_a_preview_stores_nothing_and_offers_the_mapping(org: Organization, clie
     answer = post(client, 'id,when,<b>\nr1,"""<script>",x\n', step="preview")
     assert answer.status_code == 200
     html = answer.content.decode()
-    assert "Every row needs ts, model, input_tokens, output_tokens" in html
+    assert "Every row needs when it came, model that served it, input tokens, output tokens, and no column" in html
+    assert '<optgroup label="What it cost"><option value="cost_usd">Cost in USD · cost_usd</option>' in html
+    assert '<button class="btn" type="submit" name="step" value="import">' in html, "there is nothing to import"
+    good = post(client, csv(1), step="preview").content.decode()
+    assert '<button class="btn btn-primary" type="submit" name="step" value="import">' in good
     assert '<input type="hidden" name="column" value="&lt;b&gt;">' in html
     assert "<script>x" not in html.replace("&lt;script&gt;", "")
     assert '<option value="request_id" selected>' in html

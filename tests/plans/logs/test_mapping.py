@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from plans.logs.columns import COLUMNS, MAPPED
+from plans.logs.columns import COLUMNS, MAPPED, REQUIRED
 from plans.logs.formats import BadMapping, Item, Refusal, Row
 from plans.logs.formats.mapping import _NAMES, Mapping, guess, mapped_rows
 from plans.logs.formats.records import CsvRecords, JsonRecords
+from plans.logs.words import GROUPS, WORDS
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -90,6 +91,12 @@ def test_our_own_column_stays_exact_also_when_it_is_mapped_to_itself_and_rounds_
         ("2026-05-01T14:00:00+02:00", NOON),
         ("2026-05-01T12:00:00Z", NOON),
         ("1777636800", NOON),
+        ("01.05.2026 12:00:00", NOON),
+        ("01.05.2026 12:00", NOON),
+        ("01.05.2026T12:00:00.000", NOON),
+        ("32.05.2026 12:00:00", None),
+        ("01.05.2026", None),
+        ("05/01/2026 12:00:00", None),
         ("yesterday", None),
         ("2026-05-01 14:00:00+99", None),
     ],
@@ -98,6 +105,13 @@ def test_a_time_without_a_zone_is_utc_where_that_is_said(cell: str, expected: da
     text = f"request_id,when,model,input_tokens,output_tokens\nr1,{cell},m,1,2\n"
     (item,) = rows(text, "when=ts_utc")
     assert isinstance(item, Refusal) if expected is None else isinstance(item, Row) and item.values["ts"] == expected
+
+
+def test_every_column_and_conversion_has_words_once() -> None:
+    named = [name for group in GROUPS.values() for name, _ in group]
+    assert sorted(named) == sorted(MAPPED)
+    assert len(set(WORDS.values())) == len(WORDS), "no two of them read alike"
+    assert set(REQUIRED) <= {name for name, _ in GROUPS["Every row needs"]}
 
 
 def test_a_column_that_has_the_name_of_a_unit_is_read_in_that_unit() -> None:

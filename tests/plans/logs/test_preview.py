@@ -70,6 +70,19 @@ def test_the_beginning_of_a_list_of_long_records_is_seen_without_its_end(
     assert (len(seen.rows), seen.refused) == (rows, [])
 
 
+@pytest.mark.parametrize(
+    ("bad", "where"),
+    [({4}, "line 4"), ({2, 5, 9}, "lines 2, 5 and 9"), ({*range(2, 8)}, "6 lines, the first is 2")],
+)
+def test_what_is_wrong_in_many_lines_is_told_once(org: Organization, bad: set[int], where: str) -> None:
+    lines = [b"r%d,2026-05-01T12:00:00Z,m,%s,2,\n" % (n, b"x" if n in bad else b"1") for n in range(2, 12)]
+    seen = preview(
+        org, log_file(BytesIO(HEADER + b"".join(lines) + b"r99,soon,m,1,2,\n")), ReadAs("csv"), guessing=False
+    )
+    assert [found for found, _ in seen.refusals] == [where, "line 12"]
+    assert "input_tokens" in seen.refusals[0][1]
+
+
 def test_what_it_answers_is_what_an_import_needs(org: Organization) -> None:
     data = b"id,ts,model,prompt_tokens,output_tokens,x\nr1,2026-05-01T12:00:00Z,m,1,2,3\n"
     seen = preview(org, log_file(BytesIO(data)), ReadAs(mapping=Mapping({}, {"tag": "t"})), guessing=True)

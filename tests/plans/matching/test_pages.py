@@ -1,6 +1,8 @@
 """What pages ask for once they are there: how many requests a route would match, and how many each route took."""
 
+import re
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -10,6 +12,7 @@ from django.utils import timezone
 
 from plans.logs.models import RequestLog
 from plans.matching import services
+from plans.matching.sampling import sample_of
 from routes.orgs.models import Organization
 from routes.rules.models import Route
 from tests.build import START, a_person, a_route, an_org, many_routes, traffic
@@ -185,3 +188,55 @@ def test_who_may_ask(client: Client, org: Organization) -> None:
     assert viewer.post(f"/admin/o/{org.slug}/logs/matching/", NEW).status_code == 403
     assert client.get(f"/admin/o/{org.slug}/logs/matching/").status_code == 405
     assert client.post(f"/admin/o/{org.slug}/logs/hits/").status_code == 405
+
+
+def week(client: Client, org: Organization) -> str:
+    answer = client.get(f"/admin/o/{org.slug}/logs/week/")
+    assert answer.status_code == 200
+    return re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", answer.content.decode()))
+
+
+def test_the_newest_week_is_told_in_figures(client: Client, org: Organization) -> None:
+    assert "No requests are logged yet." in week(client, org)
+    traffic(org)
+    RequestLog.objects.filter(request_id__in=["r1", "r2"]).update(status=500, model="small", cost_usd=None)
+    services._kept.clear()
+    said = week(client, org)
+    # 38 rows of 100 n tokens at $2.50 and 50 at $10 a million: 81,700 and 1,900.
+    assert "Requests 40 Cost $0.22 Failed 5.0%" in said
+    assert "gpt-4o 95.0% 100.0% small 5.0% 0.0%" in said
+    assert "2 of them have no cost." in said
+    assert "No requests are logged yet." in week(client, an_org_of(client))
+
+
+def an_org_of(client: Client) -> Organization:
+    other = an_org("other")
+    client.force_login(a_person("olga", other, "viewer"))
+    return other
+
+
+def test_of_a_large_week_an_estimate_is_told_with_how_far_it_is_off(client: Client, org: Organization) -> None:
+    traffic(org, 400)
+    with patch("plans.matching.services.sample_of", partial(sample_of, most=100, listed=10)):
+        said = week(client, org)
+    found = re.search(r"Requests about ([\d,]+) Cost about \$([\d.]+) ± \$([\d.]+)", said)
+    assert found, said
+    cost = sum(float(row.cost_usd or 0) for row in RequestLog.objects.all())
+    total, estimate, off = (float(text.replace(",", "")) for text in found.groups())
+    assert abs(total - 400) < 200
+    assert 0 < off < estimate
+    assert abs(estimate / total - cost / 400) < 3 * off / total
+    assert "From 100 sampled requests" in said
+
+
+def test_models_beyond_the_first_few_are_one_line(client: Client, org: Organization) -> None:
+    traffic(org, 36)
+    models = [f"m{n}" for n in range(8) for _ in range(8 - n)]
+    for row, model in zip(RequestLog.objects.order_by("ts"), models, strict=True):
+        RequestLog.objects.filter(pk=row.pk).update(model=model)
+    assert re.search(r"m0 22.2% .* m4 11.1% [\d.]+% 3 others 16.7%", week(client, org))
+
+
+def test_a_week_without_first_attempts_says_so(client: Client, org: Organization) -> None:
+    traffic(org, kind="fallback")
+    assert re.search(r"There are no requests in the week until 2026-05-\d\d", week(client, org))

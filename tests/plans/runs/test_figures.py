@@ -68,6 +68,15 @@ def test_a_route_that_saves_nothing_is_not_drawn_and_counted() -> None:
     assert nothing.note.startswith("2 routes with requests save nothing"), "what no route takes is one of them"
 
 
+def test_a_route_that_may_save_or_cost_is_drawn_though_it_does_neither_here() -> None:
+    result = a_result()
+    line = next(line for line in result["per_route_breakdown"] if line["matched"] and line["savings_usd"])
+    line |= {"savings_usd": 0.0, "savings_usd_95": [-1.0, 1.0]}
+    assert by_title(result)["Saved by route"].wide.count('class="chart-bar-now"') == 1
+    line["savings_usd_95"] = [0.0, 0.0]
+    assert by_title(result)["Saved by route"].wide.count('class="chart-bar-now"') == 0
+
+
 def test_of_many_models_and_routes_the_bars_are_few_and_the_rest_is_told() -> None:
     rows = [row(n, model=f"m{n}", requested_model=f"m{n}", cost_nano=1_000 * n) for n in range(40)]
     many = routes(*({"name": f"r{n}", **to("small", model_in=[f"m{n}"])} for n in range(40)))
@@ -76,6 +85,13 @@ def test_of_many_models_and_routes_the_bars_are_few_and_the_rest_is_told() -> No
     assert found["Requests by model"].wide.count('class="chart-bar-now"') == BARS + 1, "and one in the legend"
     assert ">10 more lines</text>" in found["Requests by model"].wide
     assert f"The {BARS} routes that matter most" in found["Saved by route"].note
+    losing = sum(line["savings_usd"] < 0 for line in result["per_route_breakdown"])
+    counted = f"Of 40 routes with requests {40 - losing} save and {losing} cost more, against today&#x27;s routes."
+    assert counted in found["Saved by route"].wide, "all of them, drawn or not"
+    few = run(
+        rows[:BARS], routes(*({"name": f"r{n}", **to("small", model_in=[f"m{n}"])} for n in range(BARS))), NOTHING
+    )
+    assert "that matter most" not in by_title(few)["Saved by route"].note, "all of them are drawn"
     assert found["Saved by route"].wide.count('class="chart-bar-now"') == BARS
     shown = figures(result, all_rows=False)
     assert (len(shown["by_route"]), shown["routes_total"]) == (41, 41), "fewer than a page"

@@ -552,10 +552,13 @@ def test_a_revert_says_what_it_takes_back_and_what_is_in_its_way(client: Client,
     assert "The plan's answer was: Saves $" in page
     assert "1 → 2" in page
     assert "In the way" not in page
+    assert "What comes back" in page
+    assert '<span class="badge badge-bad">removed</span></td><td data-label="Before">model is gpt-4o' in page
     row = Route.objects.get(org=org)
     update_route(org, row.uid, engine.Route.from_dict({**row.as_document(), "priority": 3}), by=BY)
     page = unescape(client.get(where).content.decode())
     assert "Changed again since: short to mini. That is overwritten." in page
+    assert "priority 3" in page[page.index("What comes back") :], "as it is now, not as the plan left it"
     assert client.post(where, {"force-reason": "it fails"}).status_code == 302
     assert not Route.objects.filter(org=org).exists()
 

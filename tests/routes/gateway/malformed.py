@@ -107,23 +107,66 @@ def known() -> list[bytes]:
     return [*_framings(), *_chunks(), *_heads()]
 
 
+_HEADS = [
+    b"POST /a HTTP/1.1\r\nHost: gw\r\n", b"PUT /a?b=c HTTP/1.1\r\nHost: gw:80\r\nAccept: */*\r\n",
+    b"DELETE /a HTTP/1.1\r\nHost: gw\r\n",
+    b"POST /a HTTP/1.0\r\nHost: gw\r\nConnection: keep-alive\r\n", b"POST http://gw/a HTTP/1.1\r\nHost: gw\r\n",
+    b"POST /a HTTP/1.1\r\nHost: gw\r\nExpect: 100-continue\r\n", b"POST /a HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n",
+    b"POST /a HTTP/1.1\r\nHost: gw\r\nConnection: content-length, x\r\n",
+]  # fmt: skip
+_BODIES = [
+    b"Content-Length: 3\r\n\r\nabc", b"Content-Length: 0\r\n\r\n", b"\r\n",
+    b"Content-Length: 40\r\n\r\n" + SECOND + b"12345",
+    b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n2;x=y\r\nbc\r\n0\r\nX-T: 1\r\n\r\n",
+    b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+]  # fmt: skip
+_FIELDS = [
+    b"Content-Length: 0\r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: identity\r\n",
+    b"Transfer-Encoding : chunked\r\n", b"Host: evil\r\n", b"Connection: host\r\n", b"Connection: transfer-encoding\r\n",
+    b"X: y\n", b" folded\r\n", b"Content-Length:\r\n 3\r\n", b"Content_Length: 9\r\n", b"Upgrade: h2c\r\n", b"\r\n", b"\n",
+]  # fmt: skip
+
+
 def mutated(random_: random.Random) -> bytes:
-    """A good request in which some bytes were changed, added, dropped or repeated."""
-    data = bytearray(random_.choice([GOOD, CHUNKED]) + random_.choice([b"", SECOND]))
+    """A request, with another one behind it or not, in which some bytes were changed, added, dropped, repeated or moved,
+    or which ends too early."""
+    data = bytearray(random_.choice([GOOD, CHUNKED, random_.choice(_HEADS) + random_.choice(_BODIES)]))
+    data += random_.choice([b"", SECOND])
     for _ in range(random_.randint(1, 4)):
         at = random_.randrange(len(data))
-        match random_.randrange(5):
+        end = min(len(data), at + random_.randint(1, 20))
+        match random_.randrange(8):
             case 0:
                 data[at] = random_.randrange(256)
             case 1:
                 data.insert(at, random_.choice(b"\r\n\t \x00:,;0123456789abcdefghij\x0b\x0c\x7f\x80\xff"))
-            case 2:
+            case 2 if len(data) > 1:
                 del data[at]
             case 3:
-                end = min(len(data), at + random_.randint(1, 20))
                 data[at:at] = data[at:end]
+            case 4:
+                moved = data[at:end]
+                del data[at:end]
+                to = random_.randint(0, len(data))
+                data[to:to] = moved
+            case 5:
+                lines = [found for found in range(len(data)) if data.startswith(b"\r\n", found)] or [0]
+                to = random_.choice(lines) + 2
+                data[to:to] = random_.choice(_FIELDS)
+            case 6 if random_.random() < 0.2:
+                del data[max(1, at) :]
             case _:
                 data[at : at + 1] = random_.choice(
                     [b"\r\n", b"\n", b"\r", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n"]
                 )
     return bytes(data)
+
+
+def in_pieces(random_: random.Random, data: bytes) -> list[bytes]:
+    """The same message as it may come over a network: mostly at once, now and then cut where a reader has to wait."""
+    if random_.random() < 0.75:
+        return [data]
+    cuts = sorted(random_.randint(0, len(data)) for _ in range(random_.randint(1, 3)))
+    return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True) if start < end]

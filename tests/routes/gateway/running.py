@@ -28,8 +28,9 @@ class Gateway:
     #: What is still open to it.
     open: list[http.client.HTTPConnection] = field(default_factory=list)
 
-    def connect(self, seconds: float = 10.0) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=seconds)
+    def connect(self, seconds: float = 10.0, source: str = "127.0.0.1") -> socket.socket:
+        """From any address of this machine, such as all of 127.0.0.0/8."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=seconds, source_address=(source, 0))
 
     def kept(self) -> http.client.HTTPConnection:
         """A connection for many requests."""
@@ -55,9 +56,17 @@ class Gateway:
         return serving[-1]
 
     def peak_kib(self) -> int:
-        """The most memory that the serving process ever had."""
+        """The most memory that the serving process had, ever or since `forget_peak`."""
         status = Path(f"/proc/{self.worker()}/status").read_text()
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+
+    def forget_peak(self) -> None:
+        """From now on the peak is that of what it has now."""
+        Path(f"/proc/{self.worker()}/clear_refs").write_text("5")
+
+    def descriptors(self) -> int:
+        """How many files and sockets the serving process has open."""
+        return len(os.listdir(f"/proc/{self.worker()}/fd"))
 
 
 @contextmanager

@@ -24,10 +24,12 @@ Behaviour = Callable[["Upstream", "Seen", Writer], Awaitable[None]]
 
 @dataclass
 class Seen:
-    """A request as it came: its head, byte for byte, and its body without chunk frames."""
+    """A request as it came: its head, byte for byte, and its body without chunk frames, or of one that was not to be kept
+    its size alone."""
 
     head: bytes
     body: bytes
+    size: int = 0
 
     @property
     def line(self) -> str:
@@ -82,9 +84,12 @@ async def resets_in_the_answer(upstream: "Upstream", seen: Seen, writer: Writer)
 
 def reset(writer: Writer) -> None:
     """Close a connection so that the other side sees a reset."""
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_when_closed(writer.get_extra_info("socket"))
     writer.transport.abort()
+
+
+def reset_when_closed(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 cut = says(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", closes=True)
@@ -124,15 +129,22 @@ async def bomb(upstream: "Upstream", seen: Seen, writer: Writer) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed)
 
 
-async def drips(upstream: "Upstream", seen: Seen, writer: Writer) -> None:
-    """Server-sent events, one each time that the test lets it go on."""
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-    for number in range(3):
-        event = b"data: %d\n\n" % number
-        writer.write(b"%x\r\n%s\r\n" % (len(event), event))
-        await writer.drain()
-        await upstream.allowed_to_go_on()
-    writer.write(b"0\r\n\r\n")
+def dripping(count: int) -> Behaviour:
+    """So many server-sent events, one each time that the test lets it go on."""
+
+    async def drips(upstream: "Upstream", seen: Seen, writer: Writer) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for number in range(count):
+            event = b"data: %d\n\n" % number
+            writer.write(b"%x\r\n%s\r\n" % (len(event), event))
+            await writer.drain()
+            await upstream.allowed_to_go_on()
+        writer.write(b"0\r\n\r\n")
+
+    return drips
+
+
+drips = dripping(3)
 
 
 class Upstream:
@@ -140,9 +152,15 @@ class Upstream:
     what came of those that were broken off by the other side."""
 
     def __init__(
-        self, behaviour: Behaviour = ok, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None
+        self,
+        behaviour: Behaviour = ok,
+        host: str = "127.0.0.1",
+        *,
+        tls: ssl.SSLContext | None = None,
+        keeps_bodies: bool = True,
     ) -> None:
         self.behaviour = behaviour
+        self._keeps_bodies = keeps_bodies
         self._tls = tls
         self.seen: list[Seen] = []
         self.partial: list[bytes] = []
@@ -224,7 +242,12 @@ class Upstream:
             while not self.pause.is_set():
                 await asyncio.sleep(0.01)
             try:
-                seen.body = b"".join([part async for part in _body(reader, seen)])
+                parts = []
+                async for part in _body(reader, seen):
+                    seen.size += len(part)
+                    if self._keeps_bodies:
+                        parts.append(part)
+                seen.body = b"".join(parts)
             except asyncio.IncompleteReadError:
                 self.partial.append(head)
                 self.gone.set()
@@ -288,7 +311,13 @@ async def _body(reader: Reader, seen: Seen) -> AsyncIterator[bytes]:
                 return
             yield part[:-2]
     elif (length := seen.header("content-length")) is not None:
-        yield await reader.readexactly(int(length))
+        left = int(length)
+        while left:
+            part = await reader.read(min(left, 2**16))
+            if not part:
+                raise asyncio.IncompleteReadError(b"", left)
+            left -= len(part)
+            yield part
 
 
 @dataclass

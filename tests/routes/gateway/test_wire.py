@@ -1,16 +1,16 @@
 """The gateway on the wire: a real server in a process of its own, raw sockets on both sides."""
 
-import threading
+import random
 import time
 from collections.abc import Iterator
+from secrets import randbits
 
 import pytest
 
 from tests.routes.gateway import stubs
 from tests.routes.gateway.running import Gateway, proxying
+from tests.routes.gateway.streaming import CLOSE, ROOM_KIB, events_one_by_one, leave_in_the_middle, up_and_down
 from tests.routes.gateway.stubs import Upstream
-
-CLOSE = b"Host: gw.example\r\nConnection: close\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -125,30 +125,14 @@ def test_an_answer_that_breaks_off_is_not_ended_by_us(
 
 
 def test_events_pass_one_by_one(gateway: Gateway, upstream: Upstream) -> None:
-    upstream.behaviour = stubs.drips
-    with gateway.connect() as sock:
-        sock.sendall(b"GET /events HTTP/1.1\r\n" + CLOSE + b"\r\n")
-        got = b""
-        for number in range(3):
-            while b"data: %d\n\n" % number not in got:
-                got += sock.recv(2**16)
-            assert b"data: %d" % (number + 1) not in got
-            upstream.go_on()
-        while data := sock.recv(2**16):
-            got += data
-    assert got.endswith(b"0\r\n\r\n")
+    assert events_one_by_one(gateway, upstream, 3).endswith(b"0\r\n\r\n")
 
 
 def test_a_client_that_goes_away_ends_the_upstreams_work(gateway: Gateway, upstream: Upstream) -> None:
-    for behaviour in (stubs.hangs, stubs.drips, stubs.hangs_in_the_answer):
-        upstream.gone.clear()
-        upstream.seen.clear()
-        upstream.behaviour = behaviour
-        with gateway.connect() as sock:
-            sock.sendall(b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n")
-            while not upstream.seen:
-                time.sleep(0.01)
-        assert upstream.gone.wait(4), behaviour.__name__  # before the gateway's own five seconds are over
+    seed = randbits(32)
+    random_ = random.Random(seed)
+    for _ in range(6):  # in less than the gateway's own five seconds
+        assert leave_in_the_middle(gateway, upstream, random_) is not None, f"seed {seed}"
 
 
 def test_a_client_that_goes_away_in_the_middle_of_its_request_leaves_half_a_request_and_no_whole_one(
@@ -164,42 +148,15 @@ def test_a_client_that_goes_away_in_the_middle_of_its_request_leaves_half_a_requ
 # --- Large bodies -----------------------------------------------------------------------------------------------------
 
 SIZE = 64 * 2**20
-#: The gateway may hold so much of one body more than it held before.
-ROOM_KIB = 24 * 2**10
 
 
-def test_a_large_body_goes_up_and_comes_down_in_little_memory(gateway: Gateway, upstream: Upstream) -> None:
-    """The client reads slowly at first, so that what is not held back would pile up."""
-    piece = bytes(2**20)
-
-    async def large(upstream: Upstream, seen: stubs.Seen, writer: stubs.Writer) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
-        for _ in range(SIZE // len(piece)):
-            writer.write(piece)
-            await writer.drain()
-
-    gateway.ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n")
-    before = gateway.peak_kib()
-    upstream.behaviour = large
-    with gateway.connect(60) as sock:
-        head = b"POST / HTTP/1.1\r\n" + CLOSE + b"Content-Length: %d\r\n\r\n" % SIZE
-
-        def send() -> None:
-            sock.sendall(head)
-            for _ in range(SIZE // len(piece)):
-                sock.sendall(piece)
-
-        sender = threading.Thread(target=send)
-        sender.start()
-        got = sock.recv(2**16)
-        time.sleep(1.0)
-        size = len(got) - got.index(b"\r\n\r\n") - 4
-        while data := sock.recv(2**20):
-            size += len(data)
-        sender.join()
-    assert size == SIZE
-    assert len(upstream.seen[-1].body) == SIZE
-    assert gateway.peak_kib() - before < ROOM_KIB
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunked"])
+def test_a_large_body_goes_up_and_comes_down_in_little_memory(
+    gateway: Gateway, upstream: Upstream, is_chunked: bool
+) -> None:
+    passed = up_and_down(gateway, upstream, SIZE, is_chunked=is_chunked)
+    assert (passed.up, passed.down) == (SIZE, SIZE)
+    assert passed.grown_kib < ROOM_KIB
 
 
 def test_a_slow_upstream_holds_back_a_fast_client(gateway: Gateway, upstream: Upstream) -> None:

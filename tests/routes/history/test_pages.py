@@ -54,8 +54,8 @@ def test_a_note_is_shown_though_its_words_stand_above_it_and_a_plans_name_once(
 ) -> None:
     versions = RouteSetVersion.objects.filter(org=three)
     versions.filter(version=2).update(note="short")
-    versions.filter(version=1).update(cause="plan.applied", about="cheap nights", note="cheap nights")
-    versions.filter(version=3).update(cause="plan.applied", about="cheap nights", note="cheap")
+    versions.filter(version=1).update(cause="plan.applied", about="“cheap nights”", note="cheap nights")
+    versions.filter(version=3).update(cause="plan.applied", about="“cheap nights”", note="cheap")
     page = text_of(client.get(url(three, "history/")))
     assert "<blockquote>short</blockquote>" in page
     assert "<blockquote>cheap nights</blockquote>" not in page

@@ -18,7 +18,7 @@ from routes.document import document_of
 from routes.orgs.models import Organization
 from routes.rules import preview as previewing
 from routes.rules.models import Route
-from routes.rules.services import set_default, update_route
+from routes.rules.services import delete_route, set_default, update_route
 from tests.build import BY, a_person, a_route, an_example, many_routes, prices, usual_prices
 from tests.databases import ON_POSTGRES
 from tests.paths import shared
@@ -168,6 +168,27 @@ def test_what_lint_finds_and_the_examples_that_would_break_are_asked_about_at_on
     assert "would break" in page
     again = {**Controls(page).sent.dict(), "accept_broken": "it has to be"}
     assert client.post(url(org, "routes/new/"), again).status_code == 302
+
+
+def test_what_somebody_else_changed_is_said_before_any_doubt(client: Client, org: Organization) -> None:
+    usual_prices()
+    row = a_route(org, "there", when={"tag_equals": "a"})
+    opened = Controls(text_of(client.get(url(org, f"routes/{row.uid}/")))).sent.dict()
+    update_route(org, row.uid, engine.Route.from_dict({**row.as_document(), "priority": 7}), by=BY)
+    page = text_of(client.post(url(org, f"routes/{row.uid}/"), {**opened, "target_model": "gpt-5000"}), 422)
+    assert "Publish nevertheless" not in page
+    page = text_of(client.post(url(org, f"routes/{row.uid}/"), Controls(page).sent.dict()), 422)
+    assert "Publish nevertheless" in page
+
+
+def test_of_many_routes_that_may_take_a_request_the_first_are_named(client: Client, org: Organization) -> None:
+    for n in range(6):
+        a_route(org, f"r{n}", priority=100 - n, when={"input_tokens_lt": 100 + n})
+    page = text_of(client.post(url(org, "try/"), {"model": "gpt-4o"}))
+    assert "<li>And 3 more, under “May take it”.</li>" in page
+    for n in (3, 4, 5):
+        delete_route(org, Route.objects.get(name=f"r{n}").uid, by=BY)
+    assert "more, under “May take it”" not in text_of(client.post(url(org, "try/"), {"model": "gpt-4o"}))
 
 
 def live_default(org: Organization) -> Any:
