@@ -1,4 +1,4 @@
-"""The demo organisation: two people, a key, a few routes, and synthetic traffic shaped like a measured trace."""
+"""The demo organisation: two people, a key, a few routes, a service, and synthetic traffic shaped like a measured trace."""
 
 import secrets
 
@@ -13,6 +13,7 @@ from routes.orgs.keys import create_key
 from routes.orgs.members import add_member
 from routes.orgs.models import Organization, Role
 from routes.orgs.services import create_organization
+from routes.paths.services import create_service
 from routes.rules.services import create_route
 from routing_admin.signin.people import record_person
 
@@ -36,6 +37,15 @@ ROUTES = (
         "then": {"target_model": "gpt-4o", "fallbacks": ["gpt-4.1"]},
     },
 )
+#: Of hosts that are there to be shown: by a gateway it is served at /s/demo/site/.
+SERVICE = {
+    "slug": "site",
+    "timeouts": {"first_byte_seconds": 10},
+    "paths": [
+        {"pattern": "/", "target_url": "https://www.example.com/", "methods": ["GET"]},
+        {"pattern": "/domains/**", "target_url": "https://www.iana.org/domains", "methods": ["GET"]},
+    ],
+}
 
 
 def is_installed() -> bool:
@@ -66,6 +76,7 @@ def install(address: str) -> str:
             add_member(org, user, role=role, by=BY)
         for route in ROUTES:
             create_route(org, engine.NewRoute.from_dict(route), by=BY)
+        create_service(org, engine.Service.from_dict(SERVICE), by=BY)
         key = create_key(org, name="demo", role=Role.EDITOR, by=get_user_model().objects.get(username="edda"))
     logins = "\n".join(f"  {name}  password {passwords[name]}  ({what})" for name, (_, what) in people.items())
     return f"""Routing Admin is at {address}/

@@ -1,4 +1,4 @@
-"""Going anywhere by a few letters: pages, routes, plans, versions, models, gateways; and to a request by its whole id."""
+"""Going anywhere by a few letters: pages, routes, services, plans, versions, models, gateways; to a request by its id."""
 
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,7 @@ from routes.examples.models import ExampleRequest
 from routes.fleet.models import GatewayInstance
 from routes.orgs.models import Organization
 from routes.pages import whole_number
+from routes.paths.models import Service, ServiceHost
 from routes.rules.models import Route
 from routes.texts import nearest
 from routes.versions.models import RouteSetVersion
@@ -30,6 +31,7 @@ OF_NEAR: Final = 500
 ACTS: Final = (
     ("New route", "plus", "route_new", "editor", "rule add create"),
     ("New plan", "plus", "plan_new", "editor", "replay proposal add create"),
+    ("New service", "plus", "service_new", "editor", "path upstream proxy host add create"),
     ("New example", "plus", "example_new", "editor", "golden request test add create"),
     ("What happens to requests that no route takes", "routes", "route_default", "editor", "default fallback"),
     ("Import routes", "upload", "routes_import", "editor", "file yaml json"),
@@ -73,6 +75,7 @@ def _near(request: HttpRequest, text: str) -> list[Found]:
         names += [act[0] for act in ACTS]
         for rows in (Route.objects.of(org).in_order(), PlanRun.objects.of(org), ExampleRequest.objects.filter(org=org)):
             names += rows.values_list("name", flat=True)[:OF_NEAR]
+        names += Service.objects.of(org).values_list("slug", flat=True)
         names += sorted({price.model for price in prices_for(org).only("model")})
     return [one for name in nearest(text, names) for one in _found(request, name) if one.title == name]
 
@@ -111,6 +114,10 @@ def _in_org(request: HttpRequest, text: str) -> Iterator[Found]:
         page = url("route_edit", route.uid) if role.includes("editor") else f"{url('routes')}?q={route.uid}"
         state = "disabled" if not route.enabled else "paused" if route.paused else ""
         yield Found("route", route.name, state, "routes", page)
+    for service in _services(org, text):
+        yield Found(
+            "service", service.slug, "" if service.enabled else "disabled", "services", url("service", service.slug)
+        )
     for plan in _named(PlanRun.objects.of(org).brief(), text):
         yield Found("plan", plan.name, plan.get_state_display(), "plans", url("plan", plan.pk))
     number = whole_number(text.lower().removeprefix("version").strip().removeprefix("v"))
@@ -134,6 +141,16 @@ def _in_org(request: HttpRequest, text: str) -> Iterator[Found]:
     for row in GatewayInstance.objects.filter(org=org, instance__icontains=text)[:OF_A_KIND]:
         yield Found("gateway", row.instance, f"runs version {row.running}", "gateways", url("gateways"))
     yield from _organizations(request, text)
+
+
+def _services(org: Organization, text: str) -> list[Service]:
+    """Those that are called so, or answer at a host that is."""
+    hosts = ServiceHost.objects.of(org)
+    rows = Service.objects.of(org).order_by("slug")
+    for word in text.split():
+        slugs = hosts.filter(host__icontains=word).values("slug")
+        rows = rows.filter(Q(slug__icontains=word) | Q(slug__in=slugs))
+    return list(rows[:OF_A_KIND])
 
 
 def _organizations(request: HttpRequest, text: str) -> Iterator[Found]:

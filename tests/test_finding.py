@@ -11,7 +11,7 @@ from django.utils.html import escape
 from routes.fleet.models import GatewayInstance
 from routes.fleet.services import report
 from routes.orgs.models import Organization
-from tests.build import a_person, a_plan, a_route, an_example, an_org, traffic, usual_prices
+from tests.build import a_person, a_plan, a_route, a_service, an_example, an_org, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db
 HOSTILE = "<script>alert(1)</script>"
@@ -40,8 +40,10 @@ def test_everything_that_has_a_name_is_found(org: Organization) -> None:
     an_example(org, "cheap one")
     report(org, "cheap-1", running=1, rejected=None, schema_max=1, engine="0.1", extras=[])
     editor = signed_in(org, "editor")
+    a_service(org, "cheap-api", hosts=["api.acme.example"])
     kinds = {kind for kind, _ in found(editor, "cheap")}
-    assert kinds == {"route", "plan", "example", "gateway"}
+    assert kinds == {"route", "service", "plan", "example", "gateway"}
+    assert found(editor, "acme.example") == [("service", "cheap-api")]
     assert found(editor, "SUMMARIES cheap") == [("route", "cheap summaries")]
     assert found(editor, "v1") == [("version", "Version 1")]
     assert ("model", "gpt-4o-mini") in found(editor, "4o-mini")
@@ -62,6 +64,8 @@ def test_what_nothing_is_called_leads_to_names_that_are_like_it(org: Organizatio
         return is_near, found(client, text, where)
 
     assert near(editor, "sumaries") == (True, [("route", "cheap summaries")])
+    a_service(org, "billing")
+    assert near(editor, "biling") == (True, [("service", "billing")])
     assert near(editor, "Cheap Nigths") == (True, [("plan", "cheap nights")])
     assert near(editor, "gpt4o-mini") == (True, [("model", "gpt-4o-mini")])
     assert near(editor, "Acess") == (False, []), "an editor may not go there"

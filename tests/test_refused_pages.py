@@ -18,14 +18,16 @@ from plans.runs.models import PlanRun
 from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from routes.orgs.policy import freeze
-from tests.build import BY, a_person, a_plan, a_route, an_example, projected, state_of, traffic, usual_prices
+from tests.build import BY, a_person, a_plan, a_route, a_service, an_example, projected, state_of, traffic, usual_prices
 
 pytestmark = pytest.mark.django_db
 WHY = "frozen by test: audit of prices"
 ROUTE = {"name": "new", "priority": "100", "enabled": "on", "kind": "send", "target_model": "m"}
+SERVICE = {"slug": "users", "row": "0", "path-0-pattern": "/a", "path-0-target_url": "https://a.example"}
 #: Pages that only show, or change nothing of the organisation.
 READ = {
-    "home", "routes", "routes_export", "try", "history", "history_compare", "examples", "plans", "plan", "audit",
+    "home", "routes", "services", "service", "routes_export", "try", "history", "history_compare", "examples", "plans",
+    "plan", "audit",
     "audit_verify", "logs", "prices", "access", "find", "gateways", "plan_progress", "plan_windows", "plans_seen",
     "route_hits", "route_attention", "logged_request", "logs_week",
     "route_matching", "route_matching_of", "route_preview", "route_preview_of",
@@ -45,6 +47,7 @@ def ready(org: Organization) -> dict[str, Any]:
     # One that does not hold anyway is in nobody's way.
     example = an_example(org, expected={"target_model": "nobody's"})
     found = {"route": a_route(org).uid, "example": example.uid, "member": org.memberships.get(user=person).pk}
+    a_service(org)  # version 2, after which no plan is stale
     found["draft"] = a_plan(org).pk
     found["applied"] = plans_applied(org)
     found["projected"] = projected(a_plan(org, routes=[])).pk
@@ -62,7 +65,7 @@ def plans_applied(org: Organization) -> Any:
 @pytest.fixture
 def staff(org: Organization) -> Client:
     client = Client()
-    client.force_login(a_person("ada", org, "admin"))
+    client.force_login(a_person("ada", org, "admin", is_superuser=True))
     return client
 
 
@@ -85,9 +88,14 @@ def forms(ids: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
         "route_delete": (f"routes/{ids['route']}/delete/", {"revision": "1"}),
         "route_pause": (f"routes/{ids['route']}/pause/", {"revision": "1"}),
         "route_resume": (f"routes/{ids['route']}/resume/", {"revision": "1"}),
-        "route_bulk": ("routes/bulk/", {"version": "1", "do": "disable", "ids": ids["route"], "sure": "1"}),
-        "route_reorder": ("routes/reorder/", {"version": "1", "order": ids["route"]}),
+        "route_bulk": ("routes/bulk/", {"version": "2", "do": "disable", "ids": ids["route"], "sure": "1"}),
+        "route_reorder": ("routes/reorder/", {"version": "2", "order": ids["route"]}),
         "history_restore": ("history/1/restore/", {"seen": "1", "note": ""}),
+        "service_new": ("new-service/", {**SERVICE, "slug": "new"}),
+        "service_edit": ("services/users/edit/", {**SERVICE, "revision": "2"}),
+        "service_delete": ("services/users/delete/", {"revision": "2"}),
+        "service_hosts": ("services/users/hosts/", {"lines": "a.example", "seen": ""}),
+        "private_upstreams": ("private-upstreams/", {"lines": "10.1.0.0/16 8080", "seen": ""}),
         "example_new": ("examples/new/", {"name": "e", "tag": "x", "expected_model": "m"}),
         "example_edit": (
             f"examples/{ids['example']}/",

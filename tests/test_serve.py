@@ -82,6 +82,8 @@ def test_the_first_run_makes_a_demo_later_ones_keep_it_and_a_port_in_use_is_said
         assert key is not None
         routes = first.get("/api/v1/orgs/demo/routes/", Authorization=f"Bearer {key[0]}")
         assert "summaries to a small model" in routes
+        services = first.get("/api/v1/orgs/demo/services/", Authorization=f"Bearer {key[0]}")
+        assert '"slug":"site"' in services
         assert eventually(lambda: first.has("/api/v1/orgs/demo/audit/checkpoint/", key[0]), seconds=60), (
             "the worker signs"
         )

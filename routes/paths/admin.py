@@ -33,6 +33,7 @@ from routes.paths.services import (
 from routes.paths.shown import in_order, tried
 from routes.paths.upstreams import Lookup, names_in
 from routes.paths.words import (
+    asked_in_words,
     differences_of_services,
     line_of_service,
     paths_counted,
@@ -122,11 +123,10 @@ def _tried(request: HttpRequest, value: engine.Service) -> dict[str, Any]:
     asked: dict[str, Any] = {"method": method, "path": given, "header": header}
     if not given:
         return {"asked": asked}
-    path, _, query = given.partition("?")
+    path, _, query = given.partition("#")[0].partition("?")
     if path.startswith(("http://", "https://")):
         with suppress(ValueError):  # the engine says that it is no path
             path = urlsplit(path).path or "/"
-    path = path.partition("#")[0]
     prefix = f"/s/{request.org.slug}/{value.slug}"
     if path == prefix or path.startswith(f"{prefix}/"):
         path = path.removeprefix(prefix) or "/"
@@ -136,7 +136,10 @@ def _tried(request: HttpRequest, value: engine.Service) -> dict[str, Any]:
         url = found.match.url(query) if found.match else ""
     except engine.errors.UnsafePath as error:
         found, url = replace(found, reason="unsafe_path", detail=str(error), match=None, steps=[]), ""
-    steps = [{"step": step, "said": _OUTCOMES[step.outcome]} for step in found.steps]
+    steps = [
+        {"step": step, "asked": asked_in_words(step.path.to_dict()), "said": _OUTCOMES[step.outcome]}
+        for step in found.steps
+    ]
     return {
         "asked": asked,
         "told": found,
@@ -340,7 +343,8 @@ def private_upstreams(request: HttpRequest) -> HttpResponse:
         request.POST if request.method == "POST" else None,
         initial={"lines": "\n".join(_line(each) for each in was), "seen": ",".join(_line(each) for each in was)},
         label="Networks and ports",
-        help_text="One to a line, like 10.1.0.0/16 8080. Loopback, link-local, multicast, metadata addresses never open.",
+        help_text="One to a line, like 10.1.0.0/16 8080. Loopback, link-local, multicast and metadata addresses are never"
+        " opened.",
     )
     if request.method == "POST" and form.is_valid():
         given = form.given()
@@ -360,8 +364,8 @@ def private_upstreams(request: HttpRequest) -> HttpResponse:
     context = {
         "title": "Private upstreams",
         "form": form,
-        "about": f"Services of {request.org} may lead to public addresses, and to these. Gateways look at every address when"
-        " they connect, so to take a network away stops what leads there.",
+        "about": f"Services of {request.org} may lead to public addresses, and to these. Gateways look at every address"
+        " when they connect, so to take a network away stops what leads there.",
     }
     return render(request, "services/lines.html", context, status=422 if form.errors else 200)
 

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from routes import engine
 from routes.api import NOTED, ListField, ListView, StrictSerializer, View, change_json, list_etag, receipt_json
 from routes.engine.canonical import canonical_bytes
+from routes.engine.errors import Issue
 from routes.engine.path_patterns import MAX_PATHS
 from routes.orgs.upstreams import (
     StaleUpstreams,
@@ -331,8 +332,8 @@ def _below[T](name: str, read: Callable[[], T]) -> T:
     try:
         return read()
     except engine.errors.InvalidRoute as error:
-        issues = [{**issue, "path": f"{name}{issue['path']}"} for issue in error.issues]
-        raise engine.errors.InvalidRoute(issues) from error  # type: ignore[arg-type]
+        issues: list[Issue] = [{**issue, "path": f"{name}{issue['path']}"} for issue in error.issues]
+        raise engine.errors.InvalidRoute(issues) from error
 
 
 urlpatterns = [

@@ -71,7 +71,6 @@ class PathForm(forms.Form):
         required=False,
         max_length=1_000,
         widget=forms.TextInput(attrs={"placeholder": "any", "spellcheck": "false", "autocomplete": "off"}),
-        help_text="With blanks between them; empty: any.",
     )
     headers = forms.CharField(
         label="Only with these headers",

@@ -115,12 +115,12 @@ class Lookup:
         if name not in self._names:
             return None
         if addresses is None:
-            return "upstream_not_looked_up", f"What {name} leads to could not be found out in time."
+            return "upstream_not_looked_up", f"What the name {name} leads to could not be found out in time."
         if not addresses:
             return "upstream_unknown", f"The name {name} leads nowhere: requests to it would fail."
         reasons = [reason for address in addresses if (reason := forbidden_reason(address, port, allowed))]
         if reasons:
-            return "upstream_forbidden", f"{name} would not be asked. {reasons[0]}"
+            return "upstream_forbidden", f"The name {name} would not be asked. {reasons[0]}"
         return None
 
 
