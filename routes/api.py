@@ -292,21 +292,21 @@ def _flag(request: Request, name: str) -> bool:
     return _FLAGS[given]
 
 
-#: For views whose writes publish: the query parameter that lets them break examples; and for those whose body has no note
-#: of its own.
+#: For views whose writes publish: the query parameter that lets them break examples, that which says why, for those whose
+#: body has no note of its own, and both.
 PUBLISHES: Final = {
     accepted.NAME: described(
         text(least=1, longest=accepted.LONGEST),
         "Why this may break examples that hold now. The audit entry keeps it, with what broke.",
     )
 }
-NOTED: Final = {
-    **PUBLISHES,
+NOTE: Final = {
     noted.NAME: described(
         text(least=1, longest=noted.LONGEST_IN_URL),
         "Why this is done. The version and the audit entry keep it.",
     ),
 }
+NOTED: Final = {**PUBLISHES, **NOTE}
 
 
 def _said(request: Request, name: str, longest: int) -> str:

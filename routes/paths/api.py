@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from routes import engine
-from routes.api import NOTED, ListField, ListView, StrictSerializer, View, change_json, list_etag, receipt_json
+from routes.api import NOTE, ListField, ListView, StrictSerializer, View, change_json, list_etag, receipt_json
 from routes.engine.canonical import canonical_bytes
 from routes.engine.errors import Issue
 from routes.engine.path_patterns import MAX_PATHS
@@ -89,7 +89,7 @@ class ServiceList(_Writes, ListView):
 
     required_role = {"GET": "viewer", "POST": "editor"}
     takes = {"POST": shapes.NEW_SERVICE}
-    parameters = NOTED
+    parameters = NOTE
     gives = {"GET": shapes.SERVICE, "POST": (201, shapes.SERVICE_WRITTEN)}
     examples = {"POST": _EXAMPLE}
     answers_etag = True
@@ -140,7 +140,7 @@ class ServiceDetail(_OneService):
 
     required_role = {"GET": "viewer", "PUT": "editor", "PATCH": "editor", "DELETE": "editor"}
     takes = {"PUT": shapes.WHOLE_SERVICE, "PATCH": shapes.SERVICE_PATCH}
-    parameters = NOTED
+    parameters = NOTE
     gives = {
         "GET": shapes.SERVICE,
         "PUT": shapes.SERVICE_WRITTEN,
@@ -189,7 +189,7 @@ class ServicePaths(_OneService):
 
     required_role = {"GET": "viewer", "PUT": "editor"}
     takes = {"PUT": shapes.NEW_PATHS}
-    parameters = NOTED
+    parameters = NOTE
     gives = {"GET": shapes.TABLE, "PUT": shapes.SERVICE_WRITTEN}
     examples = {"PUT": {"paths": _PATHS}}
 

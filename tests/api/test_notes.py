@@ -70,4 +70,6 @@ def test_what_has_a_note_in_its_body_takes_none_in_its_url(editor: Caller, org: 
         ("post", "routes/"), ("put", "routes/{id}/"), ("patch", "routes/{id}/"), ("delete", "routes/{id}/"),
         ("post", "routes/{id}/pause/"), ("post", "routes/{id}/resume/"), ("post", "routes/reorder/"),
         ("post", "routes/bulk/"), ("put", "routes/default/"), ("delete", "routes/default/"),
+        ("post", "services/"), ("put", "services/{id}/"), ("patch", "services/{id}/"), ("delete", "services/{id}/"),
+        ("put", "services/{id}/paths/"),
     }  # fmt: skip

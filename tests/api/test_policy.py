@@ -31,6 +31,7 @@ GOES_ON = {
     ("DELETE", "api-keys/<id>/"),
     ("POST", "decide/"),
     ("POST", "examples/check/"),
+    ("POST", "services/<id>/match/"),
     ("PUT", "gateways/<instance>/"),
     ("POST", "request-logs/"),
 }
