@@ -121,6 +121,9 @@ def forms(world: World, text: str) -> list[tuple[str, str, dict[str, str]]]:
         [{"name": text, "when": {"tag_equals": text}, "then": {"target_model": text}, "meta": {"link": text}}]
     )
     tried = {"model": text, "tag": text, "metadata": f"{text} = {text}", "headers": f"x-a = {text}"}
+    path = {f"path-0-{name}": text for name in ("pattern", "target_url", "methods", "headers")}
+    service = {"slug": text, "connect_seconds": text, "revision": text, "note": text, "row": "0", **path}
+    header = {**path, "slug": "more", "row": "0", "path-0-pattern": "/a", "path-0-target_url": "https://a.example"}
     people = {"username": text, "first_name": text, "last_name": text, "email": text}
     organization = {"slug": text, "name": text, "environment": text, "approval": "plans"}
     of_admin = {
@@ -133,6 +136,10 @@ def forms(world: World, text: str) -> list[tuple[str, str, dict[str, str]]]:
             "owner": text,
             "link": text,
         },
+        base + "new-service/": service,
+        base + "new-service/?header": {**header, "path-0-methods": "", "path-0-headers": f"x-a: {text}"},
+        base + "services/rich/edit/": service,
+        base + "services/rich/delete/": {"revision": text, "note": text},
         base + "routes/import/": {"text": routes, "mode": "merge", "format": text, "note": text},
         base + "try/": tried,
         base + "examples/new/": {**tried, "name": text, "expected_model": text, "expected_route": text},
@@ -156,6 +163,8 @@ def forms(world: World, text: str) -> list[tuple[str, str, dict[str, str]]]:
         "/admin/auth/user/add/": {**people, "usable_password": "false"},
         f"/admin/auth/user/{world.people['viewer'].pk}/change/": people,
         "/admin/organizations/new/": organization,
+        base + "services/users/hosts/": {"lines": text, "seen": text},
+        base + "private-upstreams/": {"lines": text, "seen": text},
     }
     found = [("admin", url, fields) for url, fields in of_admin.items()]
     return [*found, *(("superuser", url, fields) for url, fields in of_staff.items())]

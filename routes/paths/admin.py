@@ -1,5 +1,6 @@
 """The admin's pages about services: the list, one with its table and a path to try, the editor; hosts and upstreams."""
 
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -12,6 +13,8 @@ from django.urls import path
 
 from routes import engine
 from routes.errors import NotFound, RoutesError
+from routes.live import live
+from routes.orgs.models import Organization
 from routes.orgs.upstreams import (
     private_upstreams_of,
     read_private_upstreams,
@@ -61,6 +64,7 @@ Refusals = (engine.errors.RoutingError, RoutesError)
 def services(request: HttpRequest) -> HttpResponse:
     """All services of the organisation, by slug."""
     hosts = hosts_by_slug(request.org)
+    served = _served(request.org)
     rows = []
     for row in Service.objects.of(request.org).in_order():
         document = row.as_document()
@@ -70,7 +74,7 @@ def services(request: HttpRequest) -> HttpResponse:
                 "hosts": hosts.pop(row.slug, []),
                 "paths": paths_counted(document),
                 "upstreams": upstreams_in_short(document),
-                "problem": _value_of(row)[1],
+                "problem": "" if served.get(row.slug) == document else _value_of(row)[1],
             }
         )
     context = {
@@ -81,6 +85,14 @@ def services(request: HttpRequest) -> HttpResponse:
         "is_installation": request.grant.is_installation,
     }
     return render(request, "services/list.html", context)
+
+
+def _served(org: Organization) -> dict[str, dict[str, Any]]:
+    """The services that are live, by slug, in the document's keys: read once for each version, and not with each page."""
+    try:
+        return {slug: value.to_dict() for slug, value in live(org).engine.services.items()}
+    except engine.errors.DocumentRejected:
+        return {}
 
 
 def service(request: HttpRequest, id: str) -> HttpResponse:
@@ -98,20 +110,14 @@ def service(request: HttpRequest, id: str) -> HttpResponse:
         "is_installation": request.grant.is_installation,
     }
     if value is not None:
+        ranks = Counter(each.parts.rank for each in value.paths if each.enabled)
         context["table"] = [
-            {"path": each, "number": number, "is_equal": _is_equal(value, index)}
-            for number, (index, each) in enumerate(in_order(value.paths), 1)
+            # Where another path is as specific, its place in the list decides.
+            {"path": each, "number": number, "is_equal": each.enabled and ranks[each.parts.rank] > 1}
+            for number, (_, each) in enumerate(in_order(value.paths), 1)
         ]
         context |= _tried(request, value)
     return render(request, "services/detail.html", context)
-
-
-def _is_equal(value: engine.Service, index: int) -> bool:
-    """Whether its place in the list decides, because another path is as specific."""
-    own = value.paths[index]
-    return own.enabled and any(
-        other.enabled and other is not own and other.parts.rank == own.parts.rank for other in value.paths
-    )
 
 
 def _tried(request: HttpRequest, value: engine.Service) -> dict[str, Any]:

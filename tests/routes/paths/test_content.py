@@ -170,7 +170,8 @@ def test_a_plan_that_is_applied_and_reverted_keeps_the_services_that_are_live(or
 def test_a_plan_from_before_a_change_of_services_is_stale_and_says_so(org: Organization) -> None:
     usual_prices()
     traffic(org, 10)
-    plan = projected(a_plan(org, iterations=100))
+    # Of the default, too, which a change of services must not be taken for.
+    plan = projected(a_plan(org, iterations=100, default=({"target_model": "gpt-4o-mini"},)))
     a_service(org)
     with pytest.raises(StalePlan, match="the service “users” was added") as caught:
         plans.apply(plan, by=BY)

@@ -162,6 +162,17 @@ def test_a_version_without_the_service_leaves_its_hosts_to_it(org: Organization)
         set_hosts(org, "users", ["b.example"], by=BY)
 
 
+def test_a_host_that_is_left_to_a_service_of_somebody_else_is_not_taken(org: Organization) -> None:
+    other = an_org("other")
+    a_service(other, "theirs", hosts=["a.example"])
+    restore_version(other, 0, by=BY)
+    a_service(org)
+    with pytest.raises(HostTaken, match=r"a.example of theirs \(other\)"):
+        set_hosts(org, "users", ["a.example"], by=BY)
+    set_hosts(other, "theirs", [], by=BY)
+    set_hosts(org, "users", ["a.example"], by=BY)
+
+
 def test_a_deleted_services_hosts_may_be_given_to_anybody(org: Organization) -> None:
     a_service(org, hosts=["a.example"])
     delete_service(org, "users", by=BY)

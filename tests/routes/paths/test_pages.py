@@ -162,6 +162,12 @@ def test_all_mistakes_are_told_at_once_at_their_fields_and_nothing_that_was_type
     assert 'href="#f-path-1-target_url"' in page
 
 
+def test_of_a_field_one_mistake_is_told_its_own_before_the_engines(client: Client, org: Organization) -> None:
+    page = text_of(client.post(url(org, "new-service/"), {**FORM, "path-1-pattern": "x" * 2000}), 422)
+    assert page.count('data-at="f-path-1-pattern"') == 1
+    assert "Ensure this value has at most 1024 characters" in page
+
+
 def test_a_slug_in_use_is_told_at_its_field(client: Client, org: Organization) -> None:
     a_service(org, "taken")
     page = text_of(client.post(url(org, "new-service/"), {**FORM, "slug": "taken"}), 422)
