@@ -292,8 +292,8 @@ def _flag(request: Request, name: str) -> bool:
     return _FLAGS[given]
 
 
-#: For views whose writes publish: the query parameter that lets them break examples; the one for those whose body has no
-#: note of its own; and both.
+#: For views whose writes publish: the query parameter that lets them break examples, that which says why, for those whose
+#: body has no note of its own, and both.
 PUBLISHES: Final = {
     accepted.NAME: described(
         text(least=1, longest=accepted.LONGEST),

@@ -165,9 +165,7 @@ def parse_json(data: bytes, max_depth: int, max_bytes: int) -> Any:
     if len(data) > max_bytes:
         raise DocumentRejected(f"The document has more than {max_bytes:,} bytes.")
     try:
-        value = json.loads(
-            data.decode(), object_pairs_hook=_without_repetition, parse_constant=_no_constant, parse_float=_finite
-        )
+        value = _decode(data.decode())
     except DocumentRejected:
         raise
     except RecursionError:
@@ -250,6 +248,12 @@ def _finite(text: str) -> float:
     if not isfinite(value):
         raise DocumentRejected("A number is beyond what a double holds.")
     return value
+
+
+#: Made once: a decoder with hooks costs more to make than a small body to read.
+_decode = json.JSONDecoder(
+    object_pairs_hook=_without_repetition, parse_constant=_no_constant, parse_float=_finite
+).decode
 
 
 def _read_time(raw: object) -> datetime | None:

@@ -41,7 +41,8 @@ def uuid7() -> str:
         tick = _last_tick = max(tick, _last_tick + 1)
     random = int.from_bytes(os.urandom(8)) >> 2
     bits = (tick >> 12) << 80 | 0x7 << 76 | (tick & 0xFFF) << 64 | 0b10 << 62 | random
-    return str(UUID(int=bits))
+    digits = f"{bits:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _new_lock() -> None:

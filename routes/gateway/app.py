@@ -24,7 +24,7 @@ from routes.gateway.feeds import Feed
 from routes.gateway.http import Receive, Scope, Send, serve
 from routes.gateway.llm.attempts import Attempts
 from routes.gateway.llm.breaker import CircuitBreaker
-from routes.gateway.llm.chat import Chat
+from routes.gateway.llm.chat import Chat, Observed
 from routes.gateway.llm.models import list_models
 from routes.gateway.logs.queue import RowQueue, Sink
 from routes.gateway.messages import Request, Response
@@ -141,7 +141,8 @@ class Gateway:
             directory=lambda: self.directory.value,
             prices=self.prices.of,
             attempts=self.attempts,
-            record=self._record,
+            record=None if self.rows is None else self.rows.put,
+            observe=self._observe,
             traces=self.traces,
             count=told.count,
             passes_without_rules=told.passes_without_rules,
@@ -234,14 +235,11 @@ class Gateway:
         trace.ended("ok" if response.status < 400 else "error")
         return response
 
-    def _record(self, org_id: str, row: dict[str, Any]) -> None:
-        """A model's row: to the log, and into the figures."""
-        if self.rows is not None:
-            self.rows.put(org_id, row)
-        self.metrics.request("llm", row.get("matched_route_id"), row.get("provider"), row["status"])
-        self.metrics.stage("llm", "total", row["latency_ms"] / 1000)
-        if "upstream_latency_ms" in row:
-            self.metrics.stage("llm", "upstream", row["upstream_latency_ms"] / 1000)
+    def _observe(self, seen: Observed) -> None:
+        self.metrics.request("llm", seen.route_id, seen.provider, seen.status)
+        self.metrics.stage("llm", "total", seen.total_ms / 1000)
+        if seen.upstream_ms is not None:
+            self.metrics.stage("llm", "upstream", seen.upstream_ms / 1000)
 
     # --- Its own pages --------------------------------------------------------------------------------------------
 

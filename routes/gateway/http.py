@@ -11,7 +11,7 @@ from routes.engine.errors import Internal, RoutingError
 from routes.engine.ids import uuid7
 from routes.gateway.answers import refusal
 from routes.gateway.framing import read_request
-from routes.gateway.messages import Request, Response
+from routes.gateway.messages import Headers, Request, Response
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +80,19 @@ async def _answer(scope: Scope, send: Send, response: Response) -> None:
     if scope["method"] == "HEAD" or response.status in _NO_BODY:
         await send({"type": "http.response.body", "body": b""})
         return
+    left = _length(response.headers)
     async for data in response.body:
-        await send({"type": "http.response.body", "body": data, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+        # The last piece is known by the length, where one is told, and then the end need not be sent apart.
+        left = None if left is None else left - len(data)
+        await send({"type": "http.response.body", "body": data, "more_body": left != 0})
+    if left != 0:
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _length(headers: Headers) -> int | None:
+    """What an answer says of its own length; None where that is nothing, or not to be relied on."""
+    told = [value for name, value in headers if name == b"content-length"]
+    return int(told[0]) if len(told) == 1 and told[0].isdigit() and told[0] != b"0" else None
 
 
 class _Client:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Request:
     """A request as it came: path and query raw as on the wire, names of headers in lower case, order and repetition kept.
 
@@ -25,6 +25,12 @@ class Request:
     scheme: str
     host: str
     request_id: str
+
+    def __repr__(self) -> str:
+        """Without query, headers and body, in which anybody's secret may stand."""
+        told = next((value.decode("latin-1") for name, value in self.headers if name == b"content-length"), None)
+        body = "no body" if self.body is None else "a body of unknown length" if told is None else f"{told} bytes"
+        return f"<Request {self.request_id}: {self.method} {self.path} of {self.host}, {body}>"
 
 
 @dataclass(slots=True)

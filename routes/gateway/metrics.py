@@ -36,6 +36,9 @@ class Metrics:
             registry=self._registry,
         )
         self._gauges: dict[str, Gauge] = {}
+        # Looking a child up by its labels costs more than counting does.
+        self._counters: dict[tuple[str, tuple[str, str], int], Counter] = {}
+        self._histograms: dict[tuple[str, str], Histogram] = {}
 
     def request(self, kind: str, route: str | None, upstream: str | None, status: int) -> None:
         pair = route or "none", upstream or "none"
@@ -44,10 +47,17 @@ class Metrics:
                 pair = _OTHERS, _OTHERS
             else:
                 self._pairs.add(pair)
-        self._requests.labels(kind, *pair, f"{status // 100}xx").inc()
+        of_class = kind, pair, status // 100
+        counter = self._counters.get(of_class)
+        if counter is None:
+            counter = self._counters[of_class] = self._requests.labels(kind, *pair, f"{status // 100}xx")
+        counter.inc()
 
     def stage(self, kind: str, stage: str, seconds: float) -> None:
-        self._stages.labels(kind, stage).observe(seconds)
+        histogram = self._histograms.get((kind, stage))
+        if histogram is None:
+            histogram = self._histograms[kind, stage] = self._stages.labels(kind, stage)
+        histogram.observe(seconds)
 
     def failure(self, upstream: str, outcome: str) -> None:
         self._failures.labels(upstream, outcome).inc()

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -58,16 +59,16 @@ class UpstreamClient:
         method: str,
         url: str,
         headers: Headers,
-        body: AsyncIterator[bytes] | None,
+        body: AsyncIterator[bytes] | bytes | None,
         *,
         timeouts: Timeouts,
         private_upstreams: Guard,
     ) -> Response:
         """The head of the answer, its body still to come, raw as it was sent: not unpacked, redirects not followed.
 
-        `url` is sent as it is written. A body goes out in pieces as it comes, with the length that `headers` tell, else
-        chunked. `private_upstreams` None: the upstream is the operator's own and any address is good; else every address
-        is judged, and connected to is what was judged.
+        `url` is sent as it is written. A body goes out whole where it is bytes, else in pieces as it comes, with the length
+        that `headers` tell, else chunked. `private_upstreams` None: the upstream is the operator's own and any address is
+        good; else every address is judged, and connected to is what was judged.
 
         Raises `UpstreamFailed` for what cannot be reached, breaks off, or is not HTTP, `UpstreamTimeout`, `EgressDenied`,
         and what `body` raises. Reading the answer's body raises the first two.
@@ -76,7 +77,9 @@ class UpstreamClient:
         connect = timeouts.connect_seconds or self._connect_seconds
         first_byte = timeouts.first_byte_seconds or self._first_byte_seconds
         pool = self._pool(private_upstreams)
-        sent = _Body(body, _length(headers))
+        # What goes out in one write needs no pieces. A larger one may take its time, and is sent like one that comes.
+        given = _in_pieces(body) if isinstance(body, bytes) and len(body) > _CHUNK else body
+        sent = _Body(None if isinstance(given, bytes) else given, _length(headers))
         # The head has to come so long after the last that we sent; how long a client takes to send is not its concern.
         deadline = asyncio.timeout(first_byte)
         try:
@@ -85,10 +88,10 @@ class UpstreamClient:
                     method,
                     URL(url, encoded=True),
                     headers=CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers),
-                    data=None if body is None else sent.pieces(deadline, first_byte),
+                    data=given if given is None or isinstance(given, bytes) else sent.pieces(deadline, first_byte),
                     allow_redirects=False,
                     skip_auto_headers=_NO_HEADERS_OF_ITS_OWN,
-                    timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect),
+                    timeout=_connecting_within(connect),
                 )
         except BaseException as error:
             pool.left()
@@ -122,11 +125,17 @@ class UpstreamClient:
 
     async def _body(self, answer: aiohttp.ClientResponse, idle: float) -> AsyncIterator[bytes]:
         try:
+            content = answer.content
             while True:
-                async with asyncio.timeout(idle):
-                    data = await answer.content.readany()
+                # What is there already needs no clock.
+                data = content.read_nowait()
                 if not data:
-                    return
+                    if content.at_eof():
+                        return
+                    async with asyncio.timeout(idle):
+                        data = await content.readany()
+                    if not data:
+                        return
                 yield data
         except TimeoutError as error:
             raise UpstreamTimeout("The upstream stopped in the middle of its answer.") from error
@@ -160,6 +169,16 @@ def guard_literal(url: str, guard: Guard) -> None:
     address = literal_address(parts.hostname)
     if address is not None:
         check_addresses([address], port, guard)
+
+
+@lru_cache(maxsize=64)
+def _connecting_within(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=seconds, sock_connect=seconds)
+
+
+async def _in_pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), _CHUNK):
+        yield data[start : start + _CHUNK]
 
 
 class _Pool:

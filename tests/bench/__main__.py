@@ -30,6 +30,7 @@ RACES = {
     "paths": "Matching paths",
     "freshness": "A change until other processes decide by it",
     "api": "Answers of the API",
+    "gateway": "A chat completion through gateways",
     "audit": "The audit log",
     "replay": "A replay of a long log",
     "resampling": "Intervals by resampling",

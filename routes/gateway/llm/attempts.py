@@ -37,7 +37,7 @@ class Client(Protocol):
         method: str,
         url: str,
         headers: list[tuple[bytes, bytes]],
-        body: AsyncIterator[bytes] | None,
+        body: AsyncIterator[bytes] | bytes | None,
         *,
         timeouts: Timeouts,
         private_upstreams: None,
@@ -201,7 +201,7 @@ class Attempts:
         all_headers = [*headers, (b"content-length", b"%d" % len(sent)), *provider.key_headers()]
         began = perf_counter()
         response = await self.client.open(
-            "POST", provider.url, all_headers, _once(sent), timeouts=provider.timeouts, private_upstreams=None
+            "POST", provider.url, all_headers, sent, timeouts=provider.timeouts, private_upstreams=None
         )
         try:
             first = await _first_bytes(response, provider.timeouts)
@@ -209,10 +209,6 @@ class Attempts:
             await response.aclose()
             raise
         return Served(response, first, provider, model, index, round((perf_counter() - began) * 1000))
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data
 
 
 async def _first_bytes(response: Response, timeouts: Timeouts) -> bytes:

@@ -40,15 +40,29 @@ BROKEN_OFF = 502
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A request when it is over: the route that took it and who served it, None where that was nobody; `upstream_ms` until
+    the first bytes of the answer that went on."""
+
+    route_id: str | None
+    provider: str | None
+    status: int
+    total_ms: float
+    upstream_ms: int | None
+
+
 @dataclass(slots=True, kw_only=True)
 class Chat:
-    """The endpoint, as one process has it. `record` takes the row of each request, and is not waited for."""
+    """The endpoint, as one process has it. `record` takes the row of each request, and is not waited for; None: nobody
+    keeps rows, and none are made. `observe` takes what is counted of each."""
 
     cache: EngineCache
     directory: Callable[[], Directory | None]
     prices: Callable[[str], Awaitable[PriceTable]]
     attempts: Attempts
-    record: Callable[[str, Row], None]
+    record: Callable[[str, Row], None] | None
+    observe: Callable[[Observed], None]
     traces: Traces
     count: Counter = count_tokens
     #: Whether requests of an organisation whose rules were never there pass unchanged, or are refused.
@@ -128,7 +142,7 @@ class _Call:
             at=self.at,
         )
         decision = self.decision = engine.decide(context, force=forced_route(self.request.headers, key))
-        self.trace.stage("decide", decision=decision.to_dict())
+        self.trace.stage("decide", decision=decision)
         if decision.refusal is not None:
             return self._refusal()
         self._shadow()
@@ -145,7 +159,7 @@ class _Call:
             at=self.at,
             tried=self.tried,
         )
-        self.trace.stage("dispatch", attempts=[attempt.to_dict() for attempt in self.tried])
+        self.trace.stage("dispatch", attempts=self.tried)
         response = served.response
         return Response(
             response.status,
@@ -171,14 +185,17 @@ class _Call:
 
     async def _passing(self, served: Served) -> AsyncIterator[bytes]:
         """The body as it comes; when it is whole, or broken off, the row is written."""
-        reader = UsageReader(is_stream=self.body.get("stream") is True)
+        # What an answer says of its tokens is for its row.
+        reader = None if self.chat.record is None else UsageReader(is_stream=self.body.get("stream") is True)
         status = served.response.status
         try:
             if served.first:
-                reader.feed(served.first)
+                if reader is not None:
+                    reader.feed(served.first)
                 yield served.first
             async for data in served.response.body:
-                reader.feed(data)
+                if reader is not None:
+                    reader.feed(data)
                 yield data
         except RoutingError as error:
             status = BROKEN_OFF
@@ -197,7 +214,7 @@ class _Call:
         """The answer that says why there is no other."""
         self.trace.failed(error)
         if self.tried:
-            self.trace.stage("dispatch", attempts=[attempt.to_dict() for attempt in self.tried])
+            self.trace.stage("dispatch", attempts=self.tried)
         self._record(error.http_status)
         return refusal(error, self.request.request_id, self._own_headers())
 
@@ -232,6 +249,12 @@ class _Call:
         if self.is_recorded or self.key is None or self.context is None or self.decision is None:
             return
         self.is_recorded = True
+        provider = None if served is None else served.provider.name
+        upstream_ms = None if served is None else served.upstream_ms
+        total_ms = (perf_counter() - self.began) * 1000
+        self.chat.observe(Observed(self.decision.route_id, provider, status, total_ms, upstream_ms))
+        if self.chat.record is None:
+            return
         org_id = self.key.org.org_id
         row = row_of(
             self.request.request_id,
@@ -240,13 +263,13 @@ class _Call:
             self.decision,
             self.body,
             prices=self.prices,
-            provider=None if served is None else served.provider.name,
+            provider=provider,
             model=None if served is None else served.model,
             kind="fallback" if served is not None and served.index else "primary",
             usage=None if reader is None else reader.usage(),
             status=status,
-            latency_ms=round((perf_counter() - self.began) * 1000),
-            upstream_latency_ms=None if served is None else served.upstream_ms,
+            latency_ms=round(total_ms),
+            upstream_latency_ms=upstream_ms,
         )
         self.chat.record(org_id, row)
 
@@ -307,6 +330,12 @@ class _Call:
             status = error.http_status
         except Exception:
             log.exception("the shadow of request %s failed", self.request.request_id)
+        provider = None if served is None else served.provider.name
+        upstream_ms = None if served is None else served.upstream_ms
+        total_ms = (perf_counter() - began) * 1000
+        self.chat.observe(Observed(self.decision.route_id, provider, status, total_ms, upstream_ms))
+        if self.chat.record is None:
+            return
         row = row_of(
             f"{self.request.request_id}.shadow",
             self.at,
@@ -314,13 +343,13 @@ class _Call:
             self.decision,
             self.body,
             prices=self.prices,
-            provider=None if served is None else served.provider.name,
+            provider=provider,
             model=model,
             kind="shadow",
             usage=reader.usage(),
             status=status,
-            latency_ms=round((perf_counter() - began) * 1000),
-            upstream_latency_ms=None if served is None else served.upstream_ms,
+            latency_ms=round(total_ms),
+            upstream_latency_ms=upstream_ms,
         )
         self.chat.record(org.org_id, row)
 

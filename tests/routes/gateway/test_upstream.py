@@ -209,6 +209,22 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) 
         assert upstream.seen == []
 
 
+@pytest.mark.parametrize("size", [1, 2**16, 2**16 + 1, 2**22])
+@in_a_loop
+async def test_a_body_that_is_at_hand_goes_out_whole(size: int) -> None:
+    given = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    with Upstream() as upstream:
+        client = UpstreamClient()
+        _, body = await ask(
+            client, upstream.url, method="POST", headers=[(b"content-length", b"%d" % size)], body=given
+        )
+        await client.aclose()
+    assert body == b"ok"
+    assert upstream.seen[0].body == given
+    assert upstream.seen[0].header("content-length") == str(size)
+    assert upstream.seen[0].header("transfer-encoding") is None
+
+
 @in_a_loop
 async def test_a_slow_sender_is_not_the_upstreams_fault_and_its_answer_may_take_as_long_after() -> None:
     async def slow() -> AsyncIterator[bytes]:

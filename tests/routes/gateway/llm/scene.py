@@ -13,7 +13,7 @@ from routes.engine.errors import StoreUnavailable
 from routes.gateway.directory import Directory
 from routes.gateway.llm.attempts import Attempts
 from routes.gateway.llm.breaker import CircuitBreaker
-from routes.gateway.llm.chat import Chat
+from routes.gateway.llm.chat import Chat, Observed
 from routes.gateway.llm.providers import Provider, Providers
 from routes.gateway.messages import Request, Response
 from routes.gateway.trace import Traces
@@ -64,14 +64,14 @@ class FakeClient:
         method: str,
         url: str,
         headers: list[tuple[bytes, bytes]],
-        body: AsyncIterator[bytes] | None,
+        body: AsyncIterator[bytes] | bytes | None,
         *,
         timeouts: Timeouts,
         private_upstreams: None,
     ) -> Response:
         assert method == "POST"
-        assert body is not None
-        data = b"".join([part async for part in body])
+        assert isinstance(body, bytes)
+        data = body
         assert dict(headers)[b"content-length"] == b"%d" % len(data)
         asked = json.loads(data)
         self.sent.append(Sent(url, headers, asked))
@@ -113,6 +113,7 @@ class Scene:
         self.now = AT
         self.seconds = 0.0
         self.rows: list[dict[str, Any]] = []
+        self.observed: list[Observed] = []
         self.directory: Directory | None = Directory.from_document({"schema": 1, "organizations": [_organization()]})
         self.attempts = Attempts(
             self.client,
@@ -140,6 +141,7 @@ class Scene:
             prices=self._prices,
             attempts=self.attempts,
             record=lambda org_id, row: self.rows.append({"org_id": org_id, **row}),
+            observe=self.observed.append,
             traces=self.traces,
             now=lambda: self.now,
             **settings,

@@ -377,6 +377,20 @@ async def test_a_shadow_is_asked_beside_the_request_and_never_delays_or_changes_
 
 
 @in_a_loop
+async def test_where_nobody_keeps_rows_none_are_made_and_requests_are_counted_all_the_same() -> None:
+    scene = Scene(a_route("r", shadow_model=HAIKU))
+    scene.chat.record = None
+    said = await scene.ask()
+    await asyncio.gather(*scene.chat._shadows)
+    assert said.status == 200
+    assert scene.rows == []
+    assert [(each.provider, each.status, each.route_id is None) for each in scene.observed] == [
+        ("openai", 200, False),
+        ("other", 200, False),
+    ]
+
+
+@in_a_loop
 async def test_a_shadow_that_fails_is_a_row_and_nothing_else() -> None:
     scene = Scene(a_route("r", shadow_model=HAIKU))
     scene.client.replies[HAIKU] = Reply(error=UpstreamFailed("refused"))
