@@ -21,6 +21,8 @@ from routes.paths.models import Service, ServiceHost
 from routes.transactions import repeated
 
 MAX_HOSTS: Final = 100
+#: What the older standard of such names, which Python knows, takes for other letters or for nothing, and browsers do not.
+_DEVIATING: Final = frozenset("ß\u03c2\u200c\u200d")
 _is_host = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*", re.ASCII
 ).fullmatch
@@ -94,6 +96,8 @@ def _read_host(given: str) -> str:
     if literal_address(host) is not None:
         raise ValueError("A host is a name, not an address: by an address anybody could be asked.")
     if not host.isascii():
+        if _DEVIATING.intersection(host):
+            raise ValueError(f"Write {shown(given)} in its xn-- form: programs disagree on what it is.")
         try:
             host = host.encode("idna").decode("ascii").lower()
         except UnicodeError:

@@ -29,14 +29,18 @@ class ImportForm(forms.Form):
         label="Or its text",
         widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false", "class": "ra-file"}),
         help_text="JSON, or YAML: default, routes and services. Without default, what happens to requests that no route"
-        " takes stays as it is. A route without an id is the one of its name, or else a new one; with another id than the"
-        " live one of its name it is refused.",
+        " takes stays as it is, and without services they do. A route without an id is the one of its name, or else a new"
+        " one; with another id than the live one of its name it is refused.",
     )
     mode = forms.ChoiceField(
-        label="What the routes in it do",
+        label="What the routes and services in it do",
         choices=[
-            (MERGE, "Are added to today's, and replace those with their id, or where they have none, with their name"),
-            (REPLACE, "Replace all of today's: routes that are not in the file are removed"),
+            (
+                MERGE,
+                "Are added to today's, and replace those with their id, or where they have none, with their name; a service"
+                " the one with its slug",
+            ),
+            (REPLACE, "Replace all of today's: what is not in the file is removed"),
         ],
     )
     note = NoteField()

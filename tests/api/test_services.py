@@ -171,6 +171,14 @@ def test_where_every_change_is_a_plan_services_are_refused_with_why_there_is_no_
     assert org.plans.count() == 0
 
 
+def test_a_note_in_the_url_is_kept_and_a_reason_for_examples_is_not_taken(editor: Caller, org: Organization) -> None:
+    editor("post", "services/?note=For the app", NEW)
+    editor("put", "services/billing/paths/?note=Fewer", {"paths": []})
+    assert [row.note for row in org.versions.order_by("version")] == ["For the app", "Fewer"]
+    # No change of services breaks an example, which is of routes.
+    problem(editor("delete", "services/billing/?accept_broken=why"), 422, "invalid")
+
+
 # --- What names lead to -----------------------------------------------------------------------------------------------
 
 

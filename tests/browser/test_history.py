@@ -100,7 +100,7 @@ def test_routes_leave_as_a_file_and_come_back(
     says(page, "Route 1 ('pictures'), idd: There is no key 'idd' here.")
     look(edda, "routes-import-refused")
     page.get_by_label("Or its text").fill(text.replace("name: pictures", "name: images"))
-    page.get_by_label("What the routes in it do").select_option("replace")
+    page.get_by_label("What the routes and services in it do").select_option("replace")
     page.get_by_role("button", name="Show what would change").click()
     says(page, "1 change of version 7")
     says(page, "name: pictures → images")

@@ -54,7 +54,8 @@ def test_a_host_is_kept_in_the_form_in_which_gateways_look_it_up(given: str, kep
         "", " ",
         "https://a.example", "a.example:443", "a.example/x", "*.example", "a_b.example", "-a.example", "a..example",
         ".example", "a b", "127.0.0.1", "2130706433", "[::1]", "::1", "a" * 64, "a." * 130 + "a", "a\n", "ä" * 64, "\ud800",
-        "a@b", "0x7f.1", "１２７.0.0.1", 5, None, ["a.example"],
+        "βόλος.example", "a@b", "straße.example", "STRAẞE.example",
+        "a\u200db.example", "0x7f.1", "１２７.0.0.1", 5, None, ["a.example"],
     ],
 )  # fmt: skip
 def test_what_is_no_host_is_refused_at_its_place(given: Any) -> None:
