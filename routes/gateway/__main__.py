@@ -104,6 +104,7 @@ def _serve(told: Configuration, workers: int) -> None:
         "factory": True,
         "workers": workers,
         "respawn_interval": NOTICE_SECONDS,
+        "respawn_failed_workers": True,
         "workers_kill_timeout": max(1, round(told.drain_seconds)),
     }
     server = Serving("routes.gateway.__main__:application", **options)
