@@ -1,6 +1,7 @@
 """The gateway as a service: a process of its own between clients and providers, through outages, changes, and its end."""
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -160,6 +161,24 @@ def test_a_client_that_goes_away_ends_the_call_to_its_provider(world: World) -> 
                 got += sock.recv(2**16)
         assert world.openai.gone.wait(5)
     assert [row["status"] for row in world.rows()] == [499]
+
+
+def test_many_idle_connections_keep_nobody_out(world: World) -> None:
+    """More than the thousand that a server and a process are given by default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4_096:
+        pytest.skip(f"a process may open {hard:,} files here, and so may the gateway")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4_096), hard))
+    idle = []
+    try:
+        with world.gateway() as gateway:
+            idle = [gateway.connect() for _ in range(1_500)]
+            assert Client(gateway)()[0] == 200
+            assert gateway.descriptors() > 1_500
+    finally:
+        for sock in idle:
+            sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_process_that_is_killed_is_replaced(world: World) -> None:
