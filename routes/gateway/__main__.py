@@ -129,10 +129,11 @@ def _raise_open_files() -> None:
 
 
 def _connections() -> int:
-    """How many clients one process serves at a time: each may need a connection to an upstream as well."""
+    """How many connections of clients one process takes. A part of the files is for those to upstreams; most clients are
+    silent most of the time, and need none."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = _MOST_FILES if soft == resource.RLIM_INFINITY else min(soft, _MOST_FILES)
-    return max(_FEWEST_CONNECTIONS, (files - _OTHER_FILES) // 2)
+    return max(_FEWEST_CONNECTIONS, (files - _OTHER_FILES) * 3 // 4)
 
 
 if __name__ == "__main__":
