@@ -9,6 +9,7 @@ import pytest
 
 from tests.routes.gateway import stubs
 from tests.routes.gateway.running import Gateway, proxying
+from tests.routes.gateway.strangers import mistreat
 from tests.routes.gateway.streaming import CLOSE, ROOM_KIB, events_one_by_one, leave_in_the_middle, up_and_down
 from tests.routes.gateway.stubs import Upstream
 
@@ -192,3 +193,16 @@ def test_a_slow_upstream_holds_back_a_fast_client(gateway: Gateway, upstream: Up
         upstream.pause.set()
     assert sent < SIZE  # what the buffers of four sockets take
     assert gateway.peak_kib() - before < ROOM_KIB
+
+
+def test_bad_clients_and_bad_upstreams_leave_nothing_behind(gateway: Gateway, upstream: Upstream) -> None:
+    seed = randbits(32)
+    random_ = random.Random(seed)
+    mistreat(gateway, upstream, random_, 100)
+    before = gateway.descriptors()
+    counts = mistreat(gateway, upstream, random_, 500)
+    assert counts["left"] > 50
+    until = time.monotonic() + 5
+    while gateway.descriptors() >= before + 15 and time.monotonic() < until:
+        time.sleep(0.1)
+    assert gateway.descriptors() < before + 15, f"seed {seed}: {counts}"
