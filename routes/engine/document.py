@@ -165,14 +165,16 @@ def parse_json(data: bytes, max_depth: int, max_bytes: int) -> Any:
     if len(data) > max_bytes:
         raise DocumentRejected(f"The document has more than {max_bytes:,} bytes.")
     try:
-        value = _decode(data.decode())
+        text = data.decode()
+        value = _decode(text)
     except DocumentRejected:
         raise
     except RecursionError:
         raise DocumentRejected(f"The document is nested deeper than {max_depth} levels.") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, integers of more digits than Python reads
         raise DocumentRejected(f"The document is not JSON: {error}") from None
-    if _is_deeper(value, max_depth):
+    # What has fewer brackets than that need not be walked through.
+    if text.count("[") + text.count("{") > max_depth and _is_deeper(value, max_depth):
         raise DocumentRejected(f"The document is nested deeper than {max_depth} levels.")
     return value
 

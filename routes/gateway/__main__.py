@@ -7,6 +7,7 @@ waiting rows of the log are written. SIGHUP reads the configuration again: a new
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -26,6 +27,10 @@ except ImportError as error:
 _GIVEN: Final = {name: f"ROUTING_GATEWAY_{name.upper()}" for name in ("config", "database_url", "api_url", "listen")}
 #: So long answers close their connections before a process ends, so that clients which keep theirs have gone elsewhere.
 NOTICE_SECONDS: Final = 1.0
+_MOST_FILES: Final = 65_536
+#: Of stores, snapshots, logs and the server itself.
+_OTHER_FILES: Final = 256
+_FEWEST_CONNECTIONS: Final = 256
 
 
 def configuration() -> Configuration:
@@ -94,6 +99,7 @@ def _serve(told: Configuration, workers: int) -> None:
             time.sleep(NOTICE_SECONDS)
             super().shutdown(exit_code)
 
+    _raise_open_files()
     host, port = told.listen
     options: dict[str, Any] = {
         "address": host,
@@ -104,11 +110,30 @@ def _serve(told: Configuration, workers: int) -> None:
         "factory": True,
         "workers": workers,
         "respawn_interval": NOTICE_SECONDS,
+        "respawn_failed_workers": True,
+        # Beyond so many connections nobody is let in any more, however idle these are.
+        "backpressure": _connections(),
         "workers_kill_timeout": max(1, round(told.drain_seconds)),
     }
     server = Serving("routes.gateway.__main__:application", **options)
     server.on_reload(server.notify)
     server.serve()
+
+
+def _raise_open_files() -> None:
+    """As many as this process may have: the usual 1,024 are for programs that do not serve."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _connections() -> int:
+    """How many connections of clients one process takes. A part of the files is for those to upstreams; most clients are
+    silent most of the time, and need none."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = _MOST_FILES if soft == resource.RLIM_INFINITY else min(soft, _MOST_FILES)
+    return max(_FEWEST_CONNECTIONS, (files - _OTHER_FILES) * 3 // 4)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from routes.gateway.answers import json_answer
 from routes.gateway.config import Configuration
 from routes.gateway.directory import Directory, DirectoryOrganization
 from routes.gateway.feeds import Feed
-from routes.gateway.http import Receive, Scope, Send, serve
+from routes.gateway.http import IDLE_SECONDS, Receive, Scope, Send, serve
 from routes.gateway.llm.attempts import Attempts
 from routes.gateway.llm.breaker import CircuitBreaker
 from routes.gateway.llm.chat import Chat, Observed
@@ -89,6 +89,7 @@ class Gateway:
         self.metrics = Metrics()
         self.traces = Traces()
         self.is_draining = False
+        self._idle_seconds = configuration.timeouts.idle_seconds or IDLE_SECONDS
         self._sink = sink
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -98,7 +99,7 @@ class Gateway:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            await serve(scope, receive, send, self.handle)
+            await serve(scope, receive, send, self.handle, idle_seconds=self._idle_seconds)
         else:  # no WebSockets: what would be passed on there, nobody could frame or log
             await send({"type": "websocket.close", "code": 1003})
 

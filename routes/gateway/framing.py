@@ -8,7 +8,7 @@ from typing import Any
 
 from routes.engine.errors import MalformedRequest, MethodNotAllowed
 from routes.engine.path_patterns import check_path
-from routes.gateway.messages import Request
+from routes.gateway.messages import Headers, Request
 
 MAX_HEADER_BYTES = 64 * 2**10
 _MAX_LENGTH_DIGITS = 15
@@ -36,11 +36,22 @@ def read_request(scope: Mapping[str, Any], body: AsyncIterator[bytes], request_i
         raise MethodNotAllowed(
             f"{method} is not passed on.", ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
         )
-    headers = [(name.lower(), value) for name, value in scope["headers"]]
-    if sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+    headers: Headers = []
+    hosts: list[bytes] = []
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    named = {b"host": hosts, b"content-length": lengths, b"transfer-encoding": codings}
+    size = 0
+    for given, value in scope["headers"]:
+        name = given.lower()
+        headers.append((name, value))
+        size += len(name) + len(value)
+        if name in named:
+            named[name].append(value)
+    if size > MAX_HEADER_BYTES:
         raise MalformedRequest(f"The headers of a request have at most {MAX_HEADER_BYTES:,} bytes together.")
-    host = _host(headers)
-    has_body = _check_framing(headers)
+    host = _host(hosts)
+    has_body = _check_framing(lengths, codings)
     path = scope["raw_path"].decode("latin-1")
     check_path(path)
     query: bytes = scope["query_string"]
@@ -60,8 +71,7 @@ def read_request(scope: Mapping[str, Any], body: AsyncIterator[bytes], request_i
     )
 
 
-def _host(headers: list[tuple[bytes, bytes]]) -> str:
-    given = [value for name, value in headers if name == b"host"]
+def _host(given: list[bytes]) -> str:
     if len(given) != 1:
         raise MalformedRequest(f"A request has one Host; this one has {len(given)}.")
     found = _read_host(given[0].decode("latin-1").lower())
@@ -70,10 +80,8 @@ def _host(headers: list[tuple[bytes, bytes]]) -> str:
     return found[1]
 
 
-def _check_framing(headers: list[tuple[bytes, bytes]]) -> bool:
+def _check_framing(lengths: list[bytes], codings: list[bytes]) -> bool:
     """Whether there is a body."""
-    lengths = [value for name, value in headers if name == b"content-length"]
-    codings = [value for name, value in headers if name == b"transfer-encoding"]
     if codings:
         if lengths:
             raise MalformedRequest("A request has a Content-Length or a Transfer-Encoding, not both.")

@@ -20,10 +20,19 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Handler = Callable[[Request], Awaitable[Response]]
 
+#: How long a client may leave us waiting.
+IDLE_SECONDS = 60.0
 #: Answers that take longer are watched for clients that go away. For the others a watch would cost more than it saves.
 _WATCHED_AFTER_SECONDS = 0.02
 #: Methods and statuses whose answers have no body, whatever their headers say.
 _NO_BODY = frozenset({204, 304})
+
+
+class RequestTimeout(RoutingError):
+    """The client stopped in the middle of its request."""
+
+    http_status = 408
+    retryable = True
 
 
 class ClientGone(Exception):
@@ -35,11 +44,14 @@ class AnswerBrokenOff(Exception):
     client knows."""
 
 
-async def serve(scope: Scope, receive: Receive, send: Send, handler: Handler) -> None:
+async def serve(
+    scope: Scope, receive: Receive, send: Send, handler: Handler, *, idle_seconds: float = IDLE_SECONDS
+) -> None:
     """Answer one request. What the handler raises beside `RoutingError` is our fault: 500. After the head was sent an error
-    breaks the connection off."""
+    breaks the connection off. A client that sends nothing of its body, or takes nothing of its answer, for `idle_seconds`
+    is not waited for."""
     request_id = uuid7()
-    client = _Client(receive)
+    client = _Client(receive, idle_seconds)
     is_read = False
     try:
         request = read_request(scope, client.body(), request_id)
@@ -64,8 +76,8 @@ async def serve(scope: Scope, receive: Receive, send: Send, handler: Handler) ->
         fault = Internal("The gateway failed. Its operator finds the request by its id.")
         response = refusal(fault, request_id, [(b"x-request-id", request_id.encode())])
     try:
-        await _answer(scope, send, response)
-    except (RoutingError, ClientGone) as error:
+        await _answer(scope, send, response, idle_seconds)
+    except (RoutingError, ClientGone, TimeoutError) as error:
         raise AnswerBrokenOff(f"request {request_id}: {error}") from None
     except asyncio.CancelledError:
         if not client.is_gone:
@@ -75,7 +87,7 @@ async def serve(scope: Scope, receive: Receive, send: Send, handler: Handler) ->
         await response.aclose()
 
 
-async def _answer(scope: Scope, send: Send, response: Response) -> None:
+async def _answer(scope: Scope, send: Send, response: Response, idle_seconds: float) -> None:
     await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
     if scope["method"] == "HEAD" or response.status in _NO_BODY:
         await send({"type": "http.response.body", "body": b""})
@@ -84,7 +96,11 @@ async def _answer(scope: Scope, send: Send, response: Response) -> None:
     async for data in response.body:
         # The last piece is known by the length, where one is told, and then the end need not be sent apart.
         left = None if left is None else left - len(data)
-        await send({"type": "http.response.body", "body": data, "more_body": left != 0})
+        if left == 0:
+            await send({"type": "http.response.body", "body": data})
+        else:
+            async with asyncio.timeout(idle_seconds):
+                await send({"type": "http.response.body", "body": data, "more_body": True})
     if left != 0:
         await send({"type": "http.response.body", "body": b""})
 
@@ -98,19 +114,24 @@ def _length(headers: Headers) -> int | None:
 class _Client:
     """Whoever sends the request: its body while it comes, and after that whether it is still there."""
 
-    __slots__ = ("_receive", "_task", "_timer", "_watch", "is_gone")
+    __slots__ = ("_idle_seconds", "_receive", "_task", "_timer", "_watch", "is_gone")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, idle_seconds: float) -> None:
         self._receive = receive
+        self._idle_seconds = idle_seconds
         self._task = asyncio.current_task()
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
         self.is_gone = False
 
     async def body(self) -> AsyncIterator[bytes]:
-        """The pieces as they come. Raises `ClientGone`."""
+        """The pieces as they come. Raises `ClientGone` and `RequestTimeout`."""
         while True:
-            message = await self._receive()
+            try:
+                async with asyncio.timeout(self._idle_seconds):
+                    message = await self._receive()
+            except TimeoutError:
+                raise RequestTimeout("Nothing more came of the request. Send it again.") from None
             if message["type"] != "http.request":
                 self._gone()
                 raise ClientGone("The client went away before its request was whole.")

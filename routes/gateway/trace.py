@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from routes.engine.errors import RoutingError
 
@@ -30,7 +30,7 @@ class Trace:
     def stage(self, name: str, **facts: Any) -> None:
         """The request reached this stage; `at_ms` is since its arrival. Facts with a `to_dict`, also in a list, are written
         when somebody asks: of most requests nobody does."""
-        self.document["stages"].append({"stage": name, "at_ms": self.elapsed_ms(), **facts})
+        self.document["stages"].append({"stage": name, "at_ms": _Since(self._began, perf_counter()), **facts})
 
     def failed(self, error: RoutingError) -> None:
         self.document["outcome"] = "error"
@@ -49,16 +49,26 @@ class Trace:
         """The document as JSON has it."""
         return _written(self.document)  # type: ignore[no-any-return]  # a dict stays one
 
-    def elapsed_ms(self) -> float:
-        return round((perf_counter() - self._began) * 1000, 3)
+
+class _Since(NamedTuple):
+    """A moment, in seconds of the same clock as where it counts from."""
+
+    began: float
+    now: float
+
+    def to_dict(self) -> float:
+        """In ms."""
+        return round((self.now - self.began) * 1000, 3)
 
 
 def _written(value: Any) -> Any:
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
     if isinstance(value, dict):
         return {name: _written(member) for name, member in value.items()}
     if isinstance(value, list | tuple):
         return [_written(member) for member in value]
-    return value.to_dict() if hasattr(value, "to_dict") else value
+    return value
 
 
 class Traces:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,6 +30,7 @@ _DNS_SECONDS = 10
 #: Lists of private upstreams whose connections are kept at a time.
 _MAX_POOLS = 64
 _NO_HEADERS_OF_ITS_OWN = frozenset({"User-Agent", "Accept", "Accept-Encoding", "Content-Type"})
+_has_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 _PORTS = {"http": 80, "https": 443}
 
 Guard = tuple[PrivateUpstream, ...] | None
@@ -90,13 +92,16 @@ class UpstreamClient:
                     headers=CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers),
                     data=given if given is None or isinstance(given, bytes) else sent.pieces(deadline, first_byte),
                     allow_redirects=False,
-                    skip_auto_headers=_NO_HEADERS_OF_ITS_OWN,
                     timeout=_connecting_within(connect),
                 )
         except BaseException as error:
             pool.left()
             raise self._said(error, sent) from error
         headers = [(name.lower(), value) for name, value in answer.raw_headers]
+        if not _is_passed_on(answer.status, headers):
+            answer.close()
+            pool.left()
+            raise UpstreamFailed("The upstream did not answer with HTTP.")
         idle = timeouts.idle_seconds or self._idle_seconds
 
         async def close() -> None:
@@ -171,6 +176,15 @@ def guard_literal(url: str, guard: Guard) -> None:
         check_addresses([address], port, guard)
 
 
+def _is_passed_on(status: int, headers: Headers) -> bool:
+    """Whether this can be said again. A server that is made to say a status below 100 ends, with all its requests. A 101 is
+    none, because nobody was asked to speak another protocol; nor was a coding of the transfer asked for, which the client
+    would not hear of."""
+    if status < 200 or any(map(_has_control, (value for _, value in headers))):
+        return False
+    return all(value.strip().lower() == b"chunked" for name, value in headers if name == b"transfer-encoding")
+
+
 @lru_cache(maxsize=64)
 def _connecting_within(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=seconds, sock_connect=seconds)
@@ -191,6 +205,7 @@ class _Pool:
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(resolver=resolver, limit=0, ttl_dns_cache=_DNS_SECONDS),
             auto_decompress=False,
+            skip_auto_headers=_NO_HEADERS_OF_ITS_OWN,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,  # no proxy, no .netrc: where a request goes is decided by rules alone
             max_line_size=_MAX_HEADER_LINE,

@@ -36,6 +36,8 @@ _OWN = frozenset({
 })  # fmt: skip
 #: The status under which a request is logged whose client went away before its answer was whole.
 CLIENT_GONE = 499
+#: Of a model's name so much is told in a header.
+_MAX_NAME_BYTES = 500
 BROKEN_OFF = 502
 Row = dict[str, Any]
 
@@ -241,7 +243,9 @@ class _Call:
             if self.decision.route_id is not None:
                 found.append((b"x-route-id", self.decision.route_id.encode()))
         if self.served is not None:
-            found.append((b"x-served-model", self.served.model.encode("ascii", "backslashreplace")))
+            # A name comes from a client's body and may be anything; a header is short and visible ASCII.
+            name = self.served.model.encode("unicode_escape")[:_MAX_NAME_BYTES]
+            found.append((b"x-served-model", name))
         return found
 
     def _record(self, status: int, *, served: Served | None = None, reader: UsageReader | None = None) -> None:
@@ -372,10 +376,9 @@ def authenticated(directory: Directory | None, request: Request, at: datetime) -
 
 async def _whole(request: Request) -> bytes:
     """The body, within its bound. Raises `PayloadTooLarge` before it is read, where its length is told."""
-    too_large = PayloadTooLarge(f"The body of a request has at most {MAX_BODY_BYTES:,} bytes.")
     for name, value in request.headers:
         if name == b"content-length" and int(value) > MAX_BODY_BYTES:
-            raise too_large
+            raise _too_large()
     if request.body is None:
         return b""
     parts: list[bytes] = []
@@ -383,9 +386,13 @@ async def _whole(request: Request) -> bytes:
     async for data in request.body:
         size += len(data)
         if size > MAX_BODY_BYTES:
-            raise too_large
+            raise _too_large()
         parts.append(data)
     return b"".join(parts)
+
+
+def _too_large() -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body of a request has at most {MAX_BODY_BYTES:,} bytes.")
 
 
 def _passed_back(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -1,12 +1,13 @@
 """One request over ASGI: what the server is told, message by message."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from routes.engine.errors import NoRoute
-from routes.gateway.http import Handler, serve
+from routes.gateway.http import AnswerBrokenOff, Handler, serve
 from routes.gateway.messages import Request, Response
 from tests.routes.gateway.loops import in_a_loop
 
@@ -75,3 +76,63 @@ async def test_what_is_not_well_formed_is_the_last_request_of_its_connection() -
     head, _ = await told(refuses)
     assert head["status"] == 404
     assert (b"connection", b"close") not in head["headers"]
+
+
+# --- Clients that leave us waiting ------------------------------------------------------------------------------------
+
+
+@in_a_loop
+async def test_a_client_that_stops_in_the_middle_of_its_request_is_told_so() -> None:
+    sent: list[dict[str, Any]] = []
+    pieces = [{"type": "http.request", "body": b"a", "more_body": True}] * 3
+
+    async def receive() -> dict[str, Any]:
+        if not pieces:
+            await asyncio.Event().wait()
+        await asyncio.sleep(0.03)
+        return pieces.pop()
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    got: list[bytes] = []
+
+    async def reads(request: Request) -> Response:
+        assert request.body is not None
+        async for data in request.body:
+            got.append(data)
+        raise AssertionError("it never ends")
+
+    given = scope(method="POST", headers=[(b"host", b"gw"), (b"content-length", b"9")])
+    await serve(given, receive, send, reads, idle_seconds=0.1)
+    assert got == [b"a"] * 3  # who is slow and goes on is not meant
+    assert sent[0]["status"] == 408
+    assert b"request_timeout" in sent[1]["body"]
+
+
+@in_a_loop
+async def test_an_answer_that_its_client_does_not_take_is_given_up() -> None:
+    closed: list[bool] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        if message.get("body") == b"c":
+            await asyncio.Event().wait()
+        await asyncio.sleep(0.03)
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def body() -> AsyncIterator[bytes]:
+        for piece in (b"a", b"b", b"c", b"d"):
+            yield piece
+
+    async def close() -> None:
+        closed.append(True)
+
+    async def handler(request: Request) -> Response:
+        return Response(200, "", [], body(), close)
+
+    with pytest.raises(AnswerBrokenOff):
+        await serve(scope(), receive, send, handler, idle_seconds=0.1)
+    assert closed == [True]

@@ -1,5 +1,7 @@
 """The gateway as a service: a process of its own between clients and providers, through outages, changes, and its end."""
 
+import os
+import resource
 import signal
 import threading
 import time
@@ -11,7 +13,7 @@ import pytest
 
 from tests.routes.gateway import stubs
 from tests.routes.gateway.database import ORG
-from tests.routes.gateway.llm.scene import a_route
+from tests.routes.gateway.llm.scene import a_body, a_route
 from tests.routes.gateway.running import Gateway
 from tests.routes.gateway.services import a_service
 from tests.routes.gateway.serving import TOKEN, Client, World, a_stream, completes, eventually
@@ -159,6 +161,52 @@ def test_a_client_that_goes_away_ends_the_call_to_its_provider(world: World) -> 
                 got += sock.recv(2**16)
         assert world.openai.gone.wait(5)
     assert [row["status"] for row in world.rows()] == [499]
+
+
+def test_many_idle_connections_keep_nobody_out(world: World) -> None:
+    """More than the thousand that a server and a process are given by default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4_096:
+        pytest.skip(f"a process may open {hard:,} files here, and so may the gateway")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4_096), hard))
+    idle = []
+    try:
+        with world.gateway() as gateway:
+            idle = [gateway.connect() for _ in range(1_500)]
+            assert Client(gateway)()[0] == 200
+            assert gateway.descriptors() > 1_500
+    finally:
+        for sock in idle:
+            sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_process_that_is_killed_is_replaced(world: World) -> None:
+    with world.gateway() as gateway:
+        assert Client(gateway)()[0] == 200
+        before = gateway.worker()
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: _serves(gateway), 20)
+        assert gateway.worker() != before
+
+
+def _serves(gateway: Gateway) -> bool:
+    try:
+        return Client(gateway)()[0] == 200
+    except OSError:
+        return False
+
+
+def test_a_model_that_is_no_header_is_named_in_one_all_the_same(world: World) -> None:
+    with world.gateway() as gateway:
+        for model, told in (
+            ("gpt-4o\r\nX-Evil: 1", r"gpt-4o\r\nX-Evil: 1"),
+            ("gpt-ä\x7f", r"gpt-\xe4\x7f"),
+            ("gpt-" + "x" * 90_000, "gpt-" + "x" * 496),
+        ):
+            status, headers, said = Client(gateway)(body=a_body(model=model))
+            assert (status, said["model"], headers["x-served-model"]) == (200, model, told)
+            assert "x-evil" not in headers
 
 
 def test_services_are_found_by_host_and_by_prefix_and_lead_nowhere_inside(world: World) -> None:

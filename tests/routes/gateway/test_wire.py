@@ -9,6 +9,7 @@ import pytest
 
 from tests.routes.gateway import stubs
 from tests.routes.gateway.running import Gateway, proxying
+from tests.routes.gateway.strangers import mistreat
 from tests.routes.gateway.streaming import CLOSE, ROOM_KIB, events_one_by_one, leave_in_the_middle, up_and_down
 from tests.routes.gateway.stubs import Upstream
 
@@ -91,8 +92,24 @@ def test_a_head_has_the_length_of_what_a_get_would_bring_and_no_body(gateway: Ga
         (stubs.resets, 502, b"upstream_failed"),
         (stubs.garbage, 502, b"upstream_failed"),
         (stubs.hangs, 504, b"upstream_timeout"),
+        (
+            stubs.says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+            502,
+            b"upstream_failed",
+        ),
+        *(
+            (stubs.says(b"HTTP/1.1 " + said + b"\r\nContent-Length: 2\r\n\r\nok"), 502, b"upstream_failed")
+            for said in (
+                b"000 X",
+                b"099 X",
+                b"1000 X",
+                b"101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade",
+                b"200 OK\r\nX-A: a\x01b",
+                b"200 OK\r\nX-A: a\x7fb",
+                b"200 OK\r\nX-A: a\x00b",
+            )
+        ),
     ],
-    ids=lambda given: getattr(given, "__name__", None),
 )
 def test_an_upstream_that_fails_is_an_answer_without_an_address(
     gateway: Gateway, upstream: Upstream, behaviour: stubs.Behaviour, status: int, code: bytes
@@ -101,6 +118,8 @@ def test_an_upstream_that_fails_is_an_answer_without_an_address(
     answer = gateway.ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n")
     assert status_of(answer) == status
     assert code in answer
+    upstream.behaviour = stubs.ok
+    assert status_of(gateway.ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n")) == 200  # it does not fall with the upstream
     assert b"127.0.0.1" not in answer
     assert str(upstream.port).encode() not in answer
 
@@ -174,3 +193,16 @@ def test_a_slow_upstream_holds_back_a_fast_client(gateway: Gateway, upstream: Up
         upstream.pause.set()
     assert sent < SIZE  # what the buffers of four sockets take
     assert gateway.peak_kib() - before < ROOM_KIB
+
+
+def test_bad_clients_and_bad_upstreams_leave_nothing_behind(gateway: Gateway, upstream: Upstream) -> None:
+    seed = randbits(32)
+    random_ = random.Random(seed)
+    mistreat(gateway, upstream, random_, 100)
+    before = gateway.descriptors()
+    counts = mistreat(gateway, upstream, random_, 500)
+    assert counts["left"] > 50
+    until = time.monotonic() + 5
+    while gateway.descriptors() >= before + 15 and time.monotonic() < until:
+        time.sleep(0.1)
+    assert gateway.descriptors() < before + 15, f"seed {seed}: {counts}"
