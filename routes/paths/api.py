@@ -32,6 +32,8 @@ from routes.publish import Change
 #: What an answer says of a service beside its document. A body may hold it, as whoever read it will send it back; it is not
 #: looked at.
 READ_ONLY = ("revision", "created_at", "updated_at")
+#: A path to try, and its headers: each of 500 patterns is held against it, and no server takes longer ones.
+_LONGEST = 8_192
 _KEYS = ("slug", "enabled", "timeouts", "paths")
 _PATHS = [
     {"pattern": "/users/:id", "target_url": "https://people.example.com", "methods": ["GET"]},
@@ -219,6 +221,8 @@ class HeadersField(serializers.JSONField):
 
         if not isinstance(data, dict) or not all(map(is_text, data.values())):
             raise serializers.ValidationError("Headers are texts, or lists of texts, by name.", "wrong_type")
+        if sum(len(name) + sum(map(len, values)) for name, values in data.items()) > _LONGEST:
+            raise serializers.ValidationError(f"Headers have {_LONGEST:,} characters at most.", "too_many")
         return data
 
 
@@ -228,6 +232,8 @@ class _TextAsSent(serializers.Field[str, Any, str, Any]):
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             raise serializers.ValidationError("This is text.", "wrong_type")
+        if len(data) > _LONGEST:
+            raise serializers.ValidationError(f"A path has {_LONGEST:,} characters at most.", "too_many")
         return data
 
 

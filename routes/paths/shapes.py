@@ -110,7 +110,7 @@ TRIED_PATH = given(
     "TriedPath",
     {
         "method": described(text(pattern="^[A-Z][A-Z0-9_-]*$"), "GET where it is left out."),
-        "path": described(TEXT, "As on the wire, without query."),
+        "path": described(text(longest=8_192), "As on the wire, without query."),
         "headers": by_name({"anyOf": [TEXT, listed(TEXT)]}),
     },
     required=("path",),

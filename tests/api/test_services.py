@@ -319,7 +319,7 @@ def test_what_is_nearly_right_is_said(viewer: Caller, org: Organization, path: s
 @pytest.mark.parametrize(
     "body",
     [{}, {"path": 5}, {"path": "/a", "method": "get"}, {"path": "/a", "headers": 1}, {"path": "/a", "headers": {"a": 1}},
-     {"path": "/a", "query": "x"}, [], None],
+     {"path": "/a", "query": "x"}, {"path": "/" + "a" * 8192}, {"path": "/a", "headers": {"a": ["b" * 8192]}}, [], None],
 )  # fmt: skip
 def test_what_is_no_request_is_refused(viewer: Caller, org: Organization, body: Any) -> None:
     a_service(org)
