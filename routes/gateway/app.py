@@ -10,7 +10,9 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
 
@@ -331,7 +333,7 @@ class Gateway:
                 "rejected": org["rejected"],
                 "schema_max": DOCUMENT_SCHEMA,
                 "engine": _engine_version(),
-                "extras": _extras(),
+                "extras": list(_extras()),
             }
             for org_id, org in self.cache.status()["orgs"].items()
             if org["version"] is not None
@@ -363,6 +365,7 @@ def _sink_of(told: Configuration) -> Sink | None:
     return None
 
 
+@cache
 def _engine_version() -> str:
     try:
         return version("routing-engine")
@@ -370,14 +373,11 @@ def _engine_version() -> str:
         return "checkout"
 
 
-def _extras() -> list[str]:
-    """What this machine can load beyond the standard library."""
-    found = []
-    for name, module in (("postgres", "psycopg"), ("http", "httpx"), ("keywords", "ahocorasick_rs"), ("regex", "re2")):
-        with suppress(ImportError):
-            __import__(module)
-            found.append(name)
-    return found
+@cache
+def _extras() -> tuple[str, ...]:
+    """What this machine can load beyond the standard library. Nothing is loaded: that would stop all requests meanwhile."""
+    modules = (("postgres", "psycopg"), ("http", "httpx"), ("keywords", "ahocorasick_rs"), ("regex", "re2"))
+    return tuple(name for name, module in modules if find_spec(module) is not None)
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

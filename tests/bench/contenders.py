@@ -29,8 +29,8 @@ PORTKEY = "@portkey-ai/gateway@1.15.2"
 LITELLM = "litellm[proxy]==1.106.2"
 ROUTES = 100
 INSTALL_SECONDS, START_SECONDS = 300, 90
-OURS, WITH_LOG, DIRECT, NGINX, PORTKEY_NAME, LITELLM_NAME = (
-    "gateway", "gateway with its log", "direct", "nginx", "Portkey", "LiteLLM",
+OURS, WITH_LOG, BARE, DIRECT, NGINX, PORTKEY_NAME, LITELLM_NAME = (
+    "gateway", "gateway with its log", "granian and aiohttp alone", "direct", "nginx", "Portkey", "LiteLLM",
 )  # fmt: skip
 _LITELLM_KEY = "sk-bench-0123456789abcdef0123456789abcdef"
 BODY = json.dumps({
@@ -97,6 +97,13 @@ def ours(folder: Path, port: int, provider: int, *, has_log: bool = False) -> Ma
 
 def with_log(folder: Path, port: int, provider: int) -> Made:
     return ours(folder, port, provider, has_log=True)
+
+
+def bare(folder: Path, port: int, provider: int) -> Made:
+    """The server and the client library of ours, and nothing in between."""
+    command = [sys.executable, "-m", "granian", "--interface", "asginl", "--no-ws", "--http", "1", "--port", str(port)]
+    environment = {"BENCH_PROVIDER": str(provider), "PYTHONPATH": str(ROOT)}
+    return [*command, "--log-level", "error", "tests.bench.bare_gateway:app"], environment, {}
 
 
 def _route(number: int) -> Route:
@@ -168,7 +175,7 @@ def litellm(folder: Path, port: int, provider: int) -> Made:
 
 
 CONTENDERS: dict[str, Callable[[Path, int, int], Made]] = {
-    OURS: ours, WITH_LOG: with_log, NGINX: nginx, PORTKEY_NAME: portkey, LITELLM_NAME: litellm,
+    OURS: ours, WITH_LOG: with_log, BARE: bare, NGINX: nginx, PORTKEY_NAME: portkey, LITELLM_NAME: litellm,
 }  # fmt: skip
 
 

@@ -69,7 +69,8 @@ def bodies_in(data: bytes) -> list[bytes]:
             return found
         body, data = whole
         found.append(body)
-        options = b",".join(value.lower() for name, value in fields if name == b"connection")
+        named = b",".join(value.lower() for name, value in fields if name == b"connection")
+        options = {option.strip(b" \t") for option in named.split(b",")}
         is_old = not lines[0].endswith(b" HTTP/1.1")
         if b"close" in options or (is_old and b"keep-alive" not in options) or (codings and (lengths or is_old)):
             return found

@@ -1,5 +1,7 @@
 """The operator's file: everything that it may say, and every mistake at once, in words that say what to do."""
 
+import subprocess
+import sys
 from ipaddress import ip_network
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from routes.engine import Timeouts
 from routes.engine.tokens import count_tokens
 from routes.gateway.config import Configuration, InvalidConfiguration, read_configuration
+from tests.paths import ROOT
 
 ENVIRONMENT = {
     "OPENAI_API_KEY": "sk-1",
@@ -192,3 +195,10 @@ def test_all_mistakes_are_told_at_once() -> None:
         "logs.to",
         "source",
     }
+
+
+def test_what_a_gateway_says_that_it_can_load_is_not_loaded_for_it() -> None:
+    """An import in the event loop would stop every request for a tenth of a second."""
+    code = "import sys; from routes.gateway.app import _extras; print(_extras(), 'httpx' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "('postgres', 'http', 'keywords', 'regex') False"

@@ -41,6 +41,8 @@ def test_malformed_and_smuggled_messages_reach_no_upstream_but_as_well_formed_re
         (GOOD.replace(b"\r\nContent", b"\r\nContent-Length: 3\r\nContent"), [b"abc"]),
         (GOOD.replace(b"\r\nContent", b"\r\nContent-Length: 4\r\nContent") + SECOND, []),
         (GOOD.replace(b"\r\nContent", b"\r\nConnection: close\r\nContent") + SECOND, [b"abc"]),
+        (GOOD.replace(b"\r\nContent", b"\r\nConnection: x, Close\r\nContent") + SECOND, [b"abc"]),
+        (GOOD.replace(b"\r\nContent", b"\r\nConnection: closed\r\nContent") + SECOND, [b"abc", b""]),
         (GOOD.replace(b"1.1", b"1.0") + SECOND, [b"abc"]),
         (CHUNKED.replace(b"Host", b"Content-Length: 9\r\nHost") + SECOND, [b"abc"]),
         (CHUNKED.replace(b"chunked", b"gzip, chunked") + SECOND, []),
