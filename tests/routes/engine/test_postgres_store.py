@@ -349,9 +349,10 @@ class Cut:
                 near, far = self._heard.accept()[0], socket.socket(socket.AF_UNIX)
                 self._ends += [near, far]
                 far.connect(self._target)
+                number = self.accepted
+                self.accepted += 1  # before anything goes through, for whoever cuts what it has used
                 for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=(self.accepted, source, sink), daemon=True).start()
-                self.accepted += 1
+                    threading.Thread(target=self._carry, args=(number, source, sink), daemon=True).start()
 
     def _carry(self, number: int, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
