@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from routes.engine.errors import Internal, RoutingError
@@ -24,6 +25,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 IDLE_SECONDS = 60.0
 #: Answers that take longer are watched for clients that go away. For the others a watch would cost more than it saves.
 _WATCHED_AFTER_SECONDS = 0.02
+#: Of a body that nobody reads so much is read before the answer, and for so long.
+_LONGEST_LEFT = 2**20
+_LEFT_SECONDS = 2.0
 #: Methods and statuses whose answers have no body, whatever their headers say.
 _NO_BODY = frozenset({204, 304})
 
@@ -76,6 +80,8 @@ async def serve(
         fault = Internal("The gateway failed. Its operator finds the request by its id.")
         response = refusal(fault, request_id, [(b"x-request-id", request_id.encode())])
     try:
+        if is_read and response.closing is None:  # else an upstream may still read
+            await client.take_the_rest(scope)
         await _answer(scope, send, response, idle_seconds)
     except (RoutingError, ClientGone, TimeoutError) as error:
         raise AnswerBrokenOff(f"request {request_id}: {error}") from None
@@ -114,7 +120,7 @@ def _length(headers: Headers) -> int | None:
 class _Client:
     """Whoever sends the request: its body while it comes, and after that whether it is still there."""
 
-    __slots__ = ("_idle_seconds", "_receive", "_task", "_timer", "_watch", "is_gone")
+    __slots__ = ("_idle_seconds", "_is_begun", "_receive", "_task", "_timer", "_watch", "is_gone")
 
     def __init__(self, receive: Receive, idle_seconds: float) -> None:
         self._receive = receive
@@ -122,10 +128,12 @@ class _Client:
         self._task = asyncio.current_task()
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._is_begun = False
         self.is_gone = False
 
     async def body(self) -> AsyncIterator[bytes]:
         """The pieces as they come. Raises `ClientGone` and `RequestTimeout`."""
+        self._is_begun = True
         while True:
             try:
                 async with asyncio.timeout(self._idle_seconds):
@@ -141,8 +149,23 @@ class _Client:
                 self.has_sent_all()
                 return
 
+    async def take_the_rest(self, scope: Scope) -> None:
+        """Read what nobody asked for of a short body, so that the answer, mostly a refusal, is heard: a connection on which
+        something is left unread is closed, and a client that still writes sees that and no answer. One that waits for a 100
+        has not begun."""
+        if self._is_begun or any(name == b"expect" for name, _ in scope["headers"]):
+            return
+        left = _LONGEST_LEFT
+        with suppress(TimeoutError, ClientGone, RequestTimeout):
+            async with asyncio.timeout(_LEFT_SECONDS):
+                async for data in self.body():
+                    left -= len(data)
+                    if left < 0:
+                        return
+
     def has_sent_all(self) -> None:
         """From now on the only thing to come from the client is that it goes."""
+        self._is_begun = True
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_WATCHED_AFTER_SECONDS, self._begin_to_watch)
 

@@ -1,6 +1,7 @@
 """The gateway on the wire: a real server in a process of its own, raw sockets on both sides."""
 
 import random
+import socket
 import time
 from collections.abc import Iterator
 from secrets import randbits
@@ -122,6 +123,42 @@ def test_an_upstream_that_fails_is_an_answer_without_an_address(
     assert status_of(gateway.ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n")) == 200  # it does not fall with the upstream
     assert b"127.0.0.1" not in answer
     assert str(upstream.port).encode() not in answer
+
+
+def _answers(sock: socket.socket, count: int) -> list[bytes]:
+    """So many answers, each with the length that it tells."""
+    got, found = b"", []
+    while len(found) < count:
+        data = sock.recv(2**16)
+        assert data, (got, found)
+        got += data
+        while b"\r\n\r\n" in got:
+            head, _, rest = got.partition(b"\r\n\r\n")
+            length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            if len(rest) < length:
+                break
+            found.append(head)
+            got = rest[length:]
+    return found
+
+
+def test_who_is_refused_before_the_body_came_hears_it_and_the_connection_goes_on(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    refused = b"POST /broken HTTP/1.1\r\nHost: gw.example\r\nContent-Length: 100000\r\n\r\n"
+    with gateway.connect() as sock:
+        for _ in range(3):
+            sock.sendall(refused)
+            time.sleep(0.05)
+            sock.sendall(b"a" * 100_000)
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: gw.example\r\n\r\n")
+            assert [status_of(head) for head in _answers(sock, 2)] == [500, 200]
+    # Who asks first need not send it, and who never does is told all the same.
+    for more in (b"Expect: 100-continue\r\n", b""):
+        with gateway.connect() as sock:
+            sock.sendall(refused[:-2] + more + b"\r\n")
+            (head,) = _answers(sock, 1)
+            assert status_of(head) == 500
 
 
 def test_a_fault_of_our_own_is_500_and_tells_nothing_of_its_inside(gateway: Gateway) -> None:
