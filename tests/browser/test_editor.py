@@ -143,6 +143,35 @@ def test_models_are_written_with_commas_too(org: Organization, visitor: Callable
     edda.check()
 
 
+def test_a_split_is_written_in_rows_that_say_each_share(org: Organization, visitor: Callable[[Any], Visitor]) -> None:
+    page = visitor(a_person("edda", org, "editor")).visit(f"/admin/o/{org.slug}/routes/new/")
+    page.get_by_label("Name").fill("halves")
+    page.get_by_label("What happens to them").select_option("split")
+    rows = page.get_by_role("group", name="Models and weights")
+    for number, (model, weight) in enumerate((("gpt-4o", "90"), ("a=b", "30"), ("gpt-4o-mini", "x")), start=1):
+        if number == 3:
+            rows.get_by_role("button", name="Add a model").click()
+            assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Model 3"
+        rows.get_by_label(f"Model {number}", exact=True).fill(model)
+        rows.get_by_label(f"Weight of model {number}").fill(weight)
+    panel_says(page, "“x” is not a number.")
+    accessible(page)
+    page.get_by_role("button", name="Save and publish").click()
+    # What was sent comes back in rows, and is put right there.
+    page.get_by_role("main").get_by_role("link", name="Models and weights").click()
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Model 1"
+    assert rows.get_by_label("Weight of model 3").input_value() == "x"
+    rows.get_by_role("button", name="Remove model 3").click()
+    assert [each.inner_text() for each in rows.locator(".arms-share").all()] == ["75%", "25%"]
+    shot(page, "split")
+    accessible(page)
+    page.get_by_role("button", name="Save and publish").click()
+    page.get_by_role("button", name="Publish nevertheless").click()  # nobody knows the model a=b
+    assert document_of(org).content["routes"][0]["then"] == {
+        "split": [{"target_model": "gpt-4o", "weight": 90}, {"target_model": "a=b", "weight": 30}]
+    }
+
+
 def test_what_is_wrong_is_put_right_from_the_messages_alone(
     org: Organization, visitor: Callable[[Any], Visitor]
 ) -> None:

@@ -184,6 +184,14 @@ class ActionPart(Part):
             lines.write_arms,
             label="Models and weights",
             help_text="2 to 10, one a line: gpt-4o = 90. The same user always gets the same model.",
+            widget=forms.Textarea(
+                attrs={
+                    "rows": 2,
+                    "spellcheck": "false",
+                    "data-arms": "Models and weights",
+                    "data-arms-help": "2 to 10 models. The same user always gets the same one.",
+                }
+            ),
         )
     )
     refuse_status = needed(Whole(label="HTTP status", help_text="400 to 499."))
