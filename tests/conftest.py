@@ -107,7 +107,16 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def _no_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody outside is asked: all names of upstreams lead to one public address, until a test says otherwise."""
-    monkeypatch.setattr("routes.paths.upstreams.addresses_of", lambda name: ["93.184.216.34"])
+    monkeypatch.setattr("routes.orgs.lookup.addresses_of", lambda name: ["93.184.216.34"])
+
+
+@pytest.fixture(autouse=True)
+def _no_heart_beats_beside_a_transaction(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heartbeat of a worker has a connection of its own, which does not see what a test has not committed: it would say
+    that the plan is gone, where a replay takes longer than until its first beat."""
+    marker = request.node.get_closest_marker("django_db")
+    if marker is not None and not marker.kwargs.get("transaction"):
+        monkeypatch.setattr("plans.runs.worker.HEARTBEAT_SECONDS", 3_600.0)
 
 
 @pytest.fixture
