@@ -62,9 +62,16 @@ VIEWS: dict[str, str | dict[str, str]] = {
                cached_input_usd_per_million, max_input_tokens, max_output_tokens, retires_on
         FROM routes_modelprice
     """,
+    # Read for each request to what is placed, and again before it is written: by the primary server alone, since what a
+    # replica says may be a step old.
+    "gateway_placements": """
+        SELECT org_id, partition, cluster, resource, endpoint, phase, epoch, to_cluster, to_resource, to_endpoint
+        FROM routes_placement
+    """,
 }
 _TABLES = {
     "routes_organization", "routes_routesetversion", "routes_apikey", "routes_modelprice", "routes_servicehost",
+    "routes_placement",
 }  # fmt: skip
 
 

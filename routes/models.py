@@ -6,6 +6,7 @@ from routes.fleet.models import GatewayInstance
 from routes.idempotency.models import IdempotencyKey
 from routes.orgs.models import ApiKey, Membership, Organization
 from routes.paths.models import Service, ServiceHost
+from routes.placements.models import Placement
 from routes.rules.models import Route
 from routes.versions.models import RouteSetVersion
 
@@ -17,6 +18,7 @@ __all__ = [
     "Membership",
     "ModelPrice",
     "Organization",
+    "Placement",
     "PriceEdition",
     "Route",
     "RouteSetVersion",

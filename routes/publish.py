@@ -32,7 +32,7 @@ from routes.examples.deciding import broken_by, in_words
 from routes.orgs.locks import refuse_frozen
 from routes.orgs.models import Organization
 from routes.orgs.upstreams import private_upstreams_of
-from routes.paths.upstreams import literals_refused
+from routes.paths.upstreams import targets_refused
 from routes.versions.models import RouteSetVersion
 from routes.versions.words import about_of
 
@@ -272,7 +272,7 @@ def _accept_services(org: Organization, services: list[dict[str, Any]], before: 
         if service == old:
             continue
         load_service(service)
-        if issues := literals_refused(service, private_upstreams_of(org), before=old):
+        if issues := targets_refused(service, private_upstreams_of(org), before=old):
             raise engine.errors.InvalidRoute(issues)
 
 

@@ -91,3 +91,17 @@ CHANGE: dict[str, Shape] = {
     "digest": described(DIGEST, "Of the content of that version."),
     "receipt": or_null(RECEIPT),
 }
+UPSTREAM_FINDINGS = described(
+    listed(
+        thing(
+            "UpstreamFinding",
+            {
+                "code": one_of("upstream_forbidden", "upstream_unknown", "upstream_not_looked_up"),
+                "severity": one_of("warning"),
+                "path": TEXT,
+                "message": TEXT,
+            },
+        )
+    ),
+    "What the names of upstreams lead to, as they were looked up for at most two seconds.",
+)

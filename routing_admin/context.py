@@ -70,6 +70,20 @@ SECTIONS = (
     ),
     (
         ("Gateways", "gateways", "gateways", ("gateways",), "viewer"),
+        (
+            "Placements",
+            "placements",
+            "placements",
+            (
+                "placements",
+                "placement_new",
+                "placement_begin",
+                "placement_cutover",
+                "placement_complete",
+                "placement_abort",
+            ),
+            "viewer",
+        ),
         ("Audit", "audit", "audit", ("audit", "audit_verify", "audit_redact"), "viewer"),
         ("Access", "access", "access", ("access", "member_add", "key_create", "policy_change", "freeze"), "admin"),
     ),

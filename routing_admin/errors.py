@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from math import ceil
 from typing import Any, Final
 
 from django.conf import settings
@@ -35,6 +36,7 @@ from routes.api import list_etag
 from routes.catalog.api import import_json
 from routes.catalog.listed import UnreadablePrices
 from routes.catalog.services import PricesChanged, SinceTaken, TooManyPrices, UnknownProvider
+from routes.engine.placements import BarrierPending
 from routes.engine.reading import MAX_ISSUES, key_text
 from routes.errors import (
     ApprovalRequired,
@@ -62,6 +64,8 @@ from routes.paths import api as paths
 from routes.paths.hosts import HostTaken, StaleHosts
 from routes.paths.services import SlugTaken, StaleService
 from routes.paths.services import changed_since as services_changed_since
+from routes.placements import api as placements
+from routes.placements.services import InvalidPlacement, StalePlacement, TooManyPlacements
 from routes.publish import DirectWrite, ExampleBroken
 from routes.requests import InvalidRequest
 from routes.rules import api as rules
@@ -98,6 +102,9 @@ STATUS: dict[type[Exception], int] = {
     InvalidExample: 422,
     StaleExample: 412,
     TooManyExamples: 422,
+    InvalidPlacement: 422,
+    StalePlacement: 412,
+    TooManyPlacements: 422,
     RoleTooHigh: 403,
     PersonRequired: 403,
     InvalidKey: 422,
@@ -208,7 +215,13 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             headers["WWW-Authenticate"] = auth
     elif isinstance(
         error,
-        engine.errors.InvalidRoute | InvalidPlan | InvalidRequest | InvalidIds | InvalidExample | InvalidImport,
+        engine.errors.InvalidRoute
+        | InvalidPlan
+        | InvalidRequest
+        | InvalidIds
+        | InvalidExample
+        | InvalidImport
+        | InvalidPlacement,
     ):
         code, http_status = error.code, status_of(error) or 422
         detail = "Some fields are not acceptable; see errors."
@@ -225,6 +238,8 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
             errors = [{"pointer": f"/{error.field}", "code": error.code, "detail": str(error)}]
         if isinstance(error, TooManyNames):
             headers["Retry-After"] = str(error.wait_seconds)
+        if isinstance(error, BarrierPending):
+            headers["Retry-After"] = str(ceil(error.remaining))
         if isinstance(error, LogDamaged):
             headers["Retry-After"] = "60"  # nothing but a person helps
         if isinstance(error, InvalidState):
@@ -295,6 +310,9 @@ def _of_what_is_stale(error: Exception, headers: dict[str, str], org: Any) -> di
     if isinstance(error, StaleExample):
         headers["ETag"] = examples.example_etag(error.example)
         return {"current": examples.example_json(error.example), "difference": None}
+    if isinstance(error, StalePlacement) and error.placement is not None:
+        headers["ETag"] = placements.placement_etag(error.placement)
+        return {"current": placements.placement_json(error.placement), "difference": None}
     if isinstance(error, StaleService):
         headers["ETag"] = paths.etag_of(error.row)
         return {"current": paths.service_json(error.row), "difference": services_changed_since(error.row, error.seen)}

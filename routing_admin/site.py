@@ -44,6 +44,7 @@ class Site(AdminSite):
         from routes.orgs.admin import INSTALLATION_PAGES
         from routes.orgs.admin import PAGES as ACCESS
         from routes.paths.admin import PAGES as SERVICES
+        from routes.placements.admin import PAGES as PLACEMENTS
         from routes.redaction.admin import INSTALLATION_PAGES as INSTALLATION_REDACTION
         from routes.redaction.admin import PAGES as REDACTION
         from routes.rules.acting import PAGES as ACTING
@@ -75,6 +76,7 @@ class Site(AdminSite):
             *MATCHING,
             *CATALOG,
             *FLEET,
+            *PLACEMENTS,
             *ACCESS,
         ]
         return [

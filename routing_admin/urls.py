@@ -15,6 +15,7 @@ from routes.fleet import api as fleet
 from routes.history import api as history
 from routes.orgs import api as orgs
 from routes.paths import api as paths
+from routes.placements import api as placements
 from routes.redaction import api as redaction
 from routes.rules import api as rules
 from routes.transfer import api as transfer
@@ -29,6 +30,7 @@ of_organization = [
     *rules.urlpatterns,
     *paths.urlpatterns,
     *examples.urlpatterns,
+    *placements.urlpatterns,
     *history.urlpatterns,
     *plans.urlpatterns,
     *explaining.urlpatterns,

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.test import override_settings
+from django.utils import timezone
 
 from audit.actors import system
 from plans.logs.models import RequestLog
@@ -16,6 +17,7 @@ from plans.runs.models import PlanRun
 from plans.runs.worker import run_next
 from routes import engine
 from routes.catalog.models import ModelPrice
+from routes.engine import Target
 from routes.examples.models import ExampleRequest
 from routes.examples.services import create_example
 from routes.orgs.members import add_member
@@ -24,6 +26,8 @@ from routes.orgs.services import create_organization
 from routes.paths.hosts import set_hosts
 from routes.paths.models import Service, ServiceHost
 from routes.paths.services import create_service
+from routes.placements.models import Placement
+from routes.placements.services import begin_move, cut_over, set_placement
 from routes.publish import publish
 from routes.rules.models import Route
 from routes.rules.services import create_route
@@ -134,6 +138,22 @@ def traffic(org: Organization, rows: int = 40, *, clusters: int = 10, **columns:
         }
         made.append(RequestLog(org=org, **fields))
     RequestLog.objects.bulk_create(made)
+
+
+#: Two places of a partition.
+EU = Target("eu", "orders", "https://eu.example")
+US = Target("us", "orders", "https://us.example/base")
+
+
+def a_placement(org: Organization, partition: str = "tenant-7", phase: str = "settled") -> Placement:
+    """The partition at `EU`, on its way to `US` unless it is settled; in cutover for long enough to be completed."""
+    set_placement(org, partition, EU, by=BY)
+    if phase != "settled":
+        begin_move(org, partition, US, by=BY)
+    if phase == "cutover":
+        row, _ = cut_over(org, partition, by=BY)
+        Placement.objects.filter(pk=row.pk).update(cut_over_at=timezone.now() - timedelta(minutes=1))
+    return Placement.objects.of(org).get(partition=partition)
 
 
 def a_plan(org: Organization, *, by: Any = BY, routes: Any = None, **keys: Any) -> PlanRun:

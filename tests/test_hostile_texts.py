@@ -154,6 +154,13 @@ def forms(world: World, text: str) -> list[tuple[str, str, dict[str, str]]]:
         base + "access/keys/": {"key-name": text, "key-kind": "traffic", "key-expires_at": text},
         base + "access/organization/": {"names-name": text, "names-environment": text},
         base + "access/freeze/": {"freeze-reason": text},
+        base + "placements/new/": {"partition": text, "cluster": text, "resource": text, "endpoint": text},
+        base + "placements/tenant-5/begin/": {
+            "cluster": text,
+            "resource": text,
+            "endpoint": text,
+            "drain_seconds": text,
+        },
         base + f"audit/{world.entries['']}/redact/?log={world.logs[True]}": {"reason": text},
         base + "prices/import/": {"providers": text, "since": text},
         base + "logs/import/": {"provider": text, "model": text, "tag": text},

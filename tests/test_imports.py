@@ -75,6 +75,7 @@ ORDER = [
     "versions",
     "redaction",
     "examples",
+    "placements",
     "paths",
     "rules",
     "history",

@@ -18,18 +18,31 @@ from plans.runs.models import PlanRun
 from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from routes.orgs.policy import freeze
-from tests.build import BY, a_person, a_plan, a_route, a_service, an_example, projected, state_of, traffic, usual_prices
+from tests.build import (
+    BY,
+    a_person,
+    a_placement,
+    a_plan,
+    a_route,
+    a_service,
+    an_example,
+    projected,
+    state_of,
+    traffic,
+    usual_prices,
+)
 
 pytestmark = pytest.mark.django_db
 WHY = "frozen by test: audit of prices"
 ROUTE = {"name": "new", "priority": "100", "enabled": "on", "kind": "send", "target_model": "m"}
+PLACE = {"cluster": "us", "resource": "orders", "endpoint": "https://us.example"}
 SERVICE = {"slug": "users", "row": "0", "path-0-pattern": "/a", "path-0-target_url": "https://a.example"}
 #: Pages that only show, or change nothing of the organisation.
 READ = {
     "home", "routes", "services", "service", "routes_export", "try", "history", "history_compare", "examples", "plans",
     "plan", "audit",
     "audit_verify", "logs", "prices", "access", "find", "gateways", "plan_progress", "plan_windows", "plans_seen",
-    "route_hits", "route_attention", "logged_request", "logs_week",
+    "route_hits", "route_attention", "logged_request", "logs_week", "placements",
     "route_matching", "route_matching_of", "route_preview", "route_preview_of",
 }  # fmt: skip
 #: What is shown before it is done, in a second form: tests of their own.
@@ -47,6 +60,8 @@ def ready(org: Organization) -> dict[str, Any]:
     # One that does not hold anyway is in nobody's way.
     example = an_example(org, expected={"target_model": "nobody's"})
     found = {"route": a_route(org).uid, "example": example.uid, "member": org.memberships.get(user=person).pk}
+    for phase in ("settled", "draining", "cutover"):
+        a_placement(org, phase, phase)
     a_service(org)  # version 2, after which no plan is stale
     found["draft"] = a_plan(org).pk
     found["applied"] = plans_applied(org)
@@ -122,6 +137,11 @@ def forms(ids: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
         "plan_schedule": (f"plans/{ids['approved']}/schedule/", {"schedule-apply_at": soon}),
         "plan_apply": (f"plans/{ids['projected']}/apply/", {}),
         "plan_revert": (f"plans/{ids['applied']}/revert/", {}),
+        "placement_new": ("placements/new/", {"partition": "other", **PLACE}),
+        "placement_begin": ("placements/settled/begin/", {"epoch": "1", "drain_seconds": "30", **PLACE}),
+        "placement_cutover": ("placements/draining/cutover/", {"epoch": "3"}),
+        "placement_complete": ("placements/cutover/complete/", {"epoch": "6"}),
+        "placement_abort": ("placements/draining/abort/", {"epoch": "3"}),
         "audit_redact": (f"audit/0/redact/?log={ids['log']}", {"reason": "A name."}),
         "member_add": ("access/members/", {"member-username": "dora", "member-role": "viewer"}),
         "member_change": (f"access/members/{ids['member']}/", {"role": "editor"}),

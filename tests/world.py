@@ -18,7 +18,7 @@ from plans.runs.states import move
 from plans.runs.worker import run_next
 from routes.catalog.formats import read_prices
 from routes.catalog.services import import_prices
-from routes.engine import Action
+from routes.engine import Action, Target
 from routes.engine.egress import PrivateUpstream
 from routes.examples.models import ExampleRequest
 from routes.fleet.models import GatewayInstance
@@ -30,6 +30,7 @@ from routes.orgs.policy import freeze
 from routes.orgs.services import create_organization, update_organization
 from routes.orgs.upstreams import set_private_upstreams
 from routes.paths.models import Service
+from routes.placements.services import set_placement
 from routes.publish import publish
 from routes.redaction.services import redact_entry
 from routes.rules.models import Route
@@ -38,6 +39,7 @@ from tests.build import (
     BY,
     START,
     a_person,
+    a_placement,
     a_plan,
     a_route,
     a_service,
@@ -79,6 +81,7 @@ class World:
         self._prices()
         self._routes()
         self._services()
+        self._placements()
         self._traffic()
         self._plans()
         self._access()
@@ -95,6 +98,7 @@ class World:
             ("routes/", "id"): {"": self.short.uid, "rich": self.rich.uid},
             ("logs/matching/", "id"): {"": self.short.uid},
             ("services/", "id"): {"": "users", "rich": "rich", "bare": "bare"},
+            ("placements/", "partition"): {"": "tenant-5", "draining": "tenant-7", "cutover": "tenant-8"},
             ("examples/", "id"): {"": self.example.uid, "broken": self.broken.uid},
             ("history/", "id"): {"": 1, "live": Organization.objects.get(pk=self.org.pk).version},
             ("plans/", "id"): {state: plan.pk for state, plan in self.plans.items()},
@@ -192,6 +196,11 @@ class World:
             )  # fmt: skip
         report(org, "silent", running=1, rejected=None, schema_max=1, engine="0.1", extras=[])
         GatewayInstance.objects.filter(instance="silent").update(reported_at=timezone.now() - timedelta(hours=1))
+
+    def _placements(self) -> None:
+        set_placement(self.org, "*", Target(self.text("eu"), self.text("orders"), "https://eu.example"), by=BY)
+        for partition, phase in (("tenant-5", "settled"), ("tenant-7", "draining"), ("tenant-8", "cutover")):
+            a_placement(self.org, partition, phase)
 
     def _services(self) -> None:
         org, text = self.org, self.text

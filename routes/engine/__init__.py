@@ -46,6 +46,7 @@ Other routers
     spi           `RoutingSpi`, `SpiDecision`: the protocol behind which routers are exchanged
     placements    `Placement`: where a partition is, and the steps by which it moves to another cluster
     placing       `PlacementRouter`, `PinnedRouter`, and what they ask
+    placed        targets of paths that lead to placements
 """
 
 from typing import TYPE_CHECKING, Any

@@ -143,7 +143,7 @@ def placed(now: Placement | None, partition: str, target: Target, epoch: int) ->
 def begun(now: Placement | None, partition: str, to: Target, epoch: int) -> Placement:
     """Draining: reads and writes go where they went. `now` may be the default's: then this partition alone begins to move.
     Raises `UnknownPartition`, `AlreadyMigrating`, and `ValueError` for a move to where the partition is."""
-    now = _known(now, partition)
+    now = _known(now)
     if now.phase != "settled":
         raise AlreadyMigrating(f"{partition} is being moved to {now.to}; complete or abort that first.")
     if to == now.target and to.endpoint == now.target.endpoint:
@@ -180,14 +180,14 @@ def of_partition(partition: str, own: Placement | None, default: Placement | Non
     return own if own is not None or default is None else replace(default, partition=partition)
 
 
-def _known(now: Placement | None, partition: str) -> Placement:
+def _known(now: Placement | None) -> Placement:
     if now is None:
-        raise UnknownPartition(f"{partition} was never placed.")
+        raise UnknownPartition("The partition was never placed.")
     return now
 
 
 def _moving(now: Placement | None, partition: str) -> Placement:
-    now = _known(now, partition)
+    now = _known(now)
     if now.phase == "settled":
         raise NotMigrating(f"No move of {partition} has begun.")
     return now

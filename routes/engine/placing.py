@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from routes.engine.errors import Internal, PartitionUnresolved, PlacementMissing, PlacementUnavailable, RoutingError
-from routes.engine.placements import Phase, Placement, check_write
+from routes.engine.placements import DEFAULT, Phase, Placement, check_write
 from routes.engine.spi import NEVER_PLACED, SpiDecision, Target, UpstreamProtocol
 
 Sleep = Callable[[float], Awaitable[Any]]
@@ -75,6 +75,18 @@ class Placed:
     decision: SpiDecision
 
 
+class PlacedRouting[Context](Protocol):
+    """A router of partitions with its gate: `RoutingSpi` for whoever writes."""
+
+    async def placed(self, ctx: Context) -> Placed:
+        """Where this request goes, as `RoutingSpi.route` says, with the partition and the phase of its placement."""
+        ...
+
+    async def admit(self, partition: str, epoch: int) -> None:
+        """Called right before a write is sent. Raises `StaleEpoch` for one that must not be."""
+        ...
+
+
 class PlacementRouter[Context]:
     """Sends each request to where its partition is. `partition_of` reads the partition of a request; None: it has none.
 
@@ -122,3 +134,9 @@ class PinnedRouter:
 
     async def route(self, ctx: object) -> SpiDecision:
         return self._decision
+
+    async def placed(self, ctx: object) -> Placed:
+        return Placed(DEFAULT, "settled", self._decision)
+
+    async def admit(self, partition: str, epoch: int) -> None:
+        """Everything is: nothing here ever takes a step."""

@@ -57,7 +57,7 @@ class PostgresStore(ConnectedStore):
         """A line on which the organisations of all publications from now on are announced. Raises `StoreUnavailable`."""
         psycopg = _psycopg()
         try:
-            connection = self._connected()
+            connection = connected(self._dsn)
             try:
                 return PostgresNotices(connection)
             except BaseException:
@@ -76,20 +76,11 @@ class PostgresStore(ConnectedStore):
                         return self._execute(self._connection, query, parameter)
                     except psycopg.OperationalError:
                         self._drop()  # it may have died while idle; a new one tells
-                self._connection = self._connected()
+                self._connection = connected(self._dsn)
                 return self._execute(self._connection, query, parameter)
             except psycopg.Error as error:
                 self._drop()
                 raise StoreUnavailable(f"PostgreSQL: {error}") from error
-
-    def _connected(self) -> Any:
-        _check_dsn(self._dsn)
-        return _bounded_connection().connect(
-            self._dsn,
-            autocommit=True,
-            connect_timeout=_CONNECT_SECONDS,
-            prepare_threshold=None,  # poolers between here and the server lose prepared statements
-        )
 
     @staticmethod
     def _execute(connection: Any, query: str, parameter: object) -> list[Any]:
@@ -127,6 +118,18 @@ class PostgresNotices:
     def close(self) -> None:
         _listening.discard(self._connection)
         self._connection.close()
+
+
+def connected(dsn: str) -> Any:
+    """A connection in autocommit on which no answer is waited for without end. Raises the driver's errors, and
+    `StoreUnavailable` for a `dsn` that is none."""
+    _check_dsn(dsn)
+    return _bounded_connection().connect(
+        dsn,
+        autocommit=True,
+        connect_timeout=_CONNECT_SECONDS,
+        prepare_threshold=None,  # poolers between here and the server lose prepared statements
+    )
 
 
 def _psycopg() -> Any:

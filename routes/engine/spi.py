@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Protocol, get_args
 
@@ -241,17 +241,25 @@ async def resolve[Context](
     `CancelledError` where it is this task that was cancelled; from something the router waited for it is `Internal` too.
     The message names types alone, because it may reach a client.
     """
+    return await answer_of(spi, lambda: spi.route(ctx), SpiDecision, timeout_seconds=timeout_seconds)
+
+
+async def answer_of[Answer](
+    spi: object, ask: Callable[[], Awaitable[object]], kind: type[Answer], *, timeout_seconds: float | None = None
+) -> Answer:
+    """What `ask` is answered by `spi`, an implementation that may do anything: an answer of this kind, or a `RoutingError`,
+    as `resolve` says."""
     try:
-        decision: object = await _within(spi.route(ctx), timeout_seconds)
+        answer = await _within(ask(), timeout_seconds)
     except RoutingError:
         raise
     except BaseException as error:
         if not isinstance(error, Exception) and not _is_of_another_task(error):
             raise
         raise Internal(f"{type(spi).__name__} failed with {type(error).__name__}.") from error
-    if not isinstance(decision, SpiDecision):
-        raise Internal(f"{type(spi).__name__} answered {type(decision).__name__} instead of a decision.")
-    return decision
+    if not isinstance(answer, kind):
+        raise Internal(f"{type(spi).__name__} answered {type(answer).__name__} instead of {kind.__name__}.")
+    return answer
 
 
 async def _within[Answer](answer: Awaitable[Answer], seconds: float | None) -> Answer:

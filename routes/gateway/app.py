@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -16,7 +17,7 @@ from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
 
-from routes.engine import EngineCache
+from routes.engine import EngineCache, PlacementRouter
 from routes.engine.document import SCHEMA as DOCUMENT_SCHEMA
 from routes.engine.errors import AuthFailed, MethodNotAllowed, NoRoute, RoutingError, StoreUnavailable
 from routes.gateway.answers import json_answer
@@ -31,6 +32,7 @@ from routes.gateway.llm.models import list_models
 from routes.gateway.logs.queue import RowQueue, Sink
 from routes.gateway.messages import Request, Response
 from routes.gateway.metrics import Metrics
+from routes.gateway.placed import PlacedSink, Routing, ServiceCall, SourcePlacements
 from routes.gateway.prices import PriceBook
 from routes.gateway.proxy import RequestProxy
 from routes.gateway.router import RuntimeRouter, ServiceRef
@@ -44,6 +46,8 @@ DIRECTORY_POLL_SECONDS = 2.0
 REPORT_SECONDS = 15.0
 #: Rows of the log that wait at the end have so long to be written.
 LAST_ROWS_SECONDS = 10.0
+#: So many placements are read at a time.
+PLACEMENT_READERS = 16
 _PREFIX = "/s/"
 _INSIDE = "/_gateway/"
 _BEARER = b"bearer "
@@ -70,7 +74,15 @@ class UnknownRequestId(RoutingError):
 class Gateway:
     """Everything of one process. An ASGI application: begins with the lifespan, and ends with it."""
 
-    def __init__(self, configuration: Configuration, *, source: Source | None = None, sink: Sink | None = None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        source: Source | None = None,
+        sink: Sink | None = None,
+        routing: Routing | None = None,
+    ) -> None:
+        """`source` and `sink` stand in for those of the configuration; `routing` for what the source says of placements."""
         self.configuration = configuration
         told = configuration.source
         self.source = source or source_of(told.database_url, told.api_url, told.key)
@@ -93,6 +105,8 @@ class Gateway:
         self.is_draining = False
         self._idle_seconds = configuration.timeouts.idle_seconds or IDLE_SECONDS
         self._sink = sink
+        self._routing = routing
+        self._readers = ThreadPoolExecutor(PLACEMENT_READERS, thread_name_prefix="gateway-placements")
         self._tasks: list[asyncio.Task[None]] = []
 
     # --- ASGI -----------------------------------------------------------------------------------------------------
@@ -128,6 +142,7 @@ class Gateway:
             proxy,
             proxy_timeout=told.timeouts.first_byte_seconds or FIRST_BYTE_SECONDS,
             shows_targets=told.shows_targets,
+            placed=PlacedSink(self._routing or self._placements),
         )
         sink = self._sink or _sink_of(told)
         self.rows = None if sink is None else RowQueue(
@@ -170,6 +185,7 @@ class Gateway:
         if self.rows is not None:
             await self.rows.aclose(LAST_ROWS_SECONDS)
         await self.client.aclose()
+        self._readers.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self.cache.close)
         await asyncio.to_thread(self.source.close)
 
@@ -237,6 +253,10 @@ class Gateway:
         self.metrics.stage("http", "upstream", perf_counter() - began)
         trace.ended("ok" if response.status < 400 else "error")
         return response
+
+    def _placements(self, org_id: str) -> PlacementRouter[ServiceCall]:
+        store = SourcePlacements(self.source.placement, org_id, self._readers)
+        return PlacementRouter(store, lambda call: call.partition)
 
     def _observe(self, seen: Observed) -> None:
         self.metrics.request("llm", seen.route_id, seen.provider, seen.status)

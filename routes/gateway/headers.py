@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+from routes.engine.spi import HeaderOp
 from routes.gateway.messages import Headers, Request
 
 VIA = b"1.1 routing-gateway"
@@ -78,6 +79,13 @@ def to_client(headers: Headers, written: Headers) -> Headers:
         and not name.startswith(INTERNAL)
     ]
     return [*passed, (b"via", b", ".join([*via, VIA])), *written]
+
+
+def with_header_op(headers: Headers, op: HeaderOp) -> Headers:
+    """The headers after this change."""
+    name = op.name.encode("ascii")
+    kept = headers if op.kind == "append" else [each for each in headers if each[0] != name]
+    return kept if op.value is None else [*kept, (name, op.value.encode("ascii"))]
 
 
 def _named_in_connection(headers: Headers) -> frozenset[bytes]:

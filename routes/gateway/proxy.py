@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from routes.engine import Timeouts
-from routes.gateway.headers import Networks, to_client, to_upstream
+from routes.engine.spi import HeaderOp
+from routes.gateway.headers import Networks, to_client, to_upstream, with_header_op
 from routes.gateway.messages import Headers, Request, Response
 from routes.gateway.upstream import Guard, UpstreamClient
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """What is the same wherever a request of a service goes; `written` are headers of the answer."""
+
+    timeouts: Timeouts
+    private_upstreams: Guard
+    written: Headers
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,19 +30,20 @@ class RequestProxy:
     forces_https: bool = False
 
     async def forward(
-        self,
-        request: Request,
-        url: str,
-        *,
-        timeouts: Timeouts,
-        private_upstreams: Guard,
-        written: Headers,
+        self, request: Request, url: str, to: Forwarding, *, header_ops: Iterable[HeaderOp] = ()
     ) -> Response:
-        """The upstream's answer, handed over before its body is read, with the headers `written` here. Whoever takes it
-        closes it. Raises what `UpstreamClient.open` raises."""
+        """The upstream's answer, handed over before its body is read; `header_ops` change what is sent. Whoever takes the
+        answer closes it. Raises what `UpstreamClient.open` raises."""
         headers = to_upstream(request, trusted=self.trusted, forces_https=self.forces_https)
+        for op in header_ops:
+            headers = with_header_op(headers, op)
         response = await self.client.open(
-            request.method, url, headers, request.body, timeouts=timeouts, private_upstreams=private_upstreams
+            request.method,
+            url,
+            headers,
+            request.body,
+            timeouts=to.timeouts,
+            private_upstreams=to.private_upstreams,
         )
-        response.headers = to_client(response.headers, written)
+        response.headers = to_client(response.headers, to.written)
         return response

@@ -9,7 +9,8 @@ from routes.engine import EngineCache, Timeouts
 from routes.engine.errors import RoutingError
 from routes.gateway.answers import refusal
 from routes.gateway.messages import Headers, Request, Response
-from routes.gateway.proxy import RequestProxy
+from routes.gateway.placed import PlacedSink, ServiceCall, key_of, no_placements
+from routes.gateway.proxy import Forwarding, RequestProxy
 from routes.gateway.trace import Trace
 from routes.gateway.upstream import FIRST_BYTE_SECONDS, Guard
 
@@ -35,13 +36,16 @@ class RuntimeRouter:
         *,
         proxy_timeout: float = FIRST_BYTE_SECONDS,
         shows_targets: bool = False,
+        placed: PlacedSink | None = None,
     ) -> None:
         """`proxy_timeout` is how long an upstream may take until its answer begins, in seconds, where its service says
-        nothing; with `shows_targets` an error names the URL that failed, for people who debug their own upstreams."""
+        nothing; with `shows_targets` an error names the URL that failed, for people who debug their own upstreams.
+        `placed` takes what leads to placements; without it that is refused."""
         self._cache = cache
         self._proxy = client
         self._timeouts = Timeouts(first_byte_seconds=proxy_timeout)
         self._shows_targets = shows_targets
+        self._placed = placed or PlacedSink(no_placements)
 
     async def handle(self, service: ServiceRef, request: Request, trace: Trace | None = None) -> Response | None:
         """The answer, its body still to come; None where no path of the service fits, or the service is disabled or not
@@ -54,21 +58,23 @@ class RuntimeRouter:
         found = engine.services.get(service.slug)
         if found is None or not found.enabled:
             return None
-        match = found.table.match(request.path, request.method, _by_name(request.headers))
+        headers = _by_name(request.headers)
+        match = found.table.match(request.path, request.method, headers)
         if match is None:
             return None
         if trace is not None:
             trace.stage("match", version=engine.version, pattern=match.pattern, target=match.target_url)
         written = [(b"x-request-id", request.request_id.encode()), (b"x-route-version", b"%d" % engine.version)]
         url = match.url(request.query)
+        to = Forwarding(_over(self._timeouts, found.timeouts), service.private_upstreams, written)
         try:
-            return await self._proxy.forward(
-                request,
-                url,
-                timeouts=_over(self._timeouts, found.timeouts),
-                private_upstreams=service.private_upstreams,
-                written=written,
-            )
+            key = key_of(match.target_url)
+            if key is None:
+                return await self._proxy.forward(request, url, to)
+            call = ServiceCall(service.org_id, service.slug, request.method, headers, match.params, key)
+            placed = await self._placed.place(call, match.url(request.query), request, trace)
+            url = placed.url
+            return await placed.send(self._proxy, to)
         except RoutingError as error:
             if trace is not None:
                 trace.failed(error)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import closing
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
-from routes.engine import HttpStore, PostgresStore, Price, PriceTable, SQLiteStore
-from routes.engine.errors import DocumentRejected, StoreUnavailable
+from routes.engine import HttpStore, Placement, PostgresStore, Price, PriceTable, SQLiteStore, Target, postgres
+from routes.engine.errors import DocumentRejected, PlacementUnavailable, StoreUnavailable
 from routes.engine.ids import canonical_uuid
 from routes.engine.money import nano_usd
+from routes.engine.placements import DEFAULT, of_partition
 from routes.engine.store import Store
 
 _TIMEOUT_SECONDS = 5.0
@@ -19,6 +21,10 @@ _DIRECTORY = "SELECT org_id, org_slug, status, private_upstreams, hosts, traffic
 _PRICES = (
     "SELECT org_id, provider, model, since, input_usd_per_million, output_usd_per_million, cached_input_usd_per_million,"
     " max_input_tokens, max_output_tokens, retires_on FROM gateway_prices WHERE org_id IS NULL OR org_id = "
+)
+_PLACEMENTS = (
+    "SELECT partition, cluster, resource, endpoint, phase, epoch, to_cluster, to_resource, to_endpoint"
+    " FROM gateway_placements WHERE org_id = ? AND partition IN (?, ?)"
 )
 #: PostgreSQL's own form of a URL, as libpq reads it.
 _POSTGRES = ("postgres://", "postgresql://")
@@ -36,6 +42,11 @@ class Source(Protocol):
 
     def prices(self, org_id: str) -> dict[str, Any] | None:
         """The price document that holds for this organisation; None where it is what it was at the last call."""
+        ...
+
+    def placement(self, org_id: str, partition: str) -> Placement | None:
+        """Where a partition is at this moment; None where it is nowhere. Called by several threads at a time, for each
+        request anew, and never answered from anything kept."""
         ...
 
     def report(self, org_id: str, instance: str, said: dict[str, Any]) -> None:
@@ -66,6 +77,7 @@ class DatabaseSource:
         self._lock = threading.Lock()
         self._connection: Any = None
         self._before: dict[str, Any] = {}
+        self._readers = _Readers(url)
 
     def directory(self) -> dict[str, Any] | None:
         rows = [
@@ -90,12 +102,23 @@ class DatabaseSource:
         document = PriceTable(map(_price, rows), org_id=own, as_of=as_of).to_document()
         return self._unless_same(f"prices of {own}", document)
 
+    def placement(self, org_id: str, partition: str) -> Placement | None:
+        own = canonical_uuid(org_id)
+        if self._is_postgres:
+            rows = self._readers.rows(_PLACEMENTS.replace("?", "%s"), own, partition, DEFAULT)
+        else:
+            with closing(self._connected()) as connection:
+                rows = connection.execute(_PLACEMENTS, (own.replace("-", ""), partition, DEFAULT)).fetchall()
+        found = {placement.partition: placement for placement in map(_placement, rows)}
+        return of_partition(partition, found.get(partition), found.get(DEFAULT))
+
     def report(self, org_id: str, instance: str, said: dict[str, Any]) -> None:
         """The role of a gateway writes nothing."""
 
     def close(self) -> None:
         with self._lock:
             self._drop()
+        self._readers.close()
         self.store.close()
 
     def _unless_same(self, what: str, document: dict[str, Any]) -> dict[str, Any] | None:
@@ -125,9 +148,7 @@ class DatabaseSource:
 
     def _connected(self) -> Any:
         if self._is_postgres:
-            import psycopg
-
-            return psycopg.connect(self._url, autocommit=True, connect_timeout=int(_TIMEOUT_SECONDS))
+            return postgres.connected(self._url)
         import os
         import sqlite3
 
@@ -135,6 +156,53 @@ class DatabaseSource:
         return sqlite3.connect(
             f"file:{path}?mode=ro", uri=True, timeout=2, isolation_level=None, check_same_thread=False
         )
+
+
+class _Readers:
+    """Connections to PostgreSQL, one for each thread that reads."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._own = threading.local()
+        self._lock = threading.Lock()
+        self._all: set[Any] = set()
+
+    def rows(self, query: str, *parameters: Any) -> list[Any]:
+        """Raises the driver's errors. A connection that died while it was idle costs no failed read."""
+        from psycopg import OperationalError
+
+        used = getattr(self._own, "connection", None)
+        if used is not None:
+            try:
+                return list(used.execute(query, parameters))
+            except OperationalError:
+                self._drop(used)
+        self._own.connection = used = postgres.connected(self._url)
+        with self._lock:
+            self._all.add(used)
+        try:
+            return list(used.execute(query, parameters))
+        except BaseException:
+            self._drop(used)
+            raise
+
+    def close(self) -> None:
+        with self._lock:
+            left, self._all = self._all, set()
+        for connection in left:
+            connection.close()
+
+    def _drop(self, connection: Any) -> None:
+        self._own.connection = None
+        with self._lock:
+            self._all.discard(connection)
+        connection.close()
+
+
+def _placement(row: Any) -> Placement:
+    partition, cluster, resource, endpoint, phase, epoch, to_cluster, to_resource, to_endpoint = row
+    to = Target(to_cluster, to_resource, to_endpoint) if to_cluster else None
+    return Placement(partition, Target(cluster, resource, endpoint), epoch, phase, to)
 
 
 def _json(value: Any) -> Any:
@@ -182,6 +250,16 @@ class ApiSource:
 
     def prices(self, org_id: str) -> dict[str, Any] | None:
         return self._get(f"orgs/{org_id}/prices/snapshot/")
+
+    def placement(self, org_id: str, partition: str) -> Placement | None:
+        answer = self._client.get(f"orgs/{org_id}/placements/{partition}/")
+        if answer.status_code == 404:
+            return None
+        if answer.status_code != 200:
+            raise PlacementUnavailable(f"placements/ answered {answer.status_code}.")
+        said = answer.json()
+        to = None if said["to"] is None else Target(**said["to"])
+        return Placement(said["partition"], Target(**said["target"]), said["epoch"], said["phase"], to)
 
     def report(self, org_id: str, instance: str, said: dict[str, Any]) -> None:
         answer = self._client.put(f"orgs/{org_id}/gateways/{instance}/", json=said)

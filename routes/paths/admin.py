@@ -14,6 +14,7 @@ from django.urls import path
 from routes import engine
 from routes.errors import NotFound, RoutesError
 from routes.live import live
+from routes.orgs.lookup import Lookup
 from routes.orgs.models import Organization
 from routes.orgs.upstreams import (
     private_upstreams_of,
@@ -24,6 +25,7 @@ from routes.pages import Why, seen
 from routes.paths.forms import LinesForm, ServiceForm
 from routes.paths.hosts import HostTaken, StaleHosts, hosts_by_slug, hosts_of, read_hosts, set_hosts
 from routes.paths.models import Service
+from routes.paths.placed import placement_found
 from routes.paths.services import (
     SlugTaken,
     StaleService,
@@ -34,7 +36,7 @@ from routes.paths.services import (
     update_service,
 )
 from routes.paths.shown import in_order, tried
-from routes.paths.upstreams import Lookup, names_in
+from routes.paths.upstreams import findings, names_in
 from routes.paths.words import (
     asked_in_words,
     differences_of_services,
@@ -137,11 +139,15 @@ def _tried(request: HttpRequest, value: engine.Service) -> dict[str, Any]:
     if path == prefix or path.startswith(f"{prefix}/"):
         path = path.removeprefix(prefix) or "/"
     name, _, text = header.partition(":")
-    found = tried(value, method, path, {name.strip(): text.strip()} if text.strip() else {})
+    sent = {name.strip(): text.strip()} if text.strip() else {}
+    found = tried(value, method, path, sent)
     try:
         url = found.match.url(query) if found.match else ""
     except engine.errors.UnsafePath as error:
         found, url = replace(found, reason="unsafe_path", detail=str(error), match=None, steps=[]), ""
+    placed = placement_found(request.org, method, found.match, sent) if found.match else None
+    if placed is not None:
+        url = placed.url(url) or ""
     steps = [
         {"step": step, "asked": asked_in_words(step.path.to_dict()), "said": _OUTCOMES[step.outcome]}
         for step in found.steps
@@ -151,6 +157,7 @@ def _tried(request: HttpRequest, value: engine.Service) -> dict[str, Any]:
         "told": found,
         "tried_path": path,
         "url": url,
+        "placed": placed,
         "params": list(found.match.params.items()) if found.match else [],
         "steps": steps,
     }
@@ -292,8 +299,8 @@ def _readable(row: Service) -> dict[str, Any]:
 
 
 def _warn(request: HttpRequest, row: Service, lookup: Lookup) -> None:
-    findings = lookup.findings(row.as_document(), private_upstreams_of(request.org))
-    told = list(dict.fromkeys(finding["message"] for finding in findings))
+    found = findings(lookup, row.as_document(), private_upstreams_of(request.org))
+    told = list(dict.fromkeys(finding["message"] for finding in found))
     for text in told[:_TOLD]:
         messages.warning(request, text)
     if len(told) > _TOLD:

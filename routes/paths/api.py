@@ -15,6 +15,7 @@ from routes.api import NOTE, ListField, ListView, StrictSerializer, View, change
 from routes.engine.canonical import canonical_bytes
 from routes.engine.errors import Issue
 from routes.engine.path_patterns import MAX_PATHS
+from routes.orgs.lookup import Lookup
 from routes.orgs.upstreams import (
     StaleUpstreams,
     private_upstreams_of,
@@ -24,9 +25,10 @@ from routes.orgs.upstreams import (
 from routes.paths import shapes
 from routes.paths.hosts import MAX_HOSTS, StaleHosts, hosts_of, read_hosts, set_hosts
 from routes.paths.models import Service
+from routes.paths.placed import placement_found
 from routes.paths.services import StaleService, create_service, delete_service, get_service, update_service
 from routes.paths.shown import in_order, service_json, tried
-from routes.paths.upstreams import Lookup, names_in
+from routes.paths.upstreams import findings, names_in
 from routes.publish import Change
 
 #: What an answer says of a service beside its document. A body may hold it, as whoever read it will send it back; it is not
@@ -81,8 +83,8 @@ class _Writes(View):
         """What a write of a service answers."""
         assert self.lookup is not None
         service = service_json(row)
-        findings = self.lookup.findings(service, private_upstreams_of(change.org))
-        body = {"service": service, **change_json(change), "findings": findings}
+        found = findings(self.lookup, service, private_upstreams_of(change.org))
+        body = {"service": service, **change_json(change), "findings": found}
         return Response(body, status=status, headers={"ETag": etag_of(row)})
 
 
@@ -260,7 +262,11 @@ class MatchPath(View):
         given.is_valid(raise_exception=True)
         asked = given.validated_data
         service = engine.Service.from_dict(self.row.as_document())
-        return Response(tried(service, asked["method"], asked["path"], asked["headers"]).to_dict())
+        found = tried(service, asked["method"], asked["path"], asked["headers"])
+        told = {**found.to_dict(), "placement": None}
+        if found.match and (placed := placement_found(request.org, asked["method"], found.match, asked["headers"])):
+            told |= {"url": placed.url(told["url"]), "placement": placed.to_dict()}
+        return Response(told)
 
 
 # --- What installation staff gives --------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ from routes.engine.paths import Service as ServiceValue
 from routes.engine.reading import MAX_ISSUES
 from routes.orgs.models import Organization
 from routes.orgs.upstreams import private_upstreams_of
+from routes.paths import upstreams
 from routes.paths.models import Service
 from routes.paths.services import insert_service, write_service
-from routes.paths.upstreams import literals_refused
 from routes.publish import Change
 
 Document = dict[str, Any]
@@ -53,7 +53,7 @@ def targets_refused(org: Organization, sent: Sequence[Document], today: Sequence
     allowed = private_upstreams_of(org)
     issues: list[Issue] = []
     for index, service in enumerate(sent):
-        found = literals_refused(service, allowed, before=was.get(service["slug"]))
+        found = upstreams.targets_refused(service, allowed, before=was.get(service["slug"]))
         issues += _placed(({**issue, "message": f"“{service['slug']}”: {issue['message']}"} for issue in found), index)
     return issues[:MAX_ISSUES]
 

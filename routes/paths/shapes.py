@@ -1,5 +1,6 @@
 """Services and their paths, as JSON Schema."""
 
+from routes.engine.placements import PHASES
 from routes.shapes import (
     CHANGE,
     COUNT,
@@ -7,6 +8,7 @@ from routes.shapes import (
     RECEIPT,
     TEXT,
     TIME,
+    UPSTREAM_FINDINGS,
     Shape,
     by_name,
     described,
@@ -64,16 +66,6 @@ SERVICE_PATCH = given(
     "ServicePatch",
     {**{name: shape if name == "slug" else or_null(shape) for name, shape in NEW_KEYS.items()}, **_IGNORED},
 )
-_CODES = ("upstream_forbidden", "upstream_unknown", "upstream_not_looked_up")
-UPSTREAM_FINDINGS = described(
-    listed(
-        thing(
-            "UpstreamFinding",
-            {"code": one_of(*_CODES), "severity": one_of("warning"), "path": TEXT, "message": TEXT},
-        )
-    ),
-    "What the names in targets lead to, as they were looked up for at most two seconds.",
-)
 SERVICE_WRITTEN = written("ServiceWritten", {"service": SERVICE, **CHANGE, "findings": UPSTREAM_FINDINGS})
 SERVICE_DELETED = written("ServiceDeleted", CHANGE)
 _INDEX = described(COUNT, "Its place in the service's list, which settles what is equally specific.")
@@ -126,7 +118,23 @@ PATH_MATCHED = thing(
         "target_url": or_null(TEXT),
         "params": by_name(TEXT),
         "remainder": described(or_null(TEXT), "What the star took; null without a star."),
-        "url": described(or_null(TEXT), "What a gateway would ask."),
+        "url": described(or_null(TEXT), "What a gateway would ask; null where it would answer a refusal."),
+        "placement": described(
+            or_null(
+                thing(
+                    "FoundPlacement",
+                    {
+                        "partition": or_null(TEXT),
+                        "detail": described(TEXT, "What gateways answer where there is no placement; else empty."),
+                        "cluster": or_null(TEXT),
+                        "resource": or_null(TEXT),
+                        "phase": or_null(one_of(*PHASES)),
+                        "epoch": or_null(COUNT),
+                    },
+                )
+            ),
+            "Of a target that leads to placements, what holds at this moment.",
+        ),
         "paths": listed(
             thing(
                 "PathStep",

@@ -6,7 +6,7 @@ written by hand.
 
 from typing import Any, Final
 
-from routes.paths.upstreams import host_and_port
+from routes.orgs.lookup import host_and_port
 
 #: So many hosts are named in one line, and so many paths that differ.
 _NAMED: Final = 3

@@ -35,6 +35,7 @@ TAGS: Final = {
     "versions": "History",
     "prices": "Prices",
     "gateways": "Gateways",
+    "placements": "Placements",
     "request-logs": "Request logs",
     "plans": "Plans",
     "audit": "Audit log",
@@ -52,6 +53,7 @@ _WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")
 _PATH: Final[dict[str, Shape]] = {
     "org": described(TEXT, "The organisation, by its slug or its id."),
     "instance": described(TEXT, "The name that the gateway gives itself."),
+    "partition": described(TEXT, "Its name; `*` stands for all that were not placed themselves."),
     "id": TEXT,
 }
 #: Statuses of refusals that operations name.
@@ -314,6 +316,7 @@ class Operations(AutoSchema):
 
     def _curl(self, media_type: str | None = None, example: Any = None) -> str:
         url = self.path.replace("{org}", "acme").replace("{instance}", "edge-1").replace("{id}", "$ID")
+        url = url.replace("{partition}", "tenant-7")
         url = url.replace("{seq}", "$SEQ") + getattr(self.view, "example_query", "")
         parts = [f'curl "$URL{url}"' if self.method == "GET" else f'curl -X {self.method} "$URL{url}"']
         if {"key": []} in self._security():

@@ -18,12 +18,14 @@ from plans.runs.worker import run_next
 from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from routes.orgs.services import update_organization
+from routes.placements.models import Placement
 from routing_admin.docs.document import document
 from routing_admin.docs.views import EXAMPLE
 from tests.api.test_vectors import an_entry
 from tests.api.test_who_may_what import with_ids
 from tests.build import (
     a_person,
+    a_placement,
     a_plan,
     a_route,
     a_service,
@@ -127,6 +129,10 @@ def test_every_curl_line_does_what_it_says(live_server: Any, tmp_path: Path) -> 
                     # Of what is signed, and of what can be blanked.
                     org = world.org if "{org}" in path else None
                     variables["SEQ"] = "0" if method == "get" else str(an_entry(org))
+                if "{partition}" in path:
+                    Placement.objects.all().delete()
+                    phases = {"cutover/": "draining", "complete/": "cutover", "abort/": "draining"}
+                    a_placement(world.org, phase=phases.get(path.rpartition("}/")[2], "settled"))
                 if "/approval/" in path:
                     propose_no_approval(world.org)
                 if "$ETAG" in sample["source"]:

@@ -20,7 +20,7 @@ from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from tests.api.conftest import Caller
 from tests.api.test_who_may_what import served, signed_in
-from tests.build import BY, a_person, a_plan, a_service, an_example, an_org, many_routes, traffic
+from tests.build import BY, a_person, a_placement, a_plan, a_service, an_example, an_org, many_routes, traffic
 from tests.routes.catalog.build import do, own, own_list
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +57,11 @@ def _keys(org: Organization | None, count: int) -> None:
 def _examples(org: Organization, count: int) -> None:
     for number in range(count):
         an_example(org, f"example {org.examples.count()}-{number}")
+
+
+def _placements(org: Organization, count: int) -> None:
+    for _ in range(count):
+        a_placement(org, f"counted-{org.placements.count()}", "draining")
 
 
 def _services(org: Organization, count: int) -> None:
@@ -112,6 +117,7 @@ FILLED: dict[str, Callable[[Organization, int], None]] = {
     "orgs/<org>/api-keys/": _keys,
     "orgs/<org>/routes/": many_routes,
     "orgs/<org>/examples/": _examples,
+    "orgs/<org>/placements/": _placements,
     "orgs/<org>/services/": _services,
     "orgs/<org>/versions/": _versions,
     "orgs/<org>/gateways/": _gateways,

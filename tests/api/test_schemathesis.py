@@ -28,6 +28,7 @@ from routes.orgs.models import Organization
 from tests.api.promised import document
 from tests.build import (
     a_person,
+    a_placement,
     a_plan,
     a_route,
     a_service,
@@ -81,6 +82,8 @@ class World:
         self.plans = [str(plan.pk) for plan in self.some_plans(staff)]
         self.services = [a_service(self.org, slug).slug for slug in ("one", "two", "three")]
         self.examples = [str(an_example(self.org, name).uid) for name in ("one", "two", "three")]
+        self.partitions = [a_placement(self.org, name, "draining").partition for name in ("tenant-1", "tenant-2", "*")]
+        a_placement(self.org)
         report(self.org, "edge-1", running=1, rejected=None, schema_max=1, engine="0.1.0", extras=[])
         self.keys = [create_key(self.org, name="k", kind="traffic", by=staff).key.pk for _ in range(3)]
         management = create_key(self.org, name="m", kind="management", role="admin", by=staff)
@@ -120,6 +123,8 @@ class World:
         """Of what the path can name."""
         if "/versions/{id}" in path or "{seq}" in path:
             return [1, 2, 3]
+        if "{partition}" in path:
+            return self.partitions
         for name in ("routes", "services", "examples", "members", "plans"):
             if f"/{name}/{{id}}" in path:
                 return list(getattr(self, name))
@@ -162,7 +167,7 @@ def asking(operation: Any, world: World, told: Counter[int], seed: int, cases: i
         etag=st.sampled_from(["*", "*", None]),
     )
     def ask(case: Any, org: Any, id: Any, etag: Any) -> None:
-        for name, value in (("org", org), ("id", id), ("seq", id)):
+        for name, value in (("org", org), ("id", id), ("seq", id), ("partition", id)):
             if value is not None and name in case.path_parameters:
                 case.path_parameters[name] = value
         if etag is not None and "If-Match" in case.headers:

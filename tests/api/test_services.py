@@ -191,7 +191,7 @@ def test_an_upstream_that_nobody_knows_is_a_warning_and_no_refusal(
         asked.append(name)
         return {"users.example": ["10.0.0.1"], "people.example": []}[name]
 
-    monkeypatch.setattr("routes.paths.upstreams.addresses_of", leads_to)
+    monkeypatch.setattr("routes.orgs.lookup.addresses_of", leads_to)
     answer = editor("post", "services/", NEW)
     assert answer.status_code == 201
     assert [(each["path"], each["code"], each["severity"]) for each in answer.json()["findings"]] == [
@@ -208,7 +208,7 @@ def test_whoever_may_not_write_has_nothing_looked_up(
     viewer: Caller, editor: Caller, org: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("routes.paths.upstreams.addresses_of", lambda name: asked.append(name) or [])
+    monkeypatch.setattr("routes.orgs.lookup.addresses_of", lambda name: asked.append(name) or [])
     problem(viewer("post", "services/", NEW), 403, "forbidden")
     a_service(org)
     problem(editor("put", "services/users/", NEW, seen=None), 428, "precondition_required")
@@ -217,7 +217,7 @@ def test_whoever_may_not_write_has_nothing_looked_up(
 
 def test_names_are_looked_up_before_any_transaction(org: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
     editor, order = Caller(org, "editor"), list[str]()
-    monkeypatch.setattr("routes.paths.upstreams.addresses_of", lambda name: order.append("name") or [])
+    monkeypatch.setattr("routes.orgs.lookup.addresses_of", lambda name: order.append("name") or [])
     monkeypatch.setattr("routes.api.transaction.atomic", lambda: order.append("dry run") or _NOTHING)
     monkeypatch.setattr("routes.paths.api.create_service", lambda *_, **__: order.append("write") or 1 / 0)
     for more, headers in (("?dry_run=1", {}), ("", {"Idempotency-Key": "k"}), ("", {})):

@@ -83,6 +83,10 @@ FREE: dict[tuple[str, str], Any] = {
     ("post", "/api/v1/orgs/{org}/decide/"): {"context": _CONTEXT},
     ("post", "/api/v1/orgs/{org}/examples/"): _GOLDEN,
     ("put", "/api/v1/orgs/{org}/examples/{id}/"): {**_GOLDEN, "name": "{text} put"},
+    ("put", "/api/v1/orgs/{org}/placements/{partition}/"): {"cluster": "{text}", "resource": "{text}"},
+    ("post", "/api/v1/orgs/{org}/placements/{partition}/begin/"): {
+        "to": {"cluster": "{text}", "resource": "{text}", "endpoint": "https://us.example"},
+    },
     ("post", "/api/v1/orgs/{org}/plans/"): {
         "name": "{text}",
         "note": "{text}",
@@ -171,8 +175,9 @@ def send(world: World, write: Any, body: bytes) -> Any:
     which = 1 if path.endswith("/revert/") else -1
     url = url.replace("{seq}", str(an_entry(world.org if "{org}" in path else None)))
     url = url.replace("{id}", str(([*world.ids(path)] or [""])[which]))
-    if path.endswith(("/reject/", "/revert/")):
-        url += "?dry_run=1"  # a plan is rejected or reverted once
+    url = url.replace("{partition}", "tenant-7")
+    if path.endswith(("/reject/", "/revert/", "/begin/")):
+        url += "?dry_run=1"  # a plan is rejected or reverted once, and a move begun
     media_type = next(iter(operation["requestBody"]["content"]))
     answer = world.who(operation).generic(method.upper(), url, body, content_type=media_type, headers={"If-Match": "*"})
     assert answer.status_code < 500, (method, path, body[:200])

@@ -25,6 +25,7 @@ from tests.api.promised import document
 from tests.build import (
     BY,
     a_person,
+    a_placement,
     a_plan,
     a_route,
     a_service,
@@ -151,6 +152,7 @@ def ids_in(org: Organization) -> dict[str, Any]:
         "routes": Route.objects.of(org)[0].uid,
         "services": org.services.order_by("slug")[0].slug,
         "examples": org.examples.all()[0].uid,
+        "placements": org.placements.all()[0].partition,
         "plans": PlanRun.objects.of(org)[0].pk,
         "members": org.memberships.order_by("-role")[0].user_id,
         "api-keys": org.api_keys.filter(revoked_at=None)[0].pk,
@@ -168,6 +170,7 @@ def one_of_each(org: Organization) -> dict[str, Any]:
     an_example(org, request={"context": {"tag": "of none"}}, expected={"route": None})  # no write breaks it
     a_service(org)
     a_plan(org)
+    a_placement(org)
     report(org, "edge-1", running=1, rejected=None, schema_max=1, engine="0.1.0", extras=[])
     return ids_in(org)
 
@@ -211,6 +214,7 @@ def planted(org: Organization, word: str) -> None:
         paths=[{"pattern": f"/{word}", "target_url": f"https://{word}.example"}],
     )
     a_plan(org, name=f"{word} plan", note=word)
+    a_placement(org, f"{word}-tenant")
     person = a_person(f"{word}-person", org, "admin")
     create_key(org, name=f"{word} key", kind="gateway", by=person)
     report(org, f"{word}-edge", running=1, rejected=None, schema_max=1, engine=word, extras=[])
@@ -269,11 +273,16 @@ def test_everybody_may_what_the_table_says_and_nothing_else(org: Organization) -
     Organization.objects.filter(pk=org.pk).update(**proposed)
     set_default(org, engine.Action(target_model="gpt-4o"), by=BY)
     ready = by_step(org)
+    placed = {
+        step: a_placement(org, f"tenant-to-{step}", phase).partition
+        for step, phase in (("cutover", "draining"), ("complete", "cutover"), ("abort", "cutover"))
+    }
     sign_logs()
     asked = 0
     for rule, name, who in who_asks(some(table()), everybody):
         step = rule.path.rstrip("/").rpartition("/")[2]
-        url = filled(rule.path, {**ids, "plans": ready.get(step, ids["plans"])})
+        of_step = {"plans": ready.get(step, ids["plans"]), "placements": placed.get(step, ids["placements"])}
+        url = filled(rule.path, {**ids, **of_step})
         if "<org>" in rule.path and not who.sees:
             continue  # test_foreign.py asks that
         # Dry, so that everything is still there for the next one.

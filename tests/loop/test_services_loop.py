@@ -1,7 +1,6 @@
 """A service from the API to the wire: a real gateway serves it by host and by prefix, and follows every change of it."""
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,23 +15,13 @@ from tests.api.test_another_process import url_of_test_database
 from tests.api.test_services import put
 from tests.api.test_who_may_what import signed_in
 from tests.build import a_person, an_org
+from tests.loop.addresses import own_address
 from tests.loop.test_gateway_loop import eventually
 from tests.routes.gateway.running import Gateway, free_port, running
 from tests.routes.gateway.stubs import Upstream, says
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOST = "api.acme.example"
-
-
-def own_address() -> str:
-    """An address of this machine that is none of its loopback, which no list opens."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect(("198.51.100.1", 9))  # nothing is sent
-        except OSError:
-            pytest.skip("This machine has no address beside its loopback.")
-        found: str = sock.getsockname()[0]
-    return found
 
 
 def upstream(name: str) -> Upstream:

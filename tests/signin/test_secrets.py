@@ -36,7 +36,7 @@ from tests.api.conftest import Caller
 from tests.api.promised import document
 from tests.api.test_vectors import an_entry
 from tests.audit.signing.build import signed
-from tests.build import a_person, a_plan, a_route, an_example, an_org, usual_prices
+from tests.build import a_person, a_placement, a_plan, a_route, an_example, an_org, usual_prices
 from tests.pages import own_pages
 from tests.signin.people import code_at, wrong_code
 from tests.signin.provider import Provider
@@ -268,6 +268,7 @@ class Walk:
     def urls(self) -> list[str]:
         """Of every page of the organisation one address, of something that is there."""
         route = a_route(self.org, "of pages").uid
+        partition = a_placement(self.org).partition
         ids = {
             "examples/": an_example(self.org, "of pages", expected={"route": None}).uid, "plans/": a_plan(self.org).pk,
             "access/members/": self.org.memberships.first().pk, "access/keys/": "nokey", "history/": 1,
@@ -276,7 +277,7 @@ class Walk:
         for page in own_pages():
             if page.is_of_org:
                 about = next((uid for place, uid in ids.items() if page.place.startswith(place)), route)
-                named: dict[str, Any] = {"id": about, "route": route, "seq": 0}
+                named: dict[str, Any] = {"id": about, "route": route, "seq": 0, "partition": partition}
                 values = {argument: named[argument] for argument in page.arguments}
                 found.append(reverse(f"admin:{page.name}", kwargs={"org": self.org.slug, **values}))
         return found

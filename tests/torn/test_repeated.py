@@ -35,6 +35,7 @@ from routes.orgs.services import update_organization
 from routes.orgs.upstreams import set_private_upstreams
 from routes.paths import services as paths
 from routes.paths.hosts import set_hosts
+from routes.placements.services import begin_move
 from routes.publish import DirectWrite
 from routes.redaction.services import redact_entry
 from routes.rules import services as rules
@@ -43,7 +44,7 @@ from routes.rules.models import Route
 from routes.transactions import repeated, was_given_up
 from routes.transfer.services import import_routes
 from tests.api.conftest import Caller
-from tests.build import BY, a_person, a_plan, a_service, an_example, an_org, projected, state_of
+from tests.build import BY, US, a_person, a_placement, a_plan, a_service, an_example, an_org, projected, state_of
 from tests.databases import ON_POSTGRES
 from tests.paths import ROOT
 from tests.routes.catalog.build import own, own_list
@@ -73,6 +74,7 @@ class Places:
         plans.schedule(self.scheduled, NOW + timedelta(hours=2), by=self.ada)
         self.key = keys.create_key(self.org, name="old", role="viewer", by=self.ada).key
         self.example = an_example(self.org, expected={"target_model": "nobody holds"})
+        a_placement(self.org)
         self.frozen = an_org("frozen")
         policy.freeze(self.frozen, reason="Holidays.", by=self.ada)
         self.strict = an_org("strict", approval="all")
@@ -135,6 +137,7 @@ CALLS: dict[str, Callable[[Places], Call]] = {
     "routes.transfer.services.import_routes": lambda at: _call(
         import_routes, at.of(at.org), {"routes": [NEW]}, mode="merge", by=at.ada
     ),
+    "routes.placements.services._take": lambda at: _call(begin_move, at.of(at.org), "tenant-7", US, by=at.ada),
     "routes.examples.services.create_example": lambda at: _call(
         create_example, at.of(at.org), name="new", request=REQUEST, expected={"route": None}, by=at.ada
     ),

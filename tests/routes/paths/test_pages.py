@@ -225,7 +225,7 @@ def test_names_of_upstreams_that_lead_nowhere_are_warned_of_after_saving(
     client: Client, org: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = {"people.example": [], "users.example": ["10.0.0.1"]}
-    monkeypatch.setattr("routes.paths.upstreams.addresses_of", known.__getitem__)
+    monkeypatch.setattr("routes.orgs.lookup.addresses_of", known.__getitem__)
     page = text_of(client.post(url(org, "new-service/"), FORM, follow=True))
     assert "is live as version 1" in page
     assert "The name people.example leads nowhere: requests to it would fail." in page

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from routes.engine.egress import PrivateUpstream
-from routes.paths import upstreams
-from routes.paths.upstreams import Lookup, addresses_of, host_and_port, literals_refused, names_in
+from routes.orgs import lookup as lookups
+from routes.orgs.lookup import Lookup, addresses_of, host_and_port
+from routes.paths.upstreams import findings, names_in, targets_refused
 
 KNOWN = {
     "public.example": ["93.184.216.34"],
@@ -24,7 +25,7 @@ def service(*targets: str) -> dict[str, Any]:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstreams, "addresses_of", KNOWN.__getitem__)
+    monkeypatch.setattr(lookups, "addresses_of", KNOWN.__getitem__)
 
 
 @pytest.fixture
@@ -36,14 +37,14 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
             go_on.wait(60)
         return ["93.184.216.34"]
 
-    monkeypatch.setattr(upstreams, "addresses_of", wait)
+    monkeypatch.setattr(lookups, "addresses_of", wait)
     yield go_on
     go_on.set()
 
 
 def codes(*targets: str, allowed: Any = ()) -> dict[str, str]:
     made = service(*targets)
-    found = Lookup(names_in(made["paths"])).findings(made, allowed)
+    found = findings(Lookup(names_in(made["paths"])), made, allowed)
     assert {each["severity"] for each in found} <= {"warning"}
     return {each["path"]: each["code"] for each in found}
 
@@ -70,12 +71,12 @@ def test_a_name_without_an_answer_in_time_is_not_known_and_does_not_hold_up_the_
 ) -> None:
     made = service("https://slow.example", "https://quick.example")
     lookup = Lookup(names_in(made["paths"]), seconds=0.05)
-    assert [each["code"] for each in lookup.findings(made, ())] == ["upstream_not_looked_up"]
+    assert [each["code"] for each in findings(lookup, made, ())] == ["upstream_not_looked_up"]
     hanging.set()
 
 
 def test_lookups_that_hang_do_not_pile_up(hanging: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstreams, "_free", threading.BoundedSemaphore(3))
+    monkeypatch.setattr(lookups, "_free", threading.BoundedSemaphore(3))
     before = threading.active_count()
     for _ in range(5):
         Lookup([f"slow{number}.example" for number in range(10)], seconds=0.01)
@@ -125,9 +126,9 @@ def test_the_place_of_a_target_is_its_host_and_port(target: str, place: Any) -> 
 
 def test_addresses_that_were_there_before_are_not_refused_again() -> None:
     made = service("http://127.0.0.1", "http://10.0.0.1")
-    assert [issue["path"] for issue in literals_refused(made, ())] == ["paths[0].target_url", "paths[1].target_url"]
+    assert [issue["path"] for issue in targets_refused(made, ())] == ["paths[0].target_url", "paths[1].target_url"]
     before = service("http://10.0.0.1")
-    assert [issue["path"] for issue in literals_refused(made, (), before=before)] == ["paths[0].target_url"]
+    assert [issue["path"] for issue in targets_refused(made, (), before=before)] == ["paths[0].target_url"]
 
 
 @pytest.mark.parametrize("name", ["", "a" * 300, "no such name.invalid", "xn--", "\udcff"])

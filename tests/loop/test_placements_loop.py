@@ -1,0 +1,96 @@
+"""Partitions that are moved under load by real processes: no write is lost, doubled, or stale."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.db.models import F
+
+from routes.database import make_views
+from routes.engine.placements import DRAIN_SECONDS
+from routes.placements.models import Placement
+from tests.api.test_who_may_what import signed_in
+from tests.build import a_person, an_org
+from tests.loop.moving import World, a_world, explained, move
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def as_if_waited(world: World) -> None:
+    """The barrier of half a minute, by setting the time back at which it began."""
+    since = F("cut_over_at") - timedelta(seconds=DRAIN_SECONDS)
+    Placement.objects.of(world.org).filter(phase="cutover").update(cut_over_at=since)
+
+
+def wait_for_real(world: World) -> None:
+    time.sleep(world.admin("get", "placements/moves/").json()["seconds_left"])
+
+
+@contextmanager
+def broken(world: World) -> Iterator[None]:
+    """Nobody can read placements."""
+    with connection.cursor() as cursor:
+        cursor.execute("DROP VIEW gateway_placements")
+    yield
+    make_views(connection)
+
+
+#: `make campaign PART=placements` moves so many, with the real barrier.
+MOVES, WRITES, SEED = (
+    int(os.environ.get(*each)) for each in (("MOVES", "0"), ("WRITES", "2000"), ("SEED", "20261123"))
+)
+
+
+@pytest.mark.skipif(not MOVES, reason="make campaign PART=placements waits for real barriers")
+def test_moves_with_real_barriers(tmp_path: Path) -> None:
+    staff = signed_in(a_person("staff", is_superuser=True))
+    for number in range(MOVES):
+        org = an_org(f"moved-{number}")
+        with a_world(tmp_path, org, staff) as world:
+            moved = move(world, WRITES, wait_for_real, pause=0.005, aborts=number % 4, seed=SEED + number)
+        print(f"move {number + 1} of {MOVES}: {moved}")
+        assert moved.faults == []
+
+
+def test_a_partition_moves_under_two_thousand_writes_and_each_is_at_exactly_one_cluster(tmp_path: Path) -> None:
+    org, staff = an_org(), signed_in(a_person("staff", is_superuser=True))
+    with a_world(tmp_path, org, staff) as world:
+        moved = move(world, WRITES, as_if_waited, aborts=2, seed=SEED)
+        assert moved.faults == []
+        assert moved.stale > 0
+        # Who asks why is told which partition, where, at which epoch, and in which phase.
+        ask = world.gateways[0].kept()
+        ask.request("POST", "/s/acme/orders/w/x", "1", {"X-Tenant": "moves"})
+        answer = ask.getresponse()
+        assert (answer.status, answer.read()) == (201, b"new")
+        document = explained(world, (world.gateways[0].port, answer.headers["X-Request-Id"]))
+        org.refresh_from_db()
+        placed = next(stage for stage in document["stages"] if stage["stage"] == "placement")
+        assert {key: placed[key] for key in ("partition", "target", "epoch", "phase")} == {
+            "partition": "moves", "target": "new/orders", "epoch": org.placement_epoch, "phase": "settled",
+        }  # fmt: skip
+
+
+def test_without_its_database_a_gateway_neither_reads_nor_writes_what_is_placed(tmp_path: Path) -> None:
+    """What nobody can tell is not guessed: an old placement could be wrong by now."""
+    org, staff = an_org(), signed_in(a_person("staff", is_superuser=True))
+    with a_world(tmp_path, org, staff) as world:
+        ask = world.gateways[0].kept()
+
+        def status(method: str) -> int:
+            ask.request(method, "/s/acme/orders/w", "1", {"X-Tenant": "moves"})
+            answer = ask.getresponse()
+            answer.read()
+            return answer.status
+
+        assert [status("GET"), status("POST")] == [201, 201]
+        before = len(world.old.got)
+        with broken(world):
+            assert [status("GET"), status("POST")] == [503, 503]
+        assert len(world.old.got) == before
+        assert [status("GET"), status("POST")] == [201, 201]
