@@ -128,8 +128,15 @@ def route_edit(request: HttpRequest, id: str) -> HttpResponse:
         else:
             text = f"“{row.name}” is live as version {change.version}." if change.changed else "Nothing was different."
             messages.success(request, text)
-            return redirect("admin:routes", request.org.slug)
+            return redirect(_origin(request))
     return _editor(request, form, title=row.name, **more)
+
+
+def _origin(request: HttpRequest) -> str:
+    """Where whoever edits came from: a request of the log, whose id the address may hold, or the list."""
+    if logged := request.GET.get("logged", ""):
+        return reverse("admin:logged_request", args=[request.org.slug], query={"id": logged})
+    return reverse("admin:routes", args=[request.org.slug])
 
 
 @require_POST
@@ -319,6 +326,8 @@ def _editor(
         "sentence": drafted(document),
         **text,
         "preview_url": reverse(f"admin:route_preview{'_of' if row else ''}", args=own),
+        "origin": _origin(request),
+        "is_of_request": "logged" in request.GET,
         "matching_url": reverse(f"admin:route_matching{'_of' if row else ''}", args=own),
         **editor_context(request),
         **more,

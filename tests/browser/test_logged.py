@@ -69,9 +69,9 @@ def test_a_surprising_request_is_understood_and_the_rule_put_right(
     page.get_by_role("link", name="short ones").first.click()
     page.get_by_label("Fewer than").fill("50")
     page.get_by_role("button", name="Save and publish").click()
+    # Whoever came from the request is back at it, and sees what happens to it now.
     says(page, "“short ones” is live as version 2.")
-
-    page.goto(here)
+    assert page.url == here
     says(page, "Then: “short ones” took it, served by gpt-4o-mini")
     says(page, "Now: no route takes it: it passes unchanged → gpt-4o")
     says(page, "“short ones” was changed in version 2: its conditions do not fit any more.")
