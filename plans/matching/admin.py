@@ -41,7 +41,7 @@ def route_hits(request: HttpRequest) -> HttpResponse:
 @require_GET
 def week(request: HttpRequest) -> HttpResponse:
     """The newest week in figures, as a part of a page."""
-    return render(request, "plans/week.html", {"week": week_of(request.org.pk, now=timezone.now())})
+    return render(request, "plans/week.html", {"week": week_of(request.org, now=timezone.now())})
 
 
 route_matching.required_role = "editor"

@@ -1,17 +1,18 @@
 """The newest week of an organisation in a few figures: how many requests, what they cost, how many failed, which models."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime
 from decimal import Decimal
 from math import sqrt
 from typing import Any, Final
-from uuid import UUID
 
 from plans.logs.models import RequestLog
 from plans.matching.sampling import Sample
 from plans.matching.services import newest_week
 from plans.matching.words import about, of_week, percent, until
+from routes.catalog.services import prices_for
 from routes.money import usd_text
+from routes.orgs.models import Organization
 
 #: So many models are named, those that served most; the others together are one line.
 MODELS: Final = 5
@@ -19,9 +20,9 @@ MODELS: Final = 5
 _Z: Final = 1.96
 
 
-def week_of(org_id: UUID, *, now: datetime) -> dict[str, Any] | None:
+def week_of(org: Organization, *, now: datetime) -> dict[str, Any] | None:
     """None where nothing is logged. Of a sampled week requests and cost are estimates and say so."""
-    found = newest_week(org_id, now)
+    found = newest_week(org.pk, now)
     if found is None:
         return None
     sample = found.sample
@@ -35,7 +36,21 @@ def week_of(org_id: UUID, *, now: datetime) -> dict[str, Any] | None:
         ("Cost", _cost(sample, costs) if costs else "not logged"),
         ("Failed", percent(failed / len(rows))),
     ]
-    return {"figures": figures, "models": _by_model(rows), "words": _words(sample, len(rows) - len(costs))}
+    return {
+        "figures": figures,
+        "models": _by_model(rows),
+        "words": _words(sample, len(rows) - len(costs)),
+        "unpriced": _unpriced(org, rows),
+    }
+
+
+def _unpriced(org: Organization, rows: list[dict[str, Any]]) -> str:
+    """The models of which nobody knows a price, those that served most first; empty where there are none."""
+    counts = Counter(row["model"] for row in rows if row["model"])
+    known = set(prices_for(org).filter(model__in=counts).order_by().values_list("model", flat=True))
+    names = sorted(counts.keys() - known, key=lambda name: (-counts[name], name))
+    more = f" and {len(names) - MODELS} more" if len(names) > MODELS else ""
+    return ", ".join(names[:MODELS]) + more
 
 
 def _rows(sample: Sample) -> list[dict[str, Any]]:

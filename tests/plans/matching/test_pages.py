@@ -15,7 +15,7 @@ from plans.matching import services
 from plans.matching.sampling import sample_of
 from routes.orgs.models import Organization
 from routes.rules.models import Route
-from tests.build import START, a_person, a_route, an_org, many_routes, traffic
+from tests.build import START, a_person, a_route, an_org, many_routes, prices, traffic, usual_prices
 from tests.routes.rules.test_route_form import NEW
 
 pytestmark = pytest.mark.django_db
@@ -206,6 +206,11 @@ def test_the_newest_week_is_told_in_figures(client: Client, org: Organization) -
     assert "Requests 40 Cost $0.22 Failed 5.0%" in said
     assert "gpt-4o 95.0% 100.0% small 5.0% 0.0%" in said
     assert "2 of them have no cost." in said
+    assert "No price is known of gpt-4o, small:" in said
+    usual_prices()
+    assert "No price is known of small:" in week(client, org)
+    prices(small=("1", "2"))
+    assert "No price is known" not in week(client, org)
     assert "No requests are logged yet." in week(client, an_org_of(client))
 
 
@@ -234,7 +239,9 @@ def test_models_beyond_the_first_few_are_one_line(client: Client, org: Organizat
     models = [f"m{n}" for n in range(8) for _ in range(8 - n)]
     for row, model in zip(RequestLog.objects.order_by("ts"), models, strict=True):
         RequestLog.objects.filter(pk=row.pk).update(model=model)
-    assert re.search(r"m0 22.2% .* m4 11.1% [\d.]+% 3 others 16.7%", week(client, org))
+    said = week(client, org)
+    assert re.search(r"m0 22.2% .* m4 11.1% [\d.]+% 3 others 16.7%", said)
+    assert "No price is known of m0, m1, m2, m3, m4 and 3 more:" in said
 
 
 def test_a_week_without_first_attempts_says_so(client: Client, org: Organization) -> None:
