@@ -16,13 +16,14 @@ from routes.engine.placements import DRAIN_SECONDS
 from routes.placements.models import Placement
 from tests.api.test_who_may_what import signed_in
 from tests.build import a_person, an_org
-from tests.loop.moving import World, a_world, explained, move
+from tests.loop.moving import UNDER_WAY_SECONDS, World, a_world, explained, move
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def as_if_waited(world: World) -> None:
-    """The barrier of half a minute, by setting the time back at which it began."""
+    """The barrier of half a minute, by setting the time back at which it began; as long as anything is really under way."""
+    time.sleep(UNDER_WAY_SECONDS)
     since = F("cut_over_at") - timedelta(seconds=DRAIN_SECONDS)
     Placement.objects.of(world.org).filter(phase="cutover").update(cut_over_at=since)
 
