@@ -323,6 +323,8 @@ SPECTACULAR_SETTINGS = {
 #: Fifty gateways that share a key and poll twice a second make 6,000.
 API_RATE_CREDENTIAL = env.int("API_RATE_CREDENTIAL", default=6_000)
 API_RATE_ADDRESS = env.int("API_RATE_ADDRESS", default=12_000)
+#: With a gateway's key, which is not counted by its address: it asks once or twice for each request to what is placed.
+API_RATE_GATEWAY = env.int("API_RATE_GATEWAY", default=600_000)
 API_RATE_GUESSES = env.int("API_RATE_GUESSES", default=60)
 #: Sign-ins at the OpenID provider that are begun or ended from one address in a minute.
 SIGN_IN_RATE = env.int("SIGN_IN_RATE", default=60)

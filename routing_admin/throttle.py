@@ -24,6 +24,8 @@ WINDOW_SECONDS: Final = 60
 #: So long a key is remembered that was one.
 _KNOWN_SECONDS: Final = 600
 _AT: Final = "/api/"
+#: How keys of gateways begin.
+_GATEWAY: Final = "rk_gateway_"
 #: Who begins a sign-in at the OpenID provider, or comes back, needs no account, and each time a session is stored.
 _SIGN_IN: Final = "/admin/login/provider/"
 #: Where passwords and codes are sent.
@@ -65,12 +67,16 @@ def throttle(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
             guesses = _seen("guesses", address, settings.API_RATE_GUESSES)
             if guesses.calls >= guesses.most and not (given and cache.get(_known(given))):
                 return _refused(request, guesses, "Too many calls with keys that are none came from here.")
-        counts = [_counted("address", address, settings.API_RATE_ADDRESS)]
         session = request.COOKIES.get(settings.SESSION_COOKIE_NAME) if given is None else None
         # One that nobody signed in with is counted by its address alone: anybody makes up as many as the cache holds.
         credential = given or (session if session and cache.get(_known(session)) else None)
-        if credential:
-            counts.append(_counted("credential", credential, settings.API_RATE_CREDENTIAL))
+        if given and given.startswith(_GATEWAY) and cache.get(_known(given)):
+            # It asks about placements for each request that it serves, which is no flood.
+            counts = [_counted("gateway", given, settings.API_RATE_GATEWAY)]
+        else:
+            counts = [_counted("address", address, settings.API_RATE_ADDRESS)]
+            if credential:
+                counts.append(_counted("credential", credential, settings.API_RATE_CREDENTIAL))
         tightest = min(counts, key=lambda count: count.most - count.calls)
         if tightest.is_over:
             return _refused(request, tightest, "Too many calls.")

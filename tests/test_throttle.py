@@ -9,9 +9,11 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
+from routes.orgs.keys import create_key
 from routes.orgs.models import ApiKey, Organization
 from routing_admin.addresses import client_address
 from tests.api.conftest import Caller
+from tests.build import a_person
 from tests.signin.people import give_password, person_with_password, with_factor
 
 pytestmark = pytest.mark.django_db
@@ -55,6 +57,17 @@ def test_a_key_has_so_many_calls_a_minute_and_is_told_how_many_are_left(
     assert callers[1].client.get(URL).status_code == 200, "another key is another one"
     at_noon[0] += 40
     assert viewer.get(URL).status_code == 200
+
+
+def test_a_gateways_key_has_a_rate_of_its_own_once_it_is_known_to_be_one(org: Organization, settings: Any) -> None:
+    settings.API_RATE_GATEWAY, settings.API_RATE_GUESSES = 12, 100
+    url = f"/api/v1/orgs/{org.slug}/snapshot/"
+    person = a_person("ada", org, "admin")
+    gateway = Client(headers={"Authorization": f"Bearer {create_key(org, name='gw', kind='gateway', by=person).text}"})
+    assert [gateway.get(url).status_code for _ in range(14)] == [200] * 13 + [429]
+    # One that only looks like it is counted like any other.
+    pretender = Client(headers={"Authorization": "Bearer rk_gateway_abc_def"})
+    assert [pretender.get(url).status_code for _ in range(4)] == [401, 401, 401, 429]
 
 
 def test_an_address_has_so_many_calls_whatever_its_keys(callers: list[Caller]) -> None:

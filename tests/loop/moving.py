@@ -1,4 +1,5 @@
-"""A partition moved under load: gateways in processes of their own, two upstreams that record, and writers that never stop.
+"""A partition moved under load: two gateways in processes of their own, of which one asks the database and one the API, two
+upstreams that record, and writers that never stop.
 
 The suite moves one, `make campaign PART=placements` many, with the real barrier.
 """
@@ -15,6 +16,7 @@ from typing import Any
 
 from django.test import Client
 
+from routes.orgs.keys import create_key
 from routes.orgs.models import Organization
 from tests.api.conftest import Caller
 from tests.api.test_another_process import url_of_test_database
@@ -24,7 +26,7 @@ from tests.routes.gateway.running import Gateway, free_port, running
 from tests.routes.gateway.stubs import Seen, Upstream, Writer
 
 TOKEN = "let-me-in"
-WRITERS, READERS, GATEWAYS = 8, 2, 2
+WRITERS, READERS = 8, 2
 #: Of so many writes one is for a partition that stays where it is.
 STAYING = 5
 #: A write that passed the gate just before a step arrives within this time on any machine that still works.
@@ -173,16 +175,24 @@ def a_world(tmp_path: Path, org: Organization, staff: Client) -> Iterator[World]
         assert admin("post", "services/", {"slug": "orders", "paths": paths}).status_code == 201
         for tenant in ("moves", "stays"):
             assert admin("put", f"placements/{tenant}/", old.place(), seen=None).status_code == 200
-        gateways = []
-        for number in range(GATEWAYS):
-            folder = tmp_path / f"{org.slug}-{number}"
+        port = free_port()
+        command = ["granian", "--interface", "wsgi", "--port", str(port), "routing_admin.wsgi:application"]
+        folders = [tmp_path / f"{org.slug}-{name}" for name in ("web", "by-database", "by-api")]
+        for folder in folders:
             folder.mkdir()
-            gateways.append(stack.enter_context(a_gateway(folder)))
+        stack.enter_context(running(folders[0], command, port, DATABASE_URL=url_of_test_database()))
+        by_database = f'database_url = "{url_of_test_database()}"'
+        by_api = f'api_url = "http://127.0.0.1:{port}"\nkey_env = "KEY"'
+        key = create_key(org, name="gw", kind="gateway", by=admin.person).text
+        gateways = [
+            stack.enter_context(a_gateway(folder, source, key))
+            for folder, source in zip(folders[1:], (by_database, by_api), strict=True)
+        ]
         yield World(org, admin, old, new, gateways)
 
 
 @contextmanager
-def a_gateway(folder: Path) -> Iterator[Gateway]:
+def a_gateway(folder: Path, source: str, key: str) -> Iterator[Gateway]:
     port = free_port()
     config = folder / "gateway.toml"
     config.write_text(
@@ -190,11 +200,12 @@ def a_gateway(folder: Path) -> Iterator[Gateway]:
         listen = "127.0.0.1:{port}"
         admin_token_env = "TOKEN"
         [source]
-        database_url = "{url_of_test_database()}"
+        {source}
         poll_seconds = 0.1
         """
     )
-    with running(folder, ["routes.gateway", "--config", str(config)], port, TOKEN=TOKEN) as gateway:
+    command = ["routes.gateway", "--config", str(config)]
+    with running(folder, command, port, TOKEN=TOKEN, KEY=key) as gateway:
         yield gateway
 
 

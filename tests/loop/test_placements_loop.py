@@ -1,11 +1,14 @@
 """Partitions that are moved under load by real processes: no write is lost, doubled, or stale."""
 
+import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -16,6 +19,7 @@ from routes.engine.placements import DRAIN_SECONDS
 from routes.placements.models import Placement
 from tests.api.test_who_may_what import signed_in
 from tests.build import a_person, an_org
+from tests.databases import ON_POSTGRES
 from tests.loop.moving import UNDER_WAY_SECONDS, World, a_world, explained, move
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,11 +37,14 @@ def wait_for_real(world: World) -> None:
 
 
 @contextmanager
-def broken(world: World) -> Iterator[None]:
-    """Nobody can read placements."""
+def broken() -> Iterator[None]:
+    """Nobody can read placements, neither a gateway nor the application."""
     with connection.cursor() as cursor:
         cursor.execute("DROP VIEW gateway_placements")
+        cursor.execute("ALTER TABLE routes_placement RENAME TO away")
     yield
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE away RENAME TO routes_placement")
     make_views(connection)
 
 
@@ -81,17 +88,50 @@ def test_without_its_database_a_gateway_neither_reads_nor_writes_what_is_placed(
     """What nobody can tell is not guessed: an old placement could be wrong by now."""
     org, staff = an_org(), signed_in(a_person("staff", is_superuser=True))
     with a_world(tmp_path, org, staff) as world:
+        connections = [gateway.kept() for gateway in world.gateways]
+
+        def said() -> list[Any]:
+            found = []
+            for ask in connections:
+                for method in ("GET", "POST"):
+                    ask.request(method, "/s/acme/orders/w", "1", {"X-Tenant": "moves"})
+                    answer = ask.getresponse()
+                    text = answer.read()
+                    found.append(text.decode() if answer.status == 201 else (answer.status, json.loads(text)["error"]))
+            return found
+
+        assert said() == ["old"] * 4
+        before = len(world.old.got)
+        with broken():
+            assert said() == [(503, "placement_backend_unavailable")] * 4
+        assert len(world.old.got) == before
+        assert said() == ["old"] * 4
+
+
+@pytest.mark.skipif(not ON_POSTGRES, reason="SQLite has no server that could hang")
+def test_a_line_to_the_database_that_hangs_costs_a_moment_and_no_request(tmp_path: Path) -> None:
+    org, staff = an_org(), signed_in(a_person("staff", is_superuser=True))
+    with a_world(tmp_path, org, staff) as world:
         ask = world.gateways[0].kept()
 
-        def status(method: str) -> int:
-            ask.request(method, "/s/acme/orders/w", "1", {"X-Tenant": "moves"})
+        def status() -> int:
+            ask.request("POST", "/s/acme/orders/w", "1", {"X-Tenant": "moves"})
             answer = ask.getresponse()
             answer.read()
             return answer.status
 
-        assert [status("GET"), status("POST")] == [201, 201]
-        before = len(world.old.got)
-        with broken(world):
-            assert [status("GET"), status("POST")] == [503, 503]
-        assert len(world.old.got) == before
-        assert [status("GET"), status("POST")] == [201, 201]
+        assert status() == 201
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pid FROM pg_stat_activity"
+                " WHERE query LIKE '%FROM gateway_placements%' AND pid <> pg_backend_pid()"
+            )
+            frozen = [pid for (pid,) in cursor.fetchall()]
+        assert frozen
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            assert [status() for _ in range(3)] == [201, 201, 201]
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
