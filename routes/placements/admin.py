@@ -121,7 +121,9 @@ class Step(NamedTuple):
 
 def _begin_words(row: Placement) -> list[str]:
     place = row.state().target
+    all_others = ["All partitions without a placement of their own move together."] if row.is_default else []
     return [
+        *all_others,
         f"Nothing is switched over yet: reads and writes go on at {place}. Copy its data meanwhile.",
         "Each step makes a new epoch: writes that are under way at that moment are refused once with 409, and succeed"
         " when they are sent again.",

@@ -21,6 +21,7 @@ from routes.engine.errors import (
 from routes.gateway.llm.body import with_model
 from routes.gateway.llm.breaker import CircuitBreaker
 from routes.gateway.llm.costs import ceiling_nano, cost_nano
+from routes.gateway.llm.latencies import Latencies
 from routes.gateway.llm.providers import Provider, Providers
 from routes.gateway.messages import Response
 
@@ -80,6 +81,7 @@ class Attempts:
     takes_unknown_prices: bool = False
     new_breaker: Callable[[], CircuitBreaker] = CircuitBreaker
     breakers: dict[str, CircuitBreaker] = field(default_factory=dict)
+    latencies: Latencies = field(default_factory=Latencies)
 
     def breaker(self, provider: Provider) -> CircuitBreaker:
         breaker = self.breakers.get(provider.name)
@@ -134,13 +136,18 @@ class Attempts:
             except (UpstreamFailed, UpstreamTimeout) as error:
                 breaker.failed(era)
                 failed = error
-                tried.append(Attempt(model, provider.name, error.code, (perf_counter() - began) * 1000))
+                took = (perf_counter() - began) * 1000
+                if isinstance(error, UpstreamTimeout):  # at least as slow as this
+                    self.latencies.observe(model, round(took))
+                tried.append(Attempt(model, provider.name, error.code, took))
                 continue
             except BaseException:  # most of all, the client went away
                 breaker.abandoned(era)
                 raise
             status = served.response.status
             tried.append(Attempt(model, provider.name, str(status), served.upstream_ms))
+            if status < 400:
+                self.latencies.observe(model, served.upstream_ms)
             if status < 500 and status != _TOO_MANY_REQUESTS:
                 breaker.succeeded(era)
                 return served

@@ -142,6 +142,7 @@ class _Call:
             prices=prices,
             count=self.chat.count,
             at=self.at,
+            upstream_latency_ms_p95=self.chat.attempts.latencies.p95(self.body["model"]),
         )
         decision = self.decision = engine.decide(context, force=forced_route(self.request.headers, key))
         self.trace.stage("decide", decision=decision)

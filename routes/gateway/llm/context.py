@@ -37,6 +37,7 @@ def read_context(
 
     `metadata` are the texts of the body's object of that name; values that are fixed on the key win. `headers` are those
     that the routes' conditions name, and no others. Without a header of its own the request has no tag.
+    `upstream_latency_ms_p95` is that of the model that is asked for, None where it is not known.
     """
     tokens = count(body)
     estimate = prices.estimate(body["model"], tokens, max_output_tokens(body), at)

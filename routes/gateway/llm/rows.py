@@ -78,6 +78,7 @@ def row_of(
         "fact_input_tokens": context.input_tokens,
         "fact_estimated_cost_usd": None if estimate is None else usd_text(nano_usd(estimate)),
         "fact_sticky_key": context.sticky_key,
+        "fact_upstream_latency_ms_p95": context.upstream_latency_ms_p95,
     }
     if told is None and provider is not None:
         row["synthetic"] = ["input_tokens", "output_tokens"]
