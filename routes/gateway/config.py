@@ -276,6 +276,7 @@ def _providers(top: _Reader, defaults: Timeouts) -> Providers:
                 key_header=header,
                 key_prefix=table.value("key_prefix", str, "Bearer " if header.lower() == "authorization" else ""),
                 organizations=None if organizations is None else frozenset(organizations),
+                stream_usage=table.value("stream_usage", bool, False),
                 timeouts=timeouts,
             )
         )

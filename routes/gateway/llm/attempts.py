@@ -18,7 +18,7 @@ from routes.engine.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from routes.gateway.llm.body import with_model
+from routes.gateway.llm.body import asking_for_usage, with_model
 from routes.gateway.llm.breaker import CircuitBreaker
 from routes.gateway.llm.costs import ceiling_nano, cost_nano
 from routes.gateway.llm.latencies import Latencies
@@ -56,6 +56,8 @@ class Served:
     #: 0 for the target, k for the k-th fallback.
     index: int
     upstream_ms: int
+    #: Whether we asked for the event that tells the tokens, and the client did not.
+    is_usage_ours: bool = False
 
 
 @dataclass(slots=True)
@@ -103,6 +105,7 @@ class Attempts:
         max_output_tokens: int,
         at: datetime,
         tried: list[Attempt],
+        wants_usage: bool = False,
     ) -> Served:
         """The first good answer: of the decision's target, else of its fallbacks in order. What was tried is noted in
         `tried`.
@@ -110,6 +113,7 @@ class Attempts:
         A model is passed over where no provider serves it, where its estimate is above the decision's ceiling, and where
         its provider's breaker is open. What cannot be reached, does not answer in time, breaks off before the first byte of
         its answer, or answers 429 or 5xx, is followed by the next. Of the last one such an answer is passed on as it is.
+        `wants_usage` is for a stream whose client says nothing of it: providers that may be are asked for the tokens.
         Raises `BudgetExceeded` where the ceiling left nobody to ask, `UpstreamUnavailable`, `ProviderUnresolved`, and what
         the last attempt raised.
         """
@@ -132,7 +136,12 @@ class Attempts:
             breaker = self.breaker(provider)
             began = perf_counter()
             try:
-                served = await self._ask(provider, model, index, data, headers, is_rewritten=model != requested)
+                sent = with_model(data, model) if model != requested else data
+                is_usage_ours = wants_usage and provider.stream_usage
+                if is_usage_ours:
+                    sent = asking_for_usage(sent)
+                served = await self._ask(provider, model, index, sent, headers)
+                served.is_usage_ours = is_usage_ours
             except (UpstreamFailed, UpstreamTimeout) as error:
                 breaker.failed(era)
                 failed = error
@@ -198,13 +207,10 @@ class Attempts:
         provider: Provider,
         model: str,
         index: int,
-        data: bytes,
+        sent: bytes,
         headers: list[tuple[bytes, bytes]],
-        *,
-        is_rewritten: bool,
     ) -> Served:
         """The answer of this provider, once its first bytes are there."""
-        sent = with_model(data, model) if is_rewritten else data
         all_headers = [*headers, (b"content-length", b"%d" % len(sent)), *provider.key_headers()]
         began = perf_counter()
         response = await self.client.open(

@@ -50,6 +50,13 @@ def with_model(data: bytes, model: str) -> bytes:
         at = _after_space(text, end) + 1
 
 
+def asking_for_usage(data: bytes) -> bytes:
+    """The same body, asking that the last event of its stream tells the tokens. `data` is a body that `read_chat` took, and
+    says nothing of `stream_options`."""
+    at = data.index(b"{") + 1
+    return b'%s"stream_options":{"include_usage":true},%s' % (data[:at], data[at:])
+
+
 def _after_space(text: str, at: int) -> int:
     found = _skip(text, at)
     assert found is not None  # it fits nothing at all, too

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -20,7 +20,7 @@ from routes.gateway.llm.attempts import Attempt, Attempts, Served
 from routes.gateway.llm.body import MAX_BODY_BYTES, read_chat
 from routes.gateway.llm.context import Counter, forced_route, read_context
 from routes.gateway.llm.rows import row_of
-from routes.gateway.llm.usage import UsageReader
+from routes.gateway.llm.usage import UsageReader, without_usage
 from routes.gateway.messages import Request, Response
 from routes.gateway.trace import Trace, Traces
 
@@ -161,16 +161,19 @@ class _Call:
             max_output_tokens=max_output_tokens(self.body),
             at=self.at,
             tried=self.tried,
+            wants_usage=self._wants_usage(),
         )
         self.trace.stage("dispatch", attempts=self.tried)
         response = served.response
-        return Response(
-            response.status,
-            response.reason,
-            [*_passed_back(response.headers), *self._own_headers()],
-            self._passing(served),
-            response.aclose,
-        )
+        headers, body = _passed_back(response.headers), self._passing(served)
+        if served.is_usage_ours:
+            headers, body = without_usage(headers, body)
+        return Response(response.status, response.reason, [*headers, *self._own_headers()], body, response.aclose)
+
+    def _wants_usage(self) -> bool:
+        """Whether somebody keeps rows of streams whose tokens the client does not ask for."""
+        is_told = "stream_options" in self.body or self.body.get("stream") is not True
+        return self.chat.record is not None and not is_told
 
     async def _engine(self, key: TrafficKey) -> Engine:
         try:
@@ -186,7 +189,7 @@ class _Call:
         # As it is, because what it says of tokens is read on its way.
         return [*passed, (b"content-type", b"application/json"), (b"accept-encoding", b"identity")]
 
-    async def _passing(self, served: Served) -> AsyncIterator[bytes]:
+    async def _passing(self, served: Served) -> AsyncGenerator[bytes]:
         """The body as it comes; when it is whole, or broken off, the row is written."""
         # What an answer says of its tokens is for its row.
         reader = None if self.chat.record is None else UsageReader(is_stream=self.body.get("stream") is True)
@@ -323,6 +326,7 @@ class _Call:
                 max_output_tokens=max_output_tokens(self.body),
                 at=self.at,
                 tried=[],
+                wants_usage=self._wants_usage(),
             )
             try:
                 reader.feed(served.first)

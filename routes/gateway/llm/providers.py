@@ -31,6 +31,8 @@ class Provider:
     key_header: str = "authorization"
     key_prefix: str = field(default="Bearer ", repr=False)
     organizations: frozenset[str] | None = None
+    #: Whether it may be asked to tell the tokens of a stream that its client did not ask about.
+    stream_usage: bool = False
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     @property

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
+
+from routes.gateway.messages import Headers
 
 #: Of an answer that is no stream so much is kept to be read at its end; of a larger one the tokens stay unknown.
 MAX_KEPT_BYTES = 4 * 2**20
@@ -82,6 +86,67 @@ class UsageReader:
         choices = said.get("choices")
         if isinstance(choices, list) and choices and isinstance(choices[0], dict):
             self._finish = choices[0].get("finish_reason") or self._finish
+
+
+class WithoutUsage:
+    """Is fed the bytes of a stream of events, and answers them without the event that tells of tokens alone, for clients
+    who did not ask for it. What passes passes unchanged, as soon as its line is whole."""
+
+    __slots__ = ("_gave_up", "_kept", "_skips_blank")
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self._skips_blank = False
+        self._gave_up = False
+
+    def feed(self, data: bytes) -> bytes:
+        if self._gave_up:
+            return data
+        self._kept += data
+        end = self._kept.rfind(b"\n") + 1
+        if len(self._kept) - end > MAX_LINE_BYTES:  # no event is so long, so there is nothing to look for
+            self._gave_up = True
+            end = len(self._kept)
+        whole = bytes(self._kept[:end])
+        del self._kept[:end]
+        if b'"usage"' not in whole and not self._skips_blank:
+            return whole
+        *lines, rest = whole.split(b"\n")
+        return b"".join(line + b"\n" for line in lines if self._passes(line)) + rest
+
+    def rest(self) -> bytes:
+        """What was still kept at the end of the stream."""
+        rest, self._kept = bytes(self._kept), bytearray()
+        return rest if self._passes(rest) else b""
+
+    def _passes(self, line: bytes) -> bool:
+        if self._skips_blank:
+            self._skips_blank = False
+            if not line.strip():
+                return False  # it would end the event that is not there
+        if line.startswith(b"data:") and b'"usage"' in line:
+            said = _json(line[5:])
+            if isinstance(said, dict) and said.get("usage") is not None and said.get("choices") == []:
+                self._skips_blank = True
+                return False
+        return True
+
+
+def without_usage(headers: Headers, body: AsyncGenerator[bytes]) -> tuple[Headers, AsyncGenerator[bytes]]:
+    """An answer without the event that tells of tokens alone; what is no stream of events is left as it is."""
+    if not any(name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers):
+        return headers, body
+    return [(name, value) for name, value in headers if name != b"content-length"], _others(body)
+
+
+async def _others(body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    events = WithoutUsage()
+    async with aclosing(body):
+        async for data in body:
+            if passed := events.feed(data):
+                yield passed
+        if rest := events.rest():
+            yield rest
 
 
 def _json(data: bytes) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from routes.engine import Refusal
 from routes.engine.errors import UpstreamFailed, UpstreamTimeout
 from routes.gateway.llm.body import MAX_BODY_BYTES
+from routes.gateway.llm.providers import Providers
 from tests.routes.gateway.llm.scene import (
     EXPIRED,
     FORCING,
@@ -472,3 +474,59 @@ async def test_a_fault_of_our_own_is_500_with_an_id_and_nothing_of_its_inside() 
     said = await scene.ask()
     assert (said.status, said.json["error"]) == (500, "internal")
     assert "secret" not in said.data.decode()
+
+
+# --- Tokens of streams ------------------------------------------------------------------------------------------------
+
+_TOLD = b'data: {"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 20}}\n\n'
+_EVENTS = [b'data: {"choices": [{"delta": {"content": "h"}}]}\n\n', _TOLD, b"data: [DONE]\n\n"]
+
+
+def _streaming(*, asks: bool, headers: Any = ((b"content-type", b"text/event-stream"),)) -> Scene:
+    scene = Scene()
+    provider = scene.attempts.providers.by_name["openai"]
+    scene.attempts.providers = Providers([replace(provider, stream_usage=asks)], {"*": "openai"})
+    scene.client.replies["gpt-4o"] = Reply(pieces=list(_EVENTS), headers=list(headers))
+    return scene
+
+
+@in_a_loop
+async def test_a_provider_is_asked_for_the_tokens_of_a_stream_and_the_client_does_not_notice() -> None:
+    scene = _streaming(asks=True, headers=[(b"content-type", b"text/event-stream"), (b"content-length", b"9")])
+    answer = await scene.ask(a_body(stream=True))
+    assert scene.client.sent[0].body == {"stream_options": {"include_usage": True}, **a_body(stream=True)}
+    assert answer.data == _EVENTS[0] + _EVENTS[2]
+    assert answer.header("content-length") is None
+    assert (scene.row["input_tokens"], scene.row["output_tokens"], "synthetic" in scene.row) == (100, 20, False)
+
+
+@pytest.mark.parametrize(
+    ("asks", "more"),
+    [
+        (False, {"stream": True}),
+        (True, {"stream": True, "stream_options": {"include_usage": True}}),
+        (True, {"stream": True, "stream_options": {"include_usage": False}}),
+        (True, {"stream": True, "stream_options": None}),
+        (True, {"stream": False}),
+    ],
+)
+@in_a_loop
+async def test_whoever_says_something_of_it_gets_what_the_provider_answers(asks: bool, more: dict[str, Any]) -> None:
+    scene = _streaming(asks=asks)
+    answer = await scene.ask(a_body(**more))
+    assert scene.client.sent[0].body == a_body(**more)
+    assert answer.data == b"".join(_EVENTS)
+
+
+@in_a_loop
+async def test_nobody_is_asked_for_tokens_where_nobody_keeps_rows() -> None:
+    scene = _streaming(asks=True)
+    scene.chat.record = None
+    assert (await scene.ask(a_body(stream=True))).data == b"".join(_EVENTS)
+    assert scene.client.sent[0].body == a_body(stream=True)
+
+
+@in_a_loop
+async def test_an_answer_that_is_no_stream_passes_as_it_is() -> None:
+    scene = _streaming(asks=True, headers=[(b"content-type", b"application/json")])
+    assert (await scene.ask(a_body(stream=True))).data == b"".join(_EVENTS)

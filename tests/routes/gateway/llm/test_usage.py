@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from routes.gateway.llm.usage import MAX_KEPT_BYTES, MAX_LINE_BYTES, Usage, UsageReader
+from routes.gateway.llm.usage import MAX_KEPT_BYTES, MAX_LINE_BYTES, Usage, UsageReader, WithoutUsage
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 4}}
 WHOLE = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}], "usage": USAGE}
@@ -65,3 +65,45 @@ def test_a_line_of_any_length_is_passed_over_and_the_next_one_is_read() -> None:
         assert len(reader._kept) <= 2 * MAX_LINE_BYTES
     reader.feed(b"end of it\n" + STREAM)
     assert reader.usage() == READ
+
+
+# --- Tokens that the client did not ask for -----------------------------------------------------------------------------
+
+
+def passed(data: bytes, size: int) -> bytes:
+    events = WithoutUsage()
+    pieces = [events.feed(data[start : start + size]) for start in range(0, len(data), size)]
+    return b"".join([*pieces, events.rest()])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 10_000])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_the_event_of_tokens_alone_is_left_out_and_nothing_else(size: int, end: bytes) -> None:
+    said = [b"data: " + json.dumps(event).encode() for event in EVENTS]
+    others = [line for line in said if b'"choices": []' not in line]
+    assert len(others) == len(said) - 1
+    whole, expected = (b"".join(line + end + end for line in [*lines, b"data: [DONE]"]) for lines in (said, others))
+    assert passed(whole, size) == expected
+    assert passed(whole.rstrip(), size) == expected.rstrip()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"error": {"usage": 1}}',
+        b'data: {"choices": [], "usage": null}\n\n',
+        b'data: {"choices": [], "usage"\n\n',
+        b'data: {"choices": [{"delta": {"content": "\\"usage\\": 1"}}]}\n\n: comment\n\n',
+        b"x" * (2 * MAX_LINE_BYTES) + b"\n\nend",
+        b"",
+    ],
+)
+def test_what_is_no_such_event_passes_byte_for_byte(data: bytes) -> None:
+    for size in (1_000, 100_000, 10_000_000):
+        assert passed(data, size) == data
+
+
+def test_a_line_passes_as_soon_as_it_is_whole() -> None:
+    events = WithoutUsage()
+    assert events.feed(b"data: {}\n\nda") == b"data: {}\n\n"
+    assert events.feed(b"ta: 2\n") == b"data: 2\n"
