@@ -311,8 +311,8 @@ def _of_what_is_stale(error: Exception, headers: dict[str, str], org: Any) -> di
         headers["ETag"] = examples.example_etag(error.example)
         return {"current": examples.example_json(error.example), "difference": None}
     if isinstance(error, StalePlacement) and error.placement is not None:
-        headers["ETag"] = placements.placement_etag(error.placement)
-        return {"current": placements.placement_json(error.placement), "difference": None}
+        headers["ETag"] = placements.placement_etag(error.placement, error.partition)
+        return {"current": placements.placement_json(error.placement, error.partition), "difference": None}
     if isinstance(error, StaleService):
         headers["ETag"] = paths.etag_of(error.row)
         return {"current": paths.service_json(error.row), "difference": services_changed_since(error.row, error.seen)}

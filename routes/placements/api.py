@@ -95,8 +95,9 @@ def placement_json(row: Placement, partition: str | None = None) -> dict[str, An
     }
 
 
-def placement_etag(row: Placement) -> str:
-    return f'"e{row.epoch}"'
+def placement_etag(row: Placement, partition: str) -> str:
+    """`row` is what holds for this partition: its own placement, or the default's."""
+    return f'"{"e" if row.partition == partition else "d"}{row.epoch}"'
 
 
 class PlacementList(ListView):
@@ -116,10 +117,14 @@ class OnePlacement(View):
     """What names a placement by its partition."""
 
     def find(self, request: Request) -> None:
-        self.row = Placement.objects.named(request.org, self.kwargs["partition"])
+        found = Placement.objects.holding(request.org, self.kwargs["partition"])
+        #: Its own one, and what holds for it.
+        self.row = found if found is not None and found.partition == self.kwargs["partition"] else None
+        self.holding = found
 
     def etag(self) -> str | None:
-        return None if self.row is None else placement_etag(self.row)
+        """Also where it has the placement of the default, which is what a caller saw."""
+        return None if self.holding is None else placement_etag(self.holding, self.kwargs["partition"])
 
     #: Looked up before the transaction, because nobody is to wait for that inside one.
     lookup: Lookup | None = None
@@ -137,14 +142,14 @@ class OnePlacement(View):
         )
 
     def expected(self) -> int:
-        """The epoch that a step is taken from. Raises `StalePlacement`."""
+        """The epoch of its own that a step is taken from, 0 for none. Raises `StalePlacement`."""
         if self.is_stale:
-            raise StalePlacement(self.row)
+            raise StalePlacement(self.holding, self.kwargs["partition"])
         return 0 if self.row is None else self.row.epoch
 
     def stepped(self, row: Placement, receipt: Receipt) -> Response:
         body = {**placement_json(row), "findings": self.findings(row), "receipt": receipt_json(receipt)}
-        return Response(body, headers={"ETag": placement_etag(row)})
+        return Response(body, headers={"ETag": placement_etag(row, row.partition)})
 
 
 class PlacementDetail(OnePlacement):
@@ -157,11 +162,9 @@ class PlacementDetail(OnePlacement):
 
     def get(self, request: Request, partition: str, **_: Any) -> Response:
         """What holds at this moment: the partition's own placement, or the default's. Ask anew for each write."""
-        if self.row is not None:
-            return Response(placement_json(self.row), headers={"ETag": placement_etag(self.row)})
-        if default := Placement.objects.named(request.org, DEFAULT):
-            return Response(placement_json(default, partition))
-        raise NotFound("This partition was never placed, and there is no default.")
+        if self.holding is None:
+            raise NotFound("This partition was never placed, and there is no default.")
+        return Response(placement_json(self.holding, partition), headers={"ETag": self.etag()})
 
     def put(self, request: Request, partition: str, **_: Any) -> Response:
         """Says where a partition is that holds nothing yet. One with data is moved: `begin/`, `cutover/`, `complete/`."""

@@ -1,5 +1,6 @@
 """Where the partitions of an organisation are."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from django.db import models
@@ -9,7 +10,7 @@ from django.utils import timezone
 from routes.engine import Placement as PlacementState
 from routes.engine import Target
 from routes.engine.placed import is_partition
-from routes.engine.placements import DEFAULT, DRAIN_SECONDS, PHASES, of_partition
+from routes.engine.placements import DEFAULT, DRAIN_SECONDS, PHASES
 from routes.orgs.models import Organization, new_id
 
 
@@ -22,6 +23,12 @@ class PlacementQuerySet(models.QuerySet["Placement"]):
         if partition != DEFAULT and not is_partition(partition):
             return None
         return self.of(org).filter(partition=partition).first()
+
+    def holding(self, org: Organization | UUID | str, partition: str) -> "Placement | None":
+        """What holds for this partition: its own placement, else the default's. One query, of what is committed."""
+        names = {partition, DEFAULT} if is_partition(partition) else {DEFAULT} & {partition}
+        rows = {row.partition: row for row in self.of(org).filter(partition__in=names)}
+        return rows.get(partition) or rows.get(DEFAULT)
 
 
 class Placement(models.Model):
@@ -79,6 +86,6 @@ class Placement(models.Model):
 
 
 def placement_of(org: Organization | UUID | str, partition: str) -> PlacementState | None:
-    """What holds for a partition now, its own placement or the default's. One query, of what is committed."""
-    rows = {row.partition: row.state() for row in Placement.objects.of(org).filter(partition__in={partition, DEFAULT})}
-    return of_partition(partition, rows.get(partition), rows.get(DEFAULT))
+    """What holds for a partition now, its own placement or the default's, under its name."""
+    row = Placement.objects.holding(org, partition)
+    return None if row is None else replace(row.state(), partition=partition)

@@ -51,10 +51,11 @@ class StalePlacement(RoutesError):
 
     code = "stale_placement"
 
-    def __init__(self, placement: Placement | None) -> None:
-        """`placement` as it is now; None where there is none any more."""
+    def __init__(self, placement: Placement | None, partition: str) -> None:
+        """`placement` is what holds for the partition now, None for nothing."""
         super().__init__("The placement took a step after you looked. Look again.")
         self.placement = placement
+        self.partition = partition
 
 
 class TooManyPlacements(RoutesError):
@@ -185,7 +186,7 @@ def _take(
         org = locked(org.pk)
         row = Placement.objects.named(org, partition)
         if expected_epoch is not None and expected_epoch != (row.epoch if row else 0):
-            raise StalePlacement(row)
+            raise StalePlacement(row, partition)
         was = row.state() if row else None
         default = Placement.objects.named(org, DEFAULT) if follows_default and not row else None
         holds = steps.of_partition(partition, was, default.state() if default else None)

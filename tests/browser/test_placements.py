@@ -39,7 +39,7 @@ def test_an_admin_places_a_partition_and_moves_it_step_by_step(
     page.get_by_role("button", name="Place it").click()
     looks(page, "placement-mistake")
     page.get_by_label("Base URL").fill("https://eu-1.example.com")
-    page.keyboard.press("Enter")
+    page.get_by_label("Base URL").press("Enter")
     assert "“acme” is at eu-1/orders." in page.get_by_role("main").inner_text()
 
     page.get_by_role("link", name="Move … acme").click()
