@@ -94,6 +94,7 @@ class UpstreamClient:
                     allow_redirects=False,
                     timeout=_connecting_within(connect),
                 )
+                sent.is_answered = True
         except BaseException as error:
             pool.left()
             raise self._said(error, sent) from error
@@ -259,6 +260,8 @@ class _Body:
         self._body = body
         self._length = length
         self._is_begun = False
+        #: Whether the head of the answer is there, which may be before all of the body was sent; nothing waits for it then.
+        self.is_answered = False
         #: What whoever sends the body raised.
         self.failure: BaseException | None = None
 
@@ -270,13 +273,15 @@ class _Body:
         loop = asyncio.get_running_loop()
         sent = 0
         while True:
-            deadline.reschedule(None)
+            if not self.is_answered:
+                deadline.reschedule(None)
             try:
                 data = await anext(self._body, None)
             except BaseException as error:
                 self.failure = error
                 raise
-            deadline.reschedule(loop.time() + seconds)
+            if not self.is_answered:
+                deadline.reschedule(loop.time() + seconds)
             if data is None:
                 break
             sent += len(data)

@@ -2,8 +2,10 @@
 
 import random
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from secrets import randbits
 
 import pytest
@@ -178,6 +180,39 @@ def test_an_answer_that_breaks_off_is_not_ended_by_us(
     assert status_of(answer) == 200
     assert not answer.endswith(b"0\r\n\r\n")
     assert answer.partition(b"\r\n\r\n")[2] in (b"abc", b"3\r\nabc\r\n", b"")
+
+
+def test_an_upstream_may_answer_while_its_request_still_comes(tmp_path: Path) -> None:
+    """Each piece of the answer hangs on one of the request, as where both talk."""
+    got: list[bytes] = []
+
+    def talk(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += connection.recv(2**16)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            _, _, begun = head.partition(b"\r\n\r\n")
+            while sum(map(len, got)) < 3:
+                got.append(begun or connection.recv(1))
+                begun = b""
+                connection.sendall(b"1\r\n%b\r\n" % got[-1])
+            connection.sendall(b"0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=talk, args=(server,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with proxying(tmp_path, url) as gateway, gateway.connect() as sock:
+            sock.sendall(b"POST / HTTP/1.1\r\nHost: gw.example\r\nContent-Length: 3\r\n\r\n")
+            answer = b""
+            for said, heard in ((b"a", b"1\r\na\r\n"), (b"b", b"1\r\nb\r\n"), (b"c", b"0\r\n\r\n")):
+                sock.sendall(said)
+                while not answer.endswith(heard):
+                    data = sock.recv(2**16)
+                    assert data, answer
+                    answer += data
+    assert got == [b"a", b"b", b"c"]
 
 
 def test_events_pass_one_by_one(gateway: Gateway, upstream: Upstream) -> None:
