@@ -147,7 +147,9 @@ class PlacedRequest:
         """The upstream's answer. Raises what `RequestProxy.forward` raises, and `UpstreamTimeout` at the deadline."""
         try:
             async with asyncio.timeout_at(self.deadline):
-                return await proxy.forward(self.request, self.url, to, header_ops=self.header_ops)
+                return await proxy.forward(
+                    self.request, self.url, to, header_ops=self.header_ops, last_moment=self.deadline
+                )
         except TimeoutError:
             raise _too_late() from None
 

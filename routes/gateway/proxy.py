@@ -30,10 +30,16 @@ class RequestProxy:
     forces_https: bool = False
 
     async def forward(
-        self, request: Request, url: str, to: Forwarding, *, header_ops: Iterable[HeaderOp] = ()
+        self,
+        request: Request,
+        url: str,
+        to: Forwarding,
+        *,
+        header_ops: Iterable[HeaderOp] = (),
+        last_moment: float | None = None,
     ) -> Response:
         """The upstream's answer, handed over before its body is read; `header_ops` change what is sent. Whoever takes the
-        answer closes it. Raises what `UpstreamClient.open` raises."""
+        answer closes it. `last_moment` is what `UpstreamClient.open` calls so, and raised is what that raises."""
         headers = to_upstream(request, trusted=self.trusted, forces_https=self.forces_https)
         for op in header_ops:
             headers = with_header_op(headers, op)
@@ -44,6 +50,7 @@ class RequestProxy:
             request.body,
             timeouts=to.timeouts,
             private_upstreams=to.private_upstreams,
+            last_moment=last_moment,
         )
         response.headers = to_client(response.headers, to.written)
         return response

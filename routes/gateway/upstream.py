@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import struct
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from contextvars import ContextVar
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -65,12 +69,15 @@ class UpstreamClient:
         *,
         timeouts: Timeouts,
         private_upstreams: Guard,
+        last_moment: float | None = None,
     ) -> Response:
         """The head of the answer, its body still to come, raw as it was sent: not unpacked, redirects not followed.
 
         `url` is sent as it is written. A body goes out whole where it is bytes, else in pieces as it comes, with the length
         that `headers` tell, else chunked. `private_upstreams` None: the upstream is the operator's own and any address is
-        good; else every address is judged, and connected to is what was judged.
+        good; else every address is judged, and connected to is what was judged. After `last_moment`, by the event loop's
+        clock, nothing is begun; and of a request with one that has no answer, whatever the reason, nothing arrives that has
+        not arrived.
 
         Raises `UpstreamFailed` for what cannot be reached, breaks off, or is not HTTP, `UpstreamTimeout`, `EgressDenied`,
         and what `body` raises. Reading the answer's body raises the first two.
@@ -84,6 +91,8 @@ class UpstreamClient:
         sent = _Body(None if isinstance(given, bytes) else given, _length(headers))
         # The head has to come so long after the last that we sent; how long a client takes to send is not its concern.
         deadline = asyncio.timeout(first_byte)
+        fence = None if last_moment is None else _Fence(last_moment)
+        before = _fence.set(fence)
         try:
             async with deadline:
                 answer = await pool.session.request(
@@ -96,8 +105,12 @@ class UpstreamClient:
                 )
                 sent.is_answered = True
         except BaseException as error:
+            if fence is not None:
+                fence.cut()
             pool.left()
             raise self._said(error, sent) from error
+        finally:
+            _fence.reset(before)
         headers = [(name.lower(), value) for name, value in answer.raw_headers]
         if not _is_passed_on(answer.status, headers):
             answer.close()
@@ -204,7 +217,7 @@ class _Pool:
         self._is_retired = False
         self._closing: asyncio.Task[None] | None = None
         self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=resolver, limit=0, ttl_dns_cache=_DNS_SECONDS),
+            connector=_Connector(resolver=resolver, limit=0, ttl_dns_cache=_DNS_SECONDS),
             auto_decompress=False,
             skip_auto_headers=_NO_HEADERS_OF_ITS_OWN,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -228,6 +241,48 @@ class _Pool:
         self._is_retired = True
         if not self.under_way:
             await self.session.close()
+
+
+class _Fence:
+    """The last moment of a request, and the connections that it was sent on."""
+
+    def __init__(self, at: float) -> None:
+        self._at = at
+        self._transports: list[Any] = []
+
+    def pass_to(self, connection: aiohttp.connector.Connection) -> None:
+        """Raises `TimeoutError` after the last moment: no timer runs while the event loop stands still, and what it awaited
+        goes on first."""
+        if asyncio.get_running_loop().time() >= self._at:
+            connection.close()
+            raise TimeoutError
+        self._transports.append(connection.transport)
+
+    def cut(self) -> None:
+        """Take back what is still under way. A connection that is closed in peace delivers first what waits in it, here and
+        in the system, however long its other end reads nothing."""
+        for transport in self._transports:
+            if transport is None or (sock := transport.get_extra_info("socket")) is None:
+                continue
+            with suppress(OSError):  # closed
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NOT_AT_ALL)
+            transport.abort()
+
+
+#: How long a socket that is closed goes on sending: its end is a reset.
+_NOT_AT_ALL = struct.pack("ii", 1, 0)
+#: Of the request that the present task sends.
+_fence: ContextVar[_Fence | None] = ContextVar("fence", default=None)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Asks a request's fence right before it is sent, again where a kept connection had died and another is tried."""
+
+    async def connect(self, *given: Any, **more: Any) -> aiohttp.connector.Connection:
+        connection = await super().connect(*given, **more)
+        if (fence := _fence.get()) is not None:
+            fence.pass_to(connection)
+        return connection
 
 
 class _Resolver(AbstractResolver):

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,6 @@ from routes.engine.errors import PlacementUnavailable, RoutingError
 from routes.engine.placements import Placement, PlacementTable
 from routes.engine.placing import PinnedRouter, Placed, PlacementRouter
 from routes.engine.spi import HeaderOp, Inject, SpiDecision, Target
-from routes.gateway.messages import Response
 from routes.gateway.placed import PlacedSink, ServiceCall, SourcePlacements
 from routes.gateway.router import RuntimeRouter, ServiceRef
 from routes.gateway.trace import Trace
@@ -364,52 +362,3 @@ async def test_headers_are_changed_as_the_router_says_in_its_order() -> None:
         (name, value) for name, value in world.client.sent[0]["headers"] if name.startswith(b"x-") and len(name) == 3
     ]
     assert sent == [(b"x-c", b"0"), (b"x-a", b"1"), (b"x-a", b"2"), (b"x-c", b"3")]
-
-
-# --- The end of a write -----------------------------------------------------------------------------------------------
-
-
-class Slow(FakeClient):
-    """Takes its time before it answers, or answers before it has taken the body."""
-
-    def __init__(self, seconds: float = 0, *, is_early: bool = False) -> None:
-        super().__init__(201)
-        self.seconds, self.is_early = seconds, is_early
-        self.taken: list[bytes] = []
-        self.left: Any = None
-
-    async def open(self, *given: Any, **more: Any) -> Response:
-        if self.is_early:
-            self.left = given[3]
-            return await super().open(*given[:3], None, **more)
-        await asyncio.sleep(self.seconds)
-        return await super().open(*given, **more)
-
-
-@in_a_loop
-async def test_a_write_that_takes_longer_than_a_barrier_is_broken_off_and_a_read_is_not() -> None:
-    world = World(client=Slow(0.3), write_seconds=0.1)
-    world.table.set("*", A)
-    assert await world() == (504, "upstream_timeout", False)
-    assert world.sent == []
-    assert await world(method="GET") == 201
-
-
-@in_a_loop
-async def test_nothing_of_a_write_is_sent_after_its_time_though_the_upstream_has_answered() -> None:
-    client = Slow(is_early=True)
-    world = World(client=client, write_seconds=0.1)
-    world.table.set("*", A)
-
-    async def dripping() -> AsyncIterator[bytes]:
-        yield b"first"
-        await asyncio.sleep(0.2)
-        yield b"late"
-
-    request = replace(a_request("/all", method="PUT", body=b""), body=dripping())
-    response = await world.router.handle(SERVICE, request)
-    assert response is not None
-    assert response.status == 201
-    assert await anext(client.left) == b"first"
-    with pytest.raises(RoutingError, match="half a minute"):
-        await anext(client.left)

@@ -37,7 +37,15 @@ class FakeClient:
         self.sent: list[dict[str, Any]] = []
 
     async def open(
-        self, method: str, url: str, headers: Any, body: Any, *, timeouts: Timeouts, private_upstreams: Guard
+        self,
+        method: str,
+        url: str,
+        headers: Any,
+        body: Any,
+        *,
+        timeouts: Timeouts,
+        private_upstreams: Guard,
+        last_moment: float | None = None,
     ) -> Response:
         data = b"" if body is None else b"".join([part async for part in body])
         self.sent.append({"method": method, "url": url, "headers": headers, "body": data, "timeouts": timeouts})
