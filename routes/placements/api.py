@@ -155,13 +155,21 @@ class PlacementDetail(OnePlacement):
     gives = {"GET": PLACEMENT, "PUT": STEPPED}
     examples = {"PUT": _TARGET}
 
+    def find(self, request: Request) -> None:
+        if request.method not in ("GET", "HEAD"):
+            super().find(request)
+            return
+        partition = self.kwargs["partition"]
+        self.holding = Placement.objects.holding(request.org, partition)
+        self.row = self.holding if self.holding and self.holding.partition == partition else None
+
     def get(self, request: Request, partition: str, **_: Any) -> Response:
         """What holds at this moment: the partition's own placement, or the default's. Ask anew for each write."""
-        if self.row is not None:
-            return Response(placement_json(self.row), headers={"ETag": placement_etag(self.row)})
-        if default := Placement.objects.named(request.org, DEFAULT):
-            return Response(placement_json(default, partition))
-        raise NotFound("This partition was never placed, and there is no default.")
+        if self.holding is None:
+            raise NotFound("This partition was never placed, and there is no default.")
+        # Writes of the partition look at its own alone, and before there is one they need none.
+        tag = f'"e{self.holding.epoch}-default"' if self.row is None else placement_etag(self.row)
+        return Response(placement_json(self.holding, partition), headers={"ETag": tag})
 
     def put(self, request: Request, partition: str, **_: Any) -> Response:
         """Says where a partition is that holds nothing yet. One with data is moved: `begin/`, `cutover/`, `complete/`."""
@@ -178,6 +186,11 @@ class PlacementStep(OnePlacement):
     required_role = {"POST": "admin"}
     gives = {"POST": STEPPED}
     step: Callable[..., services.Step] | None = None
+
+    def _write(self, handler: Callable[..., Any], request: Request, **kwargs: Any) -> Any:
+        if self.step is _complete:
+            services.begin_barrier(request.org, self.kwargs["partition"])  # before any transaction that is rolled back
+        return super()._write(handler, request, **kwargs)
 
     def post(self, request: Request, partition: str, **_: Any) -> Response:
         assert self.step is not None  # given with the URL, on the instance: it gets no self
