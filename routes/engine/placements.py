@@ -134,7 +134,8 @@ def check_write(placement: Placement | None, epoch: int) -> None:
 
 def placed(now: Placement | None, partition: str, target: Target, epoch: int) -> Placement:
     """The first placement of a partition, or another place for one that is settled, without a move: nothing waits, so only
-    for what holds no data yet. Raises `AlreadyMigrating`."""
+    for what holds no data yet. `now` is the default's where the partition has none: while that moves, it does. Raises
+    `AlreadyMigrating`."""
     if now is not None and now.phase != "settled":
         raise AlreadyMigrating(f"{partition} is being moved to {now.to}; complete or abort that first.")
     return Placement(partition, target, epoch)
@@ -217,7 +218,7 @@ class PlacementTable:
         return self._placements.get(partition)
 
     def set(self, partition: str, target: Target) -> Placement:
-        return self._take(placed(self.own(partition), partition, target, next_epoch(self.epoch)))
+        return self._take(placed(self.get(partition), partition, target, next_epoch(self.epoch)))
 
     def begin(self, partition: str, to: Target) -> Placement:
         return self._take(begun(self.get(partition), partition, to, next_epoch(self.epoch)))

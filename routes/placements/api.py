@@ -182,6 +182,11 @@ class PlacementStep(OnePlacement):
     gives = {"POST": STEPPED}
     step: Callable[..., services.Step] | None = None
 
+    def _write(self, handler: Callable[..., Any], request: Request, **kwargs: Any) -> Any:
+        if self.step is _complete:
+            services.begin_barrier(request.org, self.kwargs["partition"])  # before any transaction that is rolled back
+        return super()._write(handler, request, **kwargs)
+
     def post(self, request: Request, partition: str, **_: Any) -> Response:
         assert self.step is not None  # given with the URL, on the instance: it gets no self
         expected = self.expected() if "If-Match" in request.headers else None

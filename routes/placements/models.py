@@ -25,10 +25,12 @@ class PlacementQuerySet(models.QuerySet["Placement"]):
         return self.of(org).filter(partition=partition).first()
 
     def holding(self, org: Organization | UUID | str, partition: str) -> "Placement | None":
-        """What holds for this partition: its own placement, else the default's. One query, of what is committed."""
-        names = {partition, DEFAULT} if is_partition(partition) else {DEFAULT} & {partition}
-        rows = {row.partition: row for row in self.of(org).filter(partition__in=names)}
-        return rows.get(partition) or rows.get(DEFAULT)
+        """The partition's own placement, else the default's. One query: of two, the second may find what was never true of
+        this partition, because it got one of its own in between."""
+        if partition != DEFAULT and not is_partition(partition):
+            return None
+        found = {row.partition: row for row in self.of(org).filter(partition__in={partition, DEFAULT})}
+        return found.get(partition, found.get(DEFAULT))
 
 
 class Placement(models.Model):
@@ -51,7 +53,7 @@ class Placement(models.Model):
     epoch = models.PositiveBigIntegerField()
     #: For so long no write is admitted before a move is complete.
     drain_seconds = models.FloatField(default=DRAIN_SECONDS, db_default=DRAIN_SECONDS)
-    #: By the clock of the database.
+    #: By the clock of the database, and not before the cutover could be seen.
     cut_over_at = models.DateTimeField(null=True)
     moved_by_name = models.CharField(max_length=200, blank=True, default="", db_default="")
     moved_at = models.DateTimeField(default=timezone.now)

@@ -19,7 +19,7 @@ from routes.engine import Target
 from routes.engine import placements as steps
 from routes.engine.path_patterns import target_problem
 from routes.engine.placed import is_partition, is_placed
-from routes.engine.placements import DEFAULT, DRAIN_SECONDS, BarrierPending
+from routes.engine.placements import DEFAULT, DRAIN_SECONDS, AlreadyMigrating, BarrierPending
 from routes.engine.spi import next_epoch
 from routes.errors import NotFound, RoutesError, issue
 from routes.orgs.locks import locked
@@ -74,8 +74,9 @@ def set_placement(
 ) -> Step:
     """Say where a partition is that holds nothing yet, or was moved by other means: nothing waits, nothing is drained.
 
-    `*` is for all that are not placed themselves. `expected_epoch` is that of the placement which the caller saw, 0 for
-    none. Raises `InvalidPlacement`, `StalePlacement`, `AlreadyMigrating`, `TooManyPlacements` and `OrganizationFrozen`.
+    `*` is for all that are not placed themselves; while it moves, they all do. `expected_epoch` is that of the placement
+    which the caller saw, 0 for none. Raises `InvalidPlacement`, `StalePlacement`, `AlreadyMigrating`, `TooManyPlacements`
+    and `OrganizationFrozen`.
     """
     _check(org, partition, target)
     return _take(
@@ -85,6 +86,7 @@ def set_placement(
         by=by,
         action="placement.set",
         expected_epoch=expected_epoch,
+        follows_default=True,
     )
 
 
@@ -131,7 +133,10 @@ def cut_over(org: Organization, partition: str, *, by: Any, expected_epoch: int 
 
 def complete_move(org: Organization, partition: str, *, by: Any, expected_epoch: int | None = None) -> Step:
     """Settled at the new place: reads and writes go there from now on. Raises `BarrierPending` until the time since the
-    cutover is over, and what `cut_over` raises, with `NotCutover`."""
+    cutover is over, and what `cut_over` raises, with `NotCutover`.
+
+    Inside somebody else's transaction call `begin_barrier` before that: what is refused is rolled back."""
+    begin_barrier(org, partition)
     return _take(
         org,
         partition,
@@ -152,6 +157,14 @@ def abort_move(org: Organization, partition: str, *, by: Any, expected_epoch: in
         action="placement.move_aborted",
         expected_epoch=expected_epoch,
     )
+
+
+def begin_barrier(org: Organization, partition: str) -> None:
+    """Where the placement is in cutover, and since when was not noted: from now on.
+
+    Noted after the cutover is committed, never with it: gateways admit writes until then, and a transaction may take long
+    to end. A controller that died in between leaves this to whoever completes the move."""
+    Placement.objects.of(org).filter(partition=partition, phase="cutover", cut_over_at=None).update(cut_over_at=_now())
 
 
 def get_placement(org: Organization, partition: str) -> Placement:
@@ -192,6 +205,12 @@ def _take(
         holds = steps.of_partition(partition, was, default.state() if default else None)
         try:
             now = move(holds if follows_default else was, next_epoch(org.placement_epoch))
+        except AlreadyMigrating:
+            if was is not None or holds is None:
+                raise
+            raise AlreadyMigrating(
+                f"{partition} is where {DEFAULT} is, which is being moved to {holds.to}; complete or abort that first."
+            ) from None
         except ValueError as error:
             raise InvalidPlacement([issue("to", "no_change", str(error))]) from error
         at = _now()
@@ -208,7 +227,9 @@ def _take(
             row = Placement(org=org, partition=partition)
         _fill(row, now)
         row.moved_at, row.moved_by_name = at, actor.name
-        row.cut_over_at = at if now.phase == "cutover" else None
+        row.cut_over_at = None
+        if now.phase == "cutover":
+            transaction.on_commit(lambda: begin_barrier(org, partition), robust=True)
         row.drain_seconds = drain_seconds if drain_seconds is not None else row.drain_seconds
         row.save()
         org.placement_epoch = now.epoch
@@ -251,7 +272,7 @@ def _told(state: PlacementState | None) -> dict[str, Any] | None:
 
 
 def _remaining(row: Placement, now: datetime) -> float:
-    # A row that says of no cutover, which no step of ours leaves: as if it were now.
+    # Where nobody noted it yet: as if it were now.
     since = row.cut_over_at or now
     return row.drain_seconds - (now - since).total_seconds()
 

@@ -18,9 +18,7 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
     "RateLimit": _header("How many calls are left, and for how many seconds.", text(pattern=r'^".+";r=\d+;t=\d+$')),
     "RateLimit-Policy": _header("How many calls there are, in how many seconds.", text(pattern=r'^".+";q=\d+;w=\d+$')),
     "Retry-After": _header("After so many seconds ask again.", whole(0, 86_400)),
-    "Retry-AfterIfAny": _header(
-        "After so many seconds ask again, where it is then done.", whole(0, 86_400), required=False
-    ),
+    "RetryAfterIfAny": _header("After so many seconds ask again, where time helps.", whole(0, 86_400), required=False),
     "WWW-Authenticate": _header("How to say who one is.", {"type": "string", "const": "Bearer"}),
     "ETag": _header("Names the state of what was answered, or of `current`.", _TAG),
     "ETagIfAny": _header("Names the state of what was answered; nothing has none.", _TAG, required=False),
@@ -30,10 +28,12 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         "That this is the answer to an earlier call.", {"type": "string", "const": "true"}, required=False
     ),
 }
+#: Headers of components that are not called so.
+_OTHERWISE: Final = {"ETagIfAny": "ETag", "ETagWritten": "ETag", "RetryAfterIfAny": "Retry-After"}
 _EVERYWHERE: Final = ("X-Request-Id", "RateLimit", "RateLimit-Policy")
 _OF_REFUSALS: Final = {
     401: ("WWW-Authenticate",),
-    409: ("Retry-AfterIfAny",),
+    409: ("RetryAfterIfAny",),
     412: ("ETag",),
     429: ("Retry-After",),
     503: ("Retry-After",),
@@ -42,7 +42,7 @@ _OF_REFUSALS: Final = {
 
 def stated(*components: str) -> Headers:
     """The headers of an answer: those that every answer has, and these."""
-    names = {name: name.removesuffix("IfAny").removesuffix("Written") for name in (*components, *_EVERYWHERE)}
+    names = {name: _OTHERWISE.get(name, name) for name in (*components, *_EVERYWHERE)}
     return {header: {"$ref": f"#/components/headers/{name}"} for name, header in names.items()}
 
 

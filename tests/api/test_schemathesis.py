@@ -82,8 +82,8 @@ class World:
         self.plans = [str(plan.pk) for plan in self.some_plans(staff)]
         self.services = [a_service(self.org, slug).slug for slug in ("one", "two", "three")]
         self.examples = [str(an_example(self.org, name).uid) for name in ("one", "two", "three")]
-        self.partitions = [a_placement(self.org, name, "draining").partition for name in ("tenant-1", "tenant-2", "*")]
         a_placement(self.org)
+        self.partitions = [a_placement(self.org, name, "draining").partition for name in ("tenant-1", "tenant-2", "*")]
         report(self.org, "edge-1", running=1, rejected=None, schema_max=1, engine="0.1.0", extras=[])
         self.keys = [create_key(self.org, name="k", kind="traffic", by=staff).key.pk for _ in range(3)]
         management = create_key(self.org, name="m", kind="management", role="admin", by=staff)

@@ -11,6 +11,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from audit.models import AuditEntry
+from audit.services import record
 from routes.engine import Placement as PlacementState
 from routes.engine import Target
 from routes.engine.errors import RoutingError
@@ -33,6 +34,7 @@ from routes.placements.services import (
     StalePlacement,
     TooManyPlacements,
     abort_move,
+    begin_barrier,
     begin_move,
     complete_move,
     cut_over,
@@ -49,7 +51,8 @@ A, B = Target("eu", "orders", "https://eu.example"), Target("us", "orders", "htt
 
 def later(row: Placement, seconds: float) -> None:
     """As if the cutover had been so long ago."""
-    Placement.objects.filter(pk=row.pk).update(cut_over_at=row.cut_over_at - timedelta(seconds=seconds))
+    since = row.cut_over_at or timezone.now()
+    Placement.objects.filter(pk=row.pk).update(cut_over_at=since - timedelta(seconds=seconds))
 
 
 def state_of(org: Organization) -> Any:
@@ -113,6 +116,7 @@ def in_phase(org: Organization, phase: str) -> None:
         begin_move(org, "acme", B, by=BY)
     if phase == "cutover":
         cut_over(org, "acme", by=BY)
+        begin_barrier(org, "acme")  # as once it is committed
 
 
 @pytest.mark.parametrize(
@@ -160,12 +164,41 @@ def test_a_barrier_ends_at_its_time_and_says_how_long_that_is(org: Organization)
 
 
 def test_a_cutover_of_which_nobody_knows_when_it_was_is_no_old_one(org: Organization) -> None:
+    """As a controller leaves it that died right after it: whoever asks first to complete it begins the time."""
     in_phase(org, "cutover")
     Placement.objects.update(cut_over_at=None)
     with pytest.raises(BarrierPending) as caught:
         complete_move(org, "acme", by=BY)
-    assert caught.value.remaining == 30
-    abort_move(org, "acme", by=BY)
+    assert 29 < caught.value.remaining <= 30
+    row = get_placement(org, "acme")
+    later(row, 29)
+    with pytest.raises(BarrierPending):
+        complete_move(org, "acme", by=BY)
+    later(row, 30)
+    complete_move(org, "acme", by=BY)
+
+
+def test_the_time_begins_when_a_cutover_can_be_seen_however_long_that_took(
+    org: Organization, django_capture_on_commit_callbacks: Any
+) -> None:
+    """Writes are admitted until then, by gateways that read the placement as it was."""
+    passed = timedelta()
+
+    def slow(*given: Any, **more: Any) -> Any:
+        nonlocal passed
+        passed += timedelta(minutes=1)
+        return record(*given, **more)
+
+    with (
+        patch.object(services, "_now", lambda: timezone.now() + passed),
+        patch.object(services, "record", slow),
+        django_capture_on_commit_callbacks(execute=True),
+    ):
+        in_phase(org, "draining")
+        cut_over(org, "acme", by=BY)
+    with patch.object(services, "_now", lambda: timezone.now() + passed), pytest.raises(BarrierPending) as caught:
+        complete_move(org, "acme", by=BY)
+    assert 29 < caught.value.remaining <= 30
 
 
 def test_of_two_controllers_that_saw_the_same_one_is_refused(org: Organization) -> None:
@@ -200,6 +233,22 @@ def test_the_default_is_that_of_all_others_and_one_leaves_it_alone(org: Organiza
         begin_move(org, "third", B, by=BY)
     with pytest.raises(NotFound):
         get_placement(org, "third")
+
+
+@pytest.mark.parametrize("in_cutover", [False, True])
+def test_while_the_default_moves_nobody_who_has_it_is_placed_elsewhere(org: Organization, in_cutover: bool) -> None:
+    """It would be written there at once, while what was admitted before is on its way to the old place."""
+    set_placement(org, DEFAULT, A, by=BY)
+    begin_move(org, DEFAULT, B, by=BY)
+    if in_cutover:
+        cut_over(org, DEFAULT, by=BY)
+    before = state_of(org)
+    for step in (set_placement, begin_move):
+        with pytest.raises(AlreadyMigrating, match=r"acme is where \* is, which is being moved to us/orders"):
+            step(org, "acme", B, by=BY)
+    assert state_of(org) == before
+    abort_move(org, DEFAULT, by=BY)
+    set_placement(org, "acme", B, by=BY)
 
 
 def test_organisations_have_counters_and_placements_of_their_own(org: Organization) -> None:
