@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from routes.engine.errors import Internal, PartitionUnresolved, PlacementMissing, PlacementUnavailable, RoutingError
-from routes.engine.placements import DEFAULT, Phase, Placement, check_write
+from routes.engine.placements import DEFAULT, PHASES, Phase, Placement, check_write
+from routes.engine.reading import shown
 from routes.engine.spi import NEVER_PLACED, SpiDecision, Target, UpstreamProtocol
 
 Sleep = Callable[[float], Awaitable[Any]]
@@ -68,11 +69,20 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A decision with the partition that it is about and the phase its placement was in."""
+    """A decision with the partition that it is about and the phase its placement was in. Raises `TypeError` and
+    `ValueError` for what is none of these."""
 
     partition: str
     phase: Phase
     decision: SpiDecision
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.partition, str):
+            raise TypeError(f"partition is str, not {type(self.partition).__name__}.")
+        if self.phase not in PHASES:
+            raise ValueError(f"A phase is {', '.join(PHASES)}, not {shown(self.phase)}.")
+        if not isinstance(self.decision, SpiDecision):
+            raise TypeError(f"decision is SpiDecision, not {type(self.decision).__name__}.")
 
 
 class PlacedRouting[Context](Protocol):

@@ -238,7 +238,8 @@ async def resolve[Context](
     nor lets itself be cancelled cannot be ended from here.
     An exception from outside that tree becomes `Internal`, which has it as its cause, and so does an answer that is no
     `SpiDecision`. What ends the task or the process is no answer and passes: `KeyboardInterrupt`, `SystemExit`, and
-    `CancelledError` where it is this task that was cancelled; from something the router waited for it is `Internal` too.
+    `CancelledError` where it is this task that was cancelled; from something the router waited for it is `Internal` too, as
+    is a panic of an extension. Outside a task of asyncio nothing but an `Exception` is.
     The message names types alone, because it may reach a client.
     """
     return await answer_of(spi, lambda: spi.route(ctx), SpiDecision, timeout_seconds=timeout_seconds)
@@ -254,7 +255,7 @@ async def answer_of[Answer](
     except RoutingError:
         raise
     except BaseException as error:
-        if not isinstance(error, Exception) and not _is_of_another_task(error):
+        if not isinstance(error, Exception) and _is_an_end(error):
             raise
         raise Internal(f"{type(spi).__name__} failed with {type(error).__name__}.") from error
     if not isinstance(answer, kind):
@@ -271,13 +272,16 @@ async def _within[Answer](answer: Awaitable[Answer], seconds: float | None) -> A
         return await answer
 
 
-def _is_of_another_task(error: BaseException) -> bool:
-    """Whether this says that a task was cancelled, though nobody cancelled the one that runs."""
+def _is_an_end(error: BaseException) -> bool:
+    """Whether this ends the process or the task that runs. What says that another task was cancelled does not; nor does a
+    panic of an extension, which is no `Exception` either."""
+    if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+        return True
     asyncio = sys.modules.get("asyncio")  # programs without it have no tasks, and need not import it
-    if asyncio is None or not isinstance(error, asyncio.CancelledError):
-        return False
     try:
-        task = asyncio.current_task()
+        task = asyncio.current_task() if asyncio is not None else None
     except RuntimeError:
-        return False  # no event loop of asyncio runs; whoever does run this knows what was cancelled
-    return task is not None and task.cancelling() == 0
+        task = None  # no event loop of asyncio runs
+    if asyncio is None or task is None:
+        return True  # whoever does run this knows what cancels
+    return isinstance(error, asyncio.CancelledError) and task.cancelling() > 0

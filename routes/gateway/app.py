@@ -19,12 +19,12 @@ from typing import Any
 
 from routes.engine import EngineCache, PlacementRouter
 from routes.engine.document import SCHEMA as DOCUMENT_SCHEMA
-from routes.engine.errors import AuthFailed, MethodNotAllowed, NoRoute, RoutingError, StoreUnavailable
+from routes.engine.errors import AuthFailed, Internal, MethodNotAllowed, NoRoute, RoutingError, StoreUnavailable
 from routes.gateway.answers import json_answer
 from routes.gateway.config import Configuration
 from routes.gateway.directory import Directory, DirectoryOrganization
 from routes.gateway.feeds import Feed
-from routes.gateway.http import IDLE_SECONDS, Receive, Scope, Send, serve
+from routes.gateway.http import IDLE_SECONDS, ClientGone, Receive, Scope, Send, serve
 from routes.gateway.llm.attempts import Attempts
 from routes.gateway.llm.breaker import CircuitBreaker
 from routes.gateway.llm.chat import Chat, Observed
@@ -248,6 +248,13 @@ class Gateway:
         except RoutingError as error:
             trace.failed(error)
             self.metrics.request("http", None, slug, error.http_status)
+            raise
+        except ClientGone:
+            trace.ended("client_gone")
+            raise
+        except Exception:  # ours: what is answered is said where it is logged
+            trace.failed(Internal("The gateway failed. Its log says more."))
+            self.metrics.request("http", None, slug, Internal.http_status)
             raise
         self.metrics.request("http", None, slug, response.status)
         self.metrics.stage("http", "upstream", perf_counter() - began)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import NoneType
 from typing import Final
 
-from routes.engine.errors import PlacementUnavailable, RoutingError, UnsupportedEndpoint, UpstreamTimeout
+from routes.engine.errors import Internal, PlacementUnavailable, RoutingError, UnsupportedEndpoint, UpstreamTimeout
 from routes.engine.placed import SAFE, PartitionKey, partition_key, placed_url
 from routes.engine.placements import DRAIN_SECONDS, Placement
 from routes.engine.placing import Placed, PlacedRouting
@@ -111,7 +111,12 @@ class PlacedSink:
     async def place(self, call: ServiceCall, url: str, request: Request, trace: Trace | None) -> PlacedRequest:
         """Where the request goes for which the target's URL is this, and a write that was admitted. Raises `RoutingError`
         and nothing else, whatever the router does."""
-        router = self._routing(call.org_id)
+        try:
+            router = self._routing(call.org_id)
+        except RoutingError:
+            raise
+        except Exception as error:
+            raise Internal(f"The routing of placements failed with {type(error).__name__}.") from error
         placed = await answer_of(router, lambda: router.placed(call), Placed, timeout_seconds=self._routing_seconds)
         partition, decision = placed.partition, placed.decision
         _note(trace, "placement", partition, decision, phase=placed.phase)

@@ -465,6 +465,14 @@ def test_every_other_exception_becomes_internal_with_its_cause(fault: Exception)
     assert "Odd" in str(raised.value)
 
 
+def test_a_panic_that_is_no_exception_becomes_internal_in_a_task() -> None:
+    class Panic(BaseException):
+        """As extensions raise it that are written in Rust."""
+
+    with pytest.raises(errors.Internal, match=r"Odd failed with Panic\."):
+        run(Odd(raises=Panic("acme")))
+
+
 @pytest.mark.parametrize("ending", [asyncio.CancelledError(), KeyboardInterrupt(), SystemExit(3)], ids=repr)
 def test_what_ends_the_task_or_the_process_passes(ending: BaseException) -> None:
     # Driven by hand: an event loop has ways of its own with these.

@@ -58,7 +58,12 @@ class GatewayDatabase:
         return self.version
 
     def say(
-        self, *, hosts: dict[str, str] | None = None, status: str = "active", keys: list[dict[str, Any]] | None = None
+        self,
+        *,
+        hosts: dict[str, str] | None = None,
+        status: str = "active",
+        keys: list[dict[str, Any]] | None = None,
+        private_upstreams: list[dict[str, Any]] | None = None,
     ) -> None:
         """What the directory says of the organisation."""
         plain = {
@@ -72,7 +77,7 @@ class GatewayDatabase:
             ORG.replace("-", ""),
             "acme",
             status,
-            "[]",
+            json.dumps(private_upstreams or []),
             json.dumps(hosts or {}),
             json.dumps([plain] if keys is None else keys),
         )

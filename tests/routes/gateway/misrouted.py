@@ -14,6 +14,10 @@ from routes.gateway.placed import ServiceCall
 ELSEWHERE = Placed("x", "settled", SpiDecision.passthrough(Target("eu", "x", "http://127.0.0.1:9"), "http1", 1))
 
 
+class Panic(BaseException):
+    """As extensions raise it that are written in Rust."""
+
+
 class Misrouting:
     """Behaves in `placed` as the request says, and in `admit` where that is `admit-…`."""
 
@@ -28,6 +32,10 @@ class Misrouting:
         match how:
             case "raises":
                 raise ZeroDivisionError("secret")
+            case "panics":
+                raise Panic("secret")
+            case "answers-the-shape-alone":
+                return Placed("acme", "settled", object.__new__(SpiDecision))
             case "cancels":
                 raise asyncio.CancelledError
             case "hangs":

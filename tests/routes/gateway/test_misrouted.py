@@ -8,7 +8,11 @@ from tests.routes.gateway.database import GatewayDatabase
 from tests.routes.gateway.running import free_port, running
 from tests.routes.gateway.services import a_service
 
-WAYS = [f"{gate}{how}" for gate in ("", "admit-") for how in ("raises", "cancels", "hangs", "recurses", "nonsense")]
+WAYS = [
+    f"{gate}{how}"
+    for gate in ("", "admit-")
+    for how in ("raises", "panics", "cancels", "hangs", "recurses", "nonsense", "answers-the-shape-alone")
+]
 
 
 def test_whatever_a_router_does_the_process_lives_and_serves_the_next(tmp_path: Path) -> None:

@@ -342,6 +342,27 @@ async def test_whatever_a_router_does_the_client_gets_a_code_and_the_upstream_no
     assert world.trace.written()["error"]["code"] == expected[1]
 
 
+@pytest.mark.parametrize("fault", [KeyError("secret"), Strange("Not here.")])
+@in_a_loop
+async def test_an_organisation_without_a_router_is_told_so(fault: Exception) -> None:
+    def routing(org_id: str) -> Any:
+        raise fault
+
+    sink = PlacedSink(routing)
+    response = await a_router(SERVICES, FakeClient(), placed=sink).handle(
+        SERVICE, a_request("/all"), trace := Trace("1")
+    )
+    assert response is not None
+    expected = "internal" if isinstance(fault, KeyError) else "strange"
+    assert (await body_of(response))["error"] == trace.written()["error"]["code"] == expected
+
+
+@pytest.mark.parametrize("parts", [(7, "settled"), ("acme", "lost"), ("acme", "settled", "there")])
+def test_what_a_router_answers_holds_what_it_says(parts: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        Placed(*parts[:2], *(parts[2:] or (FINE.decision,)))
+
+
 @in_a_loop
 async def test_a_pinned_router_sends_everything_to_its_target() -> None:
     world = World(PinnedRouter(B))
