@@ -161,7 +161,10 @@ class World:
 
 
 @contextmanager
-def a_world(tmp_path: Path, org: Organization, staff: Client) -> Iterator[World]:
+def a_world(
+    tmp_path: Path, org: Organization, staff: Client, source: str | None = None, **environment: str
+) -> Iterator[World]:
+    """`source` is where gateways read, in the words of their configuration: the database unless it says otherwise."""
     with ExitStack() as stack:
         old, new = Cluster("old"), Cluster("new")
         for cluster in (old, new):
@@ -177,24 +180,25 @@ def a_world(tmp_path: Path, org: Organization, staff: Client) -> Iterator[World]
         for number in range(GATEWAYS):
             folder = tmp_path / f"{org.slug}-{number}"
             folder.mkdir()
-            gateways.append(stack.enter_context(a_gateway(folder)))
+            gateways.append(stack.enter_context(a_gateway(folder, source, **environment)))
         yield World(org, admin, old, new, gateways)
 
 
 @contextmanager
-def a_gateway(folder: Path) -> Iterator[Gateway]:
+def a_gateway(folder: Path, source: str | None = None, **environment: str) -> Iterator[Gateway]:
     port = free_port()
+    source = source or f'database_url = "{url_of_test_database()}"'
     config = folder / "gateway.toml"
     config.write_text(
         f"""
         listen = "127.0.0.1:{port}"
         admin_token_env = "TOKEN"
         [source]
-        database_url = "{url_of_test_database()}"
+        {source}
         poll_seconds = 0.1
         """
     )
-    with running(folder, ["routes.gateway", "--config", str(config)], port, TOKEN=TOKEN) as gateway:
+    with running(folder, ["routes.gateway", "--config", str(config)], port, TOKEN=TOKEN, **environment) as gateway:
         yield gateway
 
 
