@@ -81,8 +81,18 @@ def placements(request: HttpRequest) -> HttpResponse:
         "page": page,
         "words": words,
         "default": Placement.objects.named(request.org, DEFAULT),
+        "follower": _follower(request, words),
     }
     return render(request, "placements/list.html", context)
+
+
+def _follower(request: HttpRequest, partition: str) -> Placement | None:
+    """The default's placement under the name of a partition that has it; None for one that has its own, or none."""
+    row = Placement.objects.holding(request.org, partition)
+    if row is None or row.partition == partition:
+        return None
+    row.pk, row.partition = None, partition
+    return row
 
 
 @require_http_methods(["GET", "POST"])
@@ -121,9 +131,15 @@ class Step(NamedTuple):
 
 def _begin_words(row: Placement) -> list[str]:
     place = row.state().target
-    all_others = ["All partitions without a placement of their own move together."] if row.is_default else []
+    whose = []
+    if row.is_default:
+        whose = ["All partitions without a placement of their own move together."]
+    elif not row.pk:
+        whose = [
+            f"{row.partition} is where {DEFAULT} is. From now on it has a placement of its own, and does not move with it."
+        ]
     return [
-        *all_others,
+        *whose,
         f"Nothing is switched over yet: reads and writes go on at {place}. Copy its data meanwhile.",
         "Each step makes a new epoch: writes that are under way at that moment are refused once with 409, and succeed"
         " when they are sent again.",
@@ -177,9 +193,7 @@ _DONE: Final = {
 @require_http_methods(["GET", "POST"])
 def placement_step(request: HttpRequest, partition: str, step: str) -> HttpResponse:
     """What the step will do; sent, the step itself, from the epoch that the page showed."""
-    row = Placement.objects.named(request.org, partition)
-    if row is None:
-        raise Http404("There is no such placement in this organisation.")
+    row = _placement(request, partition, step)
     form = MoveForm(request.POST or None, initial={"resource": row.resource}) if step == "begin" else None
     problem = ""
     if request.method == "POST":
@@ -192,7 +206,7 @@ def placement_step(request: HttpRequest, partition: str, step: str) -> HttpRespo
             form.add_issues(error)
         except (engine.errors.RoutingError, RoutesError) as error:
             problem = str(error)
-            row.refresh_from_db()
+            row = _placement(request, partition, step)
     state, shown = row.state(), STEPS[step]
     context = {
         "title": f"{_TITLES[step]} {partition}",
@@ -201,12 +215,23 @@ def placement_step(request: HttpRequest, partition: str, step: str) -> HttpRespo
         "shown": shown,
         "form": form,
         "problem": problem,
+        "epoch": state.epoch if row.pk else 0,
         "is_possible": step in state.steps,
         "words": shown.words(row) if step in state.steps else [],
         "left": services.remaining(row) if step == "complete" else 0,
     }
     is_refused = problem or (form is not None and form.errors)
     return render(request, "placements/step.html", context, status=422 if is_refused else 200)
+
+
+def _placement(request: HttpRequest, partition: str, step: str) -> Placement:
+    """What the step is about. A move can begin where the default's placement is: the partition gets its own by it."""
+    row = Placement.objects.named(request.org, partition)
+    if row is None and step == "begin":
+        row = _follower(request, partition)
+    if row is None:
+        raise Http404("There is no such placement in this organisation.")
+    return row
 
 
 def _take(request: HttpRequest, row: Placement, step: str, form: MoveForm | None) -> bool:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -30,17 +31,18 @@ class Server:
     def __enter__(self) -> "Server":
         command = ["granian", "--interface", "wsgi", "--port", str(self.port), "routing_admin.wsgi:application"]
         environment = {**os.environ, "DATABASE_URL": url_of_test_database()}
+        # A file: of a pipe that nobody reads the server waits for room, once it has told enough of requests.
+        self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            [sys.executable, "-m", *command], cwd=ROOT, env=environment, stdout=self.log, stderr=subprocess.STDOUT
+        )
         until = time.monotonic() + 60
         while time.monotonic() < until:
             try:
                 assert self.status("/healthz", "") == 200
                 return self
             except OSError:
-                assert self.process.poll() is None, self.process.communicate()[0]
+                assert self.process.poll() is None, self._told()
                 time.sleep(0.05)
         raise AssertionError("nothing served within a minute")
 
@@ -54,9 +56,14 @@ class Server:
             with refused:
                 return refused.code
 
+    def _told(self) -> str:
+        self.log.seek(0)
+        return self.log.read()
+
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=15)
+        self.process.wait(timeout=15)
+        self.log.close()
 
 
 def url_of_test_database() -> str:

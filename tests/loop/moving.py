@@ -17,7 +17,7 @@ from typing import Any
 from django.test import Client
 
 from routes.orgs.keys import create_key
-from routes.orgs.models import Organization
+from routes.orgs.models import ApiKey, Organization
 from tests.api.conftest import Caller
 from tests.api.test_another_process import url_of_test_database
 from tests.api.test_services import put
@@ -155,6 +155,8 @@ class World:
     old: Cluster
     new: Cluster
     gateways: list[Gateway]
+    #: With which the second gateway asks the API.
+    key: ApiKey
 
     def step(self, name: str, body: Any = None, status: int = 200) -> Any:
         answer = self.admin("post", f"placements/moves/{name}/", body)
@@ -163,7 +165,8 @@ class World:
 
 
 @contextmanager
-def a_world(tmp_path: Path, org: Organization, staff: Client) -> Iterator[World]:
+def a_world(tmp_path: Path, org: Organization, staff: Client, *, database_url: str | None = None) -> Iterator[World]:
+    """One gateway reads the database, the other asks the API; with `database_url` both read the database there."""
     with ExitStack() as stack:
         old, new = Cluster("old"), Cluster("new")
         for cluster in (old, new):
@@ -181,14 +184,15 @@ def a_world(tmp_path: Path, org: Organization, staff: Client) -> Iterator[World]
         for folder in folders:
             folder.mkdir()
         stack.enter_context(running(folders[0], command, port, DATABASE_URL=url_of_test_database()))
-        by_database = f'database_url = "{url_of_test_database()}"'
+        by_database = f'database_url = "{database_url or url_of_test_database()}"'
         by_api = f'api_url = "http://127.0.0.1:{port}"\nkey_env = "KEY"'
-        key = create_key(org, name="gw", kind="gateway", by=admin.person).text
+        made = create_key(org, name="gw", kind="gateway", by=admin.person)
+        sources = (by_database, by_api if database_url is None else by_database)
         gateways = [
-            stack.enter_context(a_gateway(folder, source, key))
-            for folder, source in zip(folders[1:], (by_database, by_api), strict=True)
+            stack.enter_context(a_gateway(folder, source, made.text))
+            for folder, source in zip(folders[1:], sources, strict=True)
         ]
-        yield World(org, admin, old, new, gateways)
+        yield World(org, admin, old, new, gateways, made.key)
 
 
 @contextmanager

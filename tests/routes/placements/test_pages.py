@@ -124,6 +124,26 @@ def test_what_was_never_placed_has_no_page(client: Client, org: Organization) ->
     page(client, "a\0b/begin/", 404)
 
 
+def test_one_that_is_where_the_default_is_is_found_by_its_name_and_moved(client: Client, org: Organization) -> None:
+    """Its data would be left behind by placing it."""
+    a_placement(org, "*")
+    listed = page(client, "?q=acme-7")
+    assert "acme-7 is where * is, and has no placement of its own." in listed
+    assert "/placements/acme-7/begin/" in listed
+    shown = page(client, "acme-7/begin/")
+    assert "From now on it has a placement of its own" in shown
+    assert 'name="epoch" value="0"' in shown
+    to = {"cluster": "us", "resource": "orders", "endpoint": "https://us.example", "drain_seconds": "30"}
+    assert "The move has begun" in send(client, "acme-7/begin/", epoch="0", **to)
+    row = get_placement(org, "acme-7")
+    assert (row.cluster, row.phase, row.to_cluster, row.epoch) == ("eu", "draining", "us", 2)
+    assert "has no placement of its own" not in page(client, "?q=acme-7")
+    assert "The placement took a step after you looked" in send(client, "acme-7/begin/", epoch="0", **to)
+    for name in ("*", "a b", ""):
+        assert "has no placement of its own" not in page(client, f"?q={name}")
+    page(client, "acme-8/cutover/", 404)
+
+
 def test_many_placements_have_pages_and_a_search(client: Client, org: Organization) -> None:
     for number in range(52):
         a_placement(org, f"tenant-{number:02}")
