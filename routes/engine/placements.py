@@ -125,8 +125,12 @@ class Placement:
 def check_write(placement: Placement | None, epoch: int) -> None:
     """The gate before a sink. Raises `StaleEpoch` for a write that was decided before the placement's last step, for every
     write in cutover, and where there is no placement. Ask it with what the store says at that moment, never a copy."""
+    if placement is not None and placement.phase == "cutover":
+        raise StaleEpoch(
+            "The partition of this write is being moved, and takes none until that is done. Send it again."
+        )
     if placement is None or not placement.admits(epoch):
-        raise StaleEpoch("The placement took a step after this write was decided; decide again.")
+        raise StaleEpoch("The partition of this write took a step of a move meanwhile. Send it again.")
 
 
 # --- Steps ------------------------------------------------------------------------------------------------------------

@@ -120,12 +120,13 @@ class PostgresNotices:
         self._connection.close()
 
 
-def connected(dsn: str) -> Any:
-    """A connection in autocommit on which no answer is waited for without end. Raises the driver's errors, and
-    `StoreUnavailable` for a `dsn` that is none."""
+def connected(dsn: str, *, to_primary: bool = False) -> Any:
+    """A connection in autocommit on which no answer is waited for without end; `to_primary` refuses a replica, which may
+    be behind. Raises the driver's errors, and `StoreUnavailable` for a `dsn` that is none."""
     _check_dsn(dsn)
     return _bounded_connection().connect(
         dsn,
+        **({"target_session_attrs": "primary"} if to_primary else {}),
         autocommit=True,
         connect_timeout=_CONNECT_SECONDS,
         prepare_threshold=None,  # poolers between here and the server lose prepared statements

@@ -159,7 +159,8 @@ class DatabaseSource:
 
 
 class _Readers:
-    """Connections to PostgreSQL, one for each thread that reads."""
+    """Connections to PostgreSQL, one for each thread that reads. To the primary server: on a replica a step that was taken
+    may not be there yet."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -177,7 +178,7 @@ class _Readers:
                 return list(used.execute(query, parameters))
             except OperationalError:
                 self._drop(used)
-        self._own.connection = used = postgres.connected(self._url)
+        self._own.connection = used = postgres.connected(self._url, to_primary=True)
         with self._lock:
             self._all.add(used)
         try:
@@ -256,7 +257,7 @@ class ApiSource:
         if answer.status_code == 404:
             return None
         if answer.status_code != 200:
-            raise PlacementUnavailable(f"placements/ answered {answer.status_code}.")
+            raise PlacementUnavailable(f"The control plane was asked where this partition is: {answer.status_code}.")
         said = answer.json()
         to = None if said["to"] is None else Target(**said["to"])
         return Placement(said["partition"], Target(**said["target"]), said["epoch"], said["phase"], to)

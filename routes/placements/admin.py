@@ -159,7 +159,7 @@ def _cutover_words(row: Placement) -> list[str]:
 def _complete_words(row: Placement) -> list[str]:
     return [
         f"Reads and writes of {row.partition} go to {row.state().to} from now on.",
-        f"What was decided before is refused. {row.state().target} is asked nothing of it any more.",
+        f"Writes that were decided before are refused. {row.state().target} is asked nothing of it any more.",
     ]
 
 

@@ -264,12 +264,26 @@ def test_a_default_that_moves_takes_all_along_and_nobody_leaves_it_meanwhile() -
     table = a_table()
     table.set(DEFAULT, place("shared"))
     table.begin(DEFAULT, place("new"))
-    with pytest.raises(AlreadyMigrating):
-        table.begin("acme", place("B"))
+    for step in (table.begin, table.set):
+        with pytest.raises(AlreadyMigrating):
+            step("acme", place("B"))
     cut = table.cutover(DEFAULT)
     assert not admits(table, "acme", cut.epoch)
+    with pytest.raises(AlreadyMigrating):
+        table.set("acme", place("B"))
     with pytest.raises(UnknownPartition):
         table.cutover("acme")
+
+
+def test_a_write_that_is_refused_is_told_whether_to_wait() -> None:
+    table = a_table()
+    before = table.set("acme", place("A"))
+    table.begin("acme", place("B"))
+    with pytest.raises(StaleEpoch, match="took a step of a move meanwhile"):
+        check_write(table.get("acme"), before.epoch)
+    cut = table.cutover("acme")
+    with pytest.raises(StaleEpoch, match="is being moved, and takes none until that is done"):
+        check_write(table.get("acme"), cut.epoch)
 
 
 def test_nothing_moves_to_where_it_is() -> None:
