@@ -76,7 +76,7 @@ class UpstreamClient:
         `url` is sent as it is written. A body goes out whole where it is bytes, else in pieces as it comes, with the length
         that `headers` tell, else chunked. `private_upstreams` None: the upstream is the operator's own and any address is
         good; else every address is judged, and connected to is what was judged. After `last_moment`, by the event loop's
-        clock, nothing is begun; and of a request with one that has no answer, whatever the reason, nothing arrives that has
+        clock, nothing is sent; and of a request with one that has no answer, whatever the reason, nothing arrives that has
         not arrived.
 
         Raises `UpstreamFailed` for what cannot be reached, breaks off, or is not HTTP, `UpstreamTimeout`, `EgressDenied`,
@@ -103,6 +103,7 @@ class UpstreamClient:
                     allow_redirects=False,
                     timeout=_connecting_within(connect),
                 )
+                sent.is_answered = True
         except BaseException as error:
             if fence is not None:
                 fence.cut()
@@ -117,7 +118,12 @@ class UpstreamClient:
             raise UpstreamFailed("The upstream did not answer with HTTP.")
         idle = timeouts.idle_seconds or self._idle_seconds
 
+        if fence is not None and not sent.is_over:  # answered before it had all of it
+            fence.stand(answer, sent)
+
         async def close() -> None:
+            if fence is not None:
+                fence.fall()
             if not answer.closed:
                 answer.close()
             pool.left()
@@ -248,6 +254,8 @@ class _Fence:
     def __init__(self, at: float) -> None:
         self._at = at
         self._transports: list[Any] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._cut_unless_done: Callable[[], None] | None = None
 
     def pass_to(self, connection: aiohttp.connector.Connection) -> None:
         """Raises `TimeoutError` after the last moment: no timer runs while the event loop stands still, and what it awaited
@@ -266,6 +274,22 @@ class _Fence:
             with suppress(OSError):  # closed
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NOT_AT_ALL)
             transport.abort()
+
+    def stand(self, answer: aiohttp.ClientResponse, sent: _Body) -> None:
+        """For an answer that came early: what was not sent by the last moment, or before the answer is closed, is not."""
+
+        def cut_unless_done() -> None:
+            waits = any(transport is not None and transport.get_write_buffer_size() for transport in self._transports)
+            if answer.connection is not None and (waits or not sent.is_over):  # else it serves others already
+                self.cut()
+
+        self._cut_unless_done = cut_unless_done
+        self._timer = asyncio.get_running_loop().call_at(self._at, cut_unless_done)
+
+    def fall(self) -> None:
+        if self._timer is not None and self._cut_unless_done is not None:
+            self._timer.cancel()
+            self._cut_unless_done()
 
 
 #: How long a socket that is closed goes on sending: its end is a reset.
@@ -314,6 +338,9 @@ class _Body:
         self._body = body
         self._length = length
         self._is_begun = False
+        self.is_over = body is None
+        #: An answer may begin before the body ends. No deadline runs from then on.
+        self.is_answered = False
         #: What whoever sends the body raised.
         self.failure: BaseException | None = None
 
@@ -325,19 +352,22 @@ class _Body:
         loop = asyncio.get_running_loop()
         sent = 0
         while True:
-            deadline.reschedule(None)
+            if not self.is_answered:
+                deadline.reschedule(None)
             try:
                 data = await anext(self._body, None)
             except BaseException as error:
                 self.failure = error
                 raise
-            deadline.reschedule(loop.time() + seconds)
+            if not self.is_answered:
+                deadline.reschedule(loop.time() + seconds)
             if data is None:
                 break
             sent += len(data)
             yield data
         if self._length is not None and sent != self._length:
             raise aiohttp.ClientPayloadError
+        self.is_over = True
 
 
 def _length(headers: Headers) -> int | None:

@@ -78,6 +78,7 @@ class World:
         response = await self.router.handle(SERVICE, request, self.trace)
         assert response is not None
         said = await body_of(response)
+        await response.aclose()
         return (response.status, said["error"], said["retryable"]) if isinstance(said, dict) else response.status
 
     @property

@@ -106,8 +106,68 @@ async def test_a_write_that_was_given_up_does_not_arrive_when_its_upstream_reads
     await client.aclose()
 
 
+@pytest.mark.parametrize("why", ["it is too late", "the client goes"])
+@in_a_loop
+async def test_a_write_that_was_answered_early_and_not_taken_does_not_arrive_later(why: str) -> None:
+    client = UpstreamClient()
+    with socket.socket() as upstream:
+        upstream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        upstream.bind(("127.0.0.1", 0))
+        upstream.listen()
+        world = World(client=client, write_seconds=0.3 if why == "it is too late" else 60)
+        world.table.set("*", Target("here", "x", f"http://127.0.0.1:{upstream.getsockname()[1]}"))
+        # More than the system takes, so that something waits here.
+        body = b"x" * 8_000_000
+        writing = asyncio.create_task(world.router.handle(SERVICE, a_request("/all", method="POST", body=body)))
+        connection = (await asyncio.to_thread(upstream.accept))[0]
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nearly")
+        response = await writing
+        assert response is not None
+        assert response.status == 200
+        if why == "it is too late":
+            await asyncio.sleep(0.4)
+        else:
+            await response.aclose()
+        assert len(await asyncio.to_thread(_read_to_the_end, connection)) < len(body)
+        if why == "it is too late":
+            await response.aclose()
+    await client.aclose()
+
+
+@in_a_loop
+async def test_an_answer_that_came_early_goes_on_where_the_write_was_taken() -> None:
+    client = UpstreamClient()
+    with socket.socket() as upstream:
+        upstream.bind(("127.0.0.1", 0))
+        upstream.listen()
+        world = World(client=client, write_seconds=0.3)
+        world.table.set("*", Target("here", "x", f"http://127.0.0.1:{upstream.getsockname()[1]}"))
+
+        async def dripping() -> AsyncIterator[bytes]:
+            yield b"first"
+            await asyncio.sleep(0.1)
+            yield b"last"
+
+        request = replace(a_request("/all", method="POST"), body=dripping())
+        writing = asyncio.create_task(world.router.handle(SERVICE, request))
+        connection = (await asyncio.to_thread(upstream.accept))[0]
+        with connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nearly")
+            response = await writing
+            assert response is not None
+            await asyncio.sleep(0.5)
+            connection.sendall(b", so")
+            connection.sendall(b"!")
+            assert b"".join([piece async for piece in response.body]) == b"early, so!"
+            await response.aclose()
+    await client.aclose()
+
+
 def _read_all(upstream: socket.socket) -> bytes:
-    connection, _ = upstream.accept()
+    return _read_to_the_end(upstream.accept()[0])
+
+
+def _read_to_the_end(connection: socket.socket) -> bytes:
     got = b""
     with connection, suppress(ConnectionError):
         connection.settimeout(10)
