@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import re
 import socket
 import struct
+import termios
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -76,7 +78,7 @@ class UpstreamClient:
         `url` is sent as it is written. A body goes out whole where it is bytes, else in pieces as it comes, with the length
         that `headers` tell, else chunked. `private_upstreams` None: the upstream is the operator's own and any address is
         good; else every address is judged, and connected to is what was judged. After `last_moment`, by the event loop's
-        clock, nothing is begun; and of a request with one that has no answer, whatever the reason, nothing arrives that has
+        clock, nothing is sent; and of a request with one that has no answer, whatever the reason, nothing arrives that has
         not arrived.
 
         Raises `UpstreamFailed` for what cannot be reached, breaks off, or is not HTTP, `UpstreamTimeout`, `EgressDenied`,
@@ -105,8 +107,6 @@ class UpstreamClient:
                 )
                 sent.is_answered = True
         except BaseException as error:
-            if fence is not None:
-                fence.cut()
             pool.left()
             raise self._said(error, sent) from error
         finally:
@@ -117,6 +117,9 @@ class UpstreamClient:
             pool.left()
             raise UpstreamFailed("The upstream did not answer with HTTP.")
         idle = timeouts.idle_seconds or self._idle_seconds
+
+        if fence is not None:
+            fence.stand(sent)
 
         async def close() -> None:
             if not answer.closed:
@@ -244,11 +247,14 @@ class _Pool:
 
 
 class _Fence:
-    """The last moment of a request, and the connections that it was sent on."""
+    """The last moment of a request. While the request is on a connection, any end of that is a reset, also where this
+    process is killed: one that is closed in peace delivers first what waits in it, here and in the system, however long its
+    other end reads nothing."""
 
     def __init__(self, at: float) -> None:
         self._at = at
-        self._transports: list[Any] = []
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def pass_to(self, connection: aiohttp.connector.Connection) -> None:
         """Raises `TimeoutError` after the last moment: no timer runs while the event loop stands still, and what it awaited
@@ -256,21 +262,54 @@ class _Fence:
         if asyncio.get_running_loop().time() >= self._at:
             connection.close()
             raise TimeoutError
-        self._transports.append(connection.transport)
+        transport = connection.transport
+        if transport is None:  # closed by its other end; nothing is sent on it
+            return
+        sock = transport.get_extra_info("socket")
+        with suppress(OSError):  # closed
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NOT_AT_ALL)
+        self._transport = transport
+        connection.add_callback(partial(self._leave, transport, sock))
 
-    def cut(self) -> None:
-        """Take back what is still under way. A connection that is closed in peace delivers first what waits in it, here and
-        in the system, however long its other end reads nothing."""
-        for transport in self._transports:
-            if transport is None or (sock := transport.get_extra_info("socket")) is None:
-                continue
-            with suppress(OSError):  # closed
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NOT_AT_ALL)
+    def stand(self, sent: _Body) -> None:
+        """The answer is there. Where it came early, what was not taken by the last moment is not sent any more."""
+        transport = self._transport
+        if transport is None or (sent.is_over and not _waits(transport)):
+            return
+
+        def cut() -> None:
+            if not sent.is_over or _waits(transport):
+                transport.abort()
+
+        self._timer = asyncio.get_running_loop().call_at(self._at, cut)
+
+    def _leave(self, transport: asyncio.Transport, sock: Any) -> None:
+        """The connection is closed, or serves others from now on."""
+        if self._transport is transport:
+            self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if _waits(transport):
             transport.abort()
+        else:
+            with suppress(OSError):  # closed
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _IN_PEACE)
 
 
-#: How long a socket that is closed goes on sending: its end is a reset.
+#: How long a socket goes on sending after it was closed: its end is a reset, or waits for nothing.
 _NOT_AT_ALL = struct.pack("ii", 1, 0)
+_IN_PEACE = struct.pack("ii", 0, 0)
+
+
+def _waits(transport: asyncio.Transport) -> bool:
+    """Whether something was written that the other end's system has not taken."""
+    if transport.get_write_buffer_size():  # uvloop writes when its turn ends, so what waits here may be all there is
+        return True
+    with suppress(OSError, ValueError):  # closed
+        return any(fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4)))
+    return False
+
+
 #: Of the request that the present task sends.
 _fence: ContextVar[_Fence | None] = ContextVar("fence", default=None)
 
@@ -315,6 +354,8 @@ class _Body:
         self._body = body
         self._length = length
         self._is_begun = False
+        #: Whether all of it was handed to the connection.
+        self.is_over = body is None
         #: Whether the head of the answer is there, which may be before all of the body was sent; nothing waits for it then.
         self.is_answered = False
         #: What whoever sends the body raised.
@@ -343,6 +384,7 @@ class _Body:
             yield data
         if self._length is not None and sent != self._length:
             raise aiohttp.ClientPayloadError
+        self.is_over = True
 
 
 def _length(headers: Headers) -> int | None:

@@ -6,7 +6,9 @@ from functools import wraps
 from typing import Any
 
 
-def in_a_loop[**Given](test: Callable[Given, Coroutine[Any, Any, None]]) -> Callable[Given, None]:
+def in_a_loop[**Given](
+    test: Callable[Given, Coroutine[Any, Any, None]], factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+) -> Callable[Given, None]:
     """Runs in an event loop of its own, for a minute at most."""
 
     @wraps(test)
@@ -17,6 +19,6 @@ def in_a_loop[**Given](test: Callable[Given, Coroutine[Any, Any, None]]) -> Call
             for _ in range(3):  # connections that were closed just now are gone after a turn of the loop or two
                 await asyncio.sleep(0)
 
-        asyncio.run(bounded())
+        asyncio.run(bounded(), loop_factory=factory)
 
     return run

@@ -5,6 +5,7 @@ import gzip
 import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,39 @@ async def test_a_body_of_another_length_than_was_told_is_no_request(parts: tuple
             await ask(client, upstream.url, method="POST", headers=[(b"content-length", b"7")], body=pieces(*parts))
         await client.aclose()
         assert [seen.body for seen in upstream.seen] in ([], [b"abcdefg"])
+
+
+@in_a_loop
+async def test_an_answer_that_begins_before_the_request_ends_breaks_neither() -> None:
+    """Both are streamed at once: the upstream answers the first piece, and ends when it has the last one."""
+    is_answered = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"first\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nearly")
+            await reader.readuntil(b"third\r\n0\r\n\r\n")
+            writer.write(b", so!")
+        writer.close()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"first"
+        await is_answered.wait()
+        yield b"second"
+        await asyncio.sleep(0.05)
+        yield b"third"
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    client = UpstreamClient()
+    try:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        response = await client.open("POST", url, [], pieces(), timeouts=FAST, private_upstreams=None)
+        is_answered.set()
+        assert b"".join([piece async for piece in response.body]) == b"early, so!"
+        await response.aclose()
+    finally:
+        await client.aclose()
+        server.close()
 
 
 @in_a_loop
