@@ -148,8 +148,7 @@ def complete_move(org: Organization, partition: str, *, by: Any, expected_epoch:
 
 
 def abort_move(org: Organization, partition: str, *, by: Any, expected_epoch: int | None = None) -> Step:
-    """Settled where it was; also in a frozen organisation, whose writes a cutover would refuse for as long as that lasts.
-    Raises `StalePlacement`, `UnknownPartition` and `NotMigrating`."""
+    """Settled where it was. Raises `StalePlacement`, `UnknownPartition`, `NotMigrating` and `OrganizationFrozen`."""
     return _take(
         org,
         partition,
@@ -157,7 +156,6 @@ def abort_move(org: Organization, partition: str, *, by: Any, expected_epoch: in
         by=by,
         action="placement.move_aborted",
         expected_epoch=expected_epoch,
-        even_frozen=True,
     )
 
 
@@ -195,11 +193,10 @@ def _take(
     expected_epoch: int | None,
     drain_seconds: float | None = None,
     follows_default: bool = False,
-    even_frozen: bool = False,
 ) -> Step:
     actor = as_actor(by)
     with transaction.atomic():
-        org = locked(org.pk, even_frozen=even_frozen)
+        org = locked(org.pk)
         row = Placement.objects.named(org, partition)
         if expected_epoch is not None and expected_epoch != (row.epoch if row else 0):
             raise StalePlacement(row, partition)
