@@ -37,7 +37,8 @@ def freeze(org: Organization, *, reason: str, by: Any) -> Receipt | None:
     is frozen already.
 
     What is live is served on, logs and reports of gateways come in, a replay that runs goes on, keys and members can be
-    taken away, and scheduled plans called off. Raises `ReasonRequired`.
+    taken away, and scheduled plans called off. A partition that is being moved stays as it is, in cutover without writes.
+    Raises `ReasonRequired`.
     """
     if not reason.strip():
         raise ReasonRequired("Say why: whoever is refused will read it.")
