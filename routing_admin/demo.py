@@ -1,4 +1,5 @@
-"""The demo organisation: two people, a key, a few routes, a service, and synthetic traffic shaped like a measured trace."""
+"""The demo organisation: three people, a key, a few routes, a service, where it is placed, and synthetic traffic shaped
+like a measured trace."""
 
 import secrets
 
@@ -9,11 +10,13 @@ from audit.actors import system
 from plans.logs import demo
 from routes import engine
 from routes.catalog.services import install_shipped_prices
+from routes.engine.placements import DEFAULT
 from routes.orgs.keys import create_key
 from routes.orgs.members import add_member
 from routes.orgs.models import Organization, Role
 from routes.orgs.services import create_organization
 from routes.paths.services import create_service
+from routes.placements.services import set_placement
 from routes.rules.services import create_route
 from routing_admin.signin.people import record_person
 
@@ -44,8 +47,11 @@ SERVICE = {
     "paths": [
         {"pattern": "/", "target_url": "https://www.example.com/", "methods": ["GET"]},
         {"pattern": "/domains/**", "target_url": "https://www.iana.org/domains", "methods": ["GET"]},
+        {"pattern": "/orders/**", "target_url": "https://placement.invalid/"},
     ],
 }
+#: Where the orders are, until somebody moves them.
+PLACE = engine.Target("eu", "orders", "https://www.example.com")
 
 
 def is_installed() -> bool:
@@ -63,6 +69,7 @@ def install(address: str) -> str:
     people = {
         "edda": (Role.EDITOR, "edits routes and makes plans"),
         "arno": (Role.APPROVER, "approves and applies them"),
+        "ada": (Role.ADMIN, "gives keys and roles, and moves what is placed"),
     }
     passwords = {name: secrets.token_urlsafe(9) for name in people}
     with transaction.atomic():
@@ -77,22 +84,24 @@ def install(address: str) -> str:
         for route in ROUTES:
             create_route(org, engine.NewRoute.from_dict(route), by=BY)
         create_service(org, engine.Service.from_dict(SERVICE), by=BY)
+        set_placement(org, DEFAULT, PLACE, by=BY)
         key = create_key(org, name="demo", role=Role.EDITOR, by=get_user_model().objects.get(username="edda"))
-    logins = "\n".join(f"  {name}  password {passwords[name]}  ({what})" for name, (_, what) in people.items())
+    logins = "\n".join(f"  {name:<4}  password {passwords[name]}  ({what})" for name, (_, what) in people.items())
     return f"""Routing Admin is at {address}/
 
-Two people:
+Three people:
 {logins}
 
 One API key (acts for edda):
   {key.text}
 
-Three things to try:
+Four things to try:
   1. As edda: Plans, New plan, change a route of the copy, start the replay. The answer comes in a few seconds.
   2. As arno (another browser window): approve the plan, apply it, look at Audit, revert it.
   3. curl -H "Authorization: Bearer {key.text}" \\
        {address}/api/v1/orgs/{SLUG}/decide/ -H "Content-Type: application/json" \\
        -d '{{"context": {{"model": "gpt-4o", "input_tokens": 812, "tag": "summarize"}}}}'
+  4. As ada: Placements, move * to another cluster: begin, cut over, and half a minute later complete.
 
 The traffic of this organisation is synthetic: generated from the measured quantiles of a public trace.
 """

@@ -84,13 +84,15 @@ def test_the_first_run_makes_a_demo_later_ones_keep_it_and_a_port_in_use_is_said
         assert "summaries to a small model" in routes
         services = first.get("/api/v1/orgs/demo/services/", Authorization=f"Bearer {key[0]}")
         assert '"slug":"site"' in services
+        placements = first.get("/api/v1/orgs/demo/placements/", Authorization=f"Bearer {key[0]}")
+        assert '"partition":"*"' in placements
         assert eventually(lambda: first.has("/api/v1/orgs/demo/audit/checkpoint/", key[0]), seconds=60), (
             "the worker signs"
         )
         assert "color-scheme" in first.get("/admin/login/")
         assert "--ra-accent" in first.get("/static/routing_admin/tokens.css")
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    for said in (f"http://127.0.0.1:{first.port}/", "edda", "arno", "Three things to try", key[0]):
+    for said in (f"http://127.0.0.1:{first.port}/", "edda", "arno", "ada ", "Four things to try", key[0]):
         assert said in first.output
     with Served(tmp_path) as second:
         assert first.port != second.port
