@@ -32,7 +32,7 @@ from routes.gateway.llm.models import list_models
 from routes.gateway.logs.queue import RowQueue, Sink
 from routes.gateway.messages import Request, Response
 from routes.gateway.metrics import Metrics
-from routes.gateway.placed import PlacedSink, Routing, ServiceCall, SourcePlacements
+from routes.gateway.placed import PlacedSink, Routing, ServiceCall, SourceHealth, SourcePlacements
 from routes.gateway.prices import PriceBook
 from routes.gateway.proxy import RequestProxy
 from routes.gateway.router import RuntimeRouter, ServiceRef
@@ -107,6 +107,7 @@ class Gateway:
         self._sink = sink
         self._routing = routing
         self._readers = ThreadPoolExecutor(PLACEMENT_READERS, thread_name_prefix="gateway-placements")
+        self._placements_read = SourceHealth()
         self._tasks: list[asyncio.Task[None]] = []
 
     # --- ASGI -----------------------------------------------------------------------------------------------------
@@ -262,7 +263,7 @@ class Gateway:
         return response
 
     def _placements(self, org_id: str) -> PlacementRouter[ServiceCall]:
-        store = SourcePlacements(self.source.placement, org_id, self._readers)
+        store = SourcePlacements(self.source.placement, org_id, self._readers, self._placements_read)
         return PlacementRouter(store, lambda call: call.partition)
 
     def _observe(self, seen: Observed) -> None:

@@ -61,6 +61,23 @@ def key_of(target_url: str) -> PartitionKey | None:
         raise UnsupportedEndpoint(str(error)) from None
 
 
+class SourceHealth:
+    """Whether placements can be read, told to the log when that changes and not at every request of an outage."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def failed(self, why: str) -> None:
+        if not self._failures:
+            log.warning("placements cannot be read, so nothing is served that is placed: %s", why)
+        self._failures += 1
+
+    def answered(self) -> None:
+        if self._failures:
+            log.info("placements are read again, after %d failures", self._failures)
+        self._failures = 0
+
+
 class SourcePlacements:
     """The placements of one organisation as a source of the gateway reads them, in threads."""
 
@@ -69,22 +86,31 @@ class SourcePlacements:
         read: Callable[[str, str], Placement | None],
         org_id: str,
         threads: Executor,
+        health: SourceHealth,
         seconds: float = STORE_SECONDS,
     ) -> None:
+        """`health` is that of the source, which organisations share."""
         self._read, self._org_id, self._threads, self._seconds = read, org_id, threads, seconds
+        self._health = health
 
     async def placement(self, partition: str) -> Placement | None:
         asked = asyncio.get_running_loop().run_in_executor(self._threads, self._read, self._org_id, partition)
         try:
             async with asyncio.timeout(self._seconds):
-                return await asked
+                found = await asked
+        except PlacementUnavailable as error:
+            self._health.failed(str(error))
+            raise
         except (RoutingError, TypeError, ValueError, LookupError):
             raise  # an answer, or one that is no placement: the next one would be no better
         except TimeoutError:
+            self._health.failed(f"no answer in {self._seconds:g} seconds")
             raise PlacementUnavailable("Where this partition is could not be read in time.") from None
         except Exception as error:  # of whatever driver
-            log.info("a placement could not be read: %s", error)
+            self._health.failed(f"{type(error).__name__}: {error}")
             raise PlacementUnavailable("Where this partition is cannot be read at the moment.") from error
+        self._health.answered()
+        return found
 
 
 Routing = Callable[[str], PlacedRouting[ServiceCall]]

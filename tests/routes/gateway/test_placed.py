@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import logging
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +13,7 @@ from routes.engine.errors import PlacementUnavailable, RoutingError
 from routes.engine.placements import Placement, PlacementTable
 from routes.engine.placing import PinnedRouter, Placed, PlacementRouter
 from routes.engine.spi import HeaderOp, Inject, SpiDecision, Target
-from routes.gateway.placed import PlacedSink, ServiceCall, SourcePlacements
+from routes.gateway.placed import PlacedSink, ServiceCall, SourceHealth, SourcePlacements
 from routes.gateway.router import RuntimeRouter, ServiceRef
 from routes.gateway.trace import Trace
 from routes.gateway.upstream import UpstreamClient
@@ -272,10 +274,32 @@ async def test_a_source_that_fails_or_hangs_is_a_placement_that_cannot_be_read(f
     with ThreadPoolExecutor(1) as threads:
         try:
             with pytest.raises(PlacementUnavailable) as caught:
-                await SourcePlacements(read, ORG, threads, seconds=0.05).placement("acme")
+                await SourcePlacements(read, ORG, threads, SourceHealth(), seconds=0.05).placement("acme")
         finally:
             is_over.set()
     assert "secret" not in str(caught.value)
+
+
+@in_a_loop
+async def test_an_outage_of_the_source_is_told_once_and_so_is_its_end(caplog: Any) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    answers: list[Exception | None] = [None, OSError("down"), PlacementUnavailable("503"), OSError("down"), None, None]
+
+    def read(org_id: str, partition: str) -> None:
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+
+    caplog.set_level(logging.INFO)
+    health = SourceHealth()
+    with ThreadPoolExecutor(1) as threads:
+        for _ in range(6):
+            with suppress(PlacementUnavailable):
+                await SourcePlacements(read, ORG, threads, health).placement("acme")
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("WARNING", "placements cannot be read, so nothing is served that is placed: OSError: down"),
+        ("INFO", "placements are read again, after 3 failures"),
+    ]
 
 
 # --- Routers that misbehave -------------------------------------------------------------------------------------------
