@@ -37,6 +37,7 @@ WORDS: Final = {
     "placement.move_aborted": "Move of a partition aborted",
     "placement.move_begun": "Move of a partition begun",
     "placement.moved": "Partition moved",
+    "placement.removed": "Placement of a partition removed",
     "placement.set": "Partition placed",
     "plan.applied": "Plan applied",
     "plan.approval_voided": "Plan lost its approval",

@@ -81,6 +81,7 @@ SECTIONS = (
                 "placement_cutover",
                 "placement_complete",
                 "placement_abort",
+                "placement_remove",
             ),
             "viewer",
         ),

@@ -65,7 +65,7 @@ from routes.paths.hosts import HostTaken, StaleHosts
 from routes.paths.services import SlugTaken, StaleService
 from routes.paths.services import changed_since as services_changed_since
 from routes.placements import api as placements
-from routes.placements.services import InvalidPlacement, StalePlacement, TooManyPlacements
+from routes.placements.services import InvalidPlacement, PlacedElsewhere, StalePlacement, TooManyPlacements
 from routes.publish import DirectWrite, ExampleBroken
 from routes.requests import InvalidRequest
 from routes.rules import api as rules
@@ -104,6 +104,7 @@ STATUS: dict[type[Exception], int] = {
     TooManyExamples: 422,
     InvalidPlacement: 422,
     StalePlacement: 412,
+    PlacedElsewhere: 409,
     TooManyPlacements: 422,
     RoleTooHigh: 403,
     PersonRequired: 403,

@@ -142,6 +142,7 @@ def forms(ids: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
         "placement_cutover": ("placements/draining/cutover/", {"epoch": "3"}),
         "placement_complete": ("placements/cutover/complete/", {"epoch": "6"}),
         "placement_abort": ("placements/draining/abort/", {"epoch": "3"}),
+        "placement_remove": ("placements/settled/remove/", {"epoch": "1"}),
         "audit_redact": (f"audit/0/redact/?log={ids['log']}", {"reason": "A name."}),
         "member_add": ("access/members/", {"member-username": "dora", "member-role": "viewer"}),
         "member_change": (f"access/members/{ids['member']}/", {"role": "editor"}),

@@ -74,16 +74,34 @@ def placements(request: HttpRequest) -> HttpResponse:
     rows = Placement.objects.of(request.org)
     found = rows.filter(partition__icontains=words) if words else rows
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
-    steps = {row.pk: [(name, STEPS[name]) for name in row.state().steps if name in STEPS] for row in page.object_list}
+    default = Placement.objects.named(request.org, DEFAULT)
+    steps = {row.pk: [(name, STEPS[name]) for name in _possible(row, default)] for row in page.object_list}
     context = {
         "title": "Placements",
         "rows": [{"row": row, "steps": steps[row.pk], "left": services.remaining(row)} for row in page.object_list],
         "page": page,
         "words": words,
-        "default": Placement.objects.named(request.org, DEFAULT),
+        "default": default,
         "follower": _follower(request, words),
     }
     return render(request, "placements/list.html", context)
+
+
+def _possible(row: Placement, default: Placement | None) -> list[str]:
+    """The steps that have a page and can be taken next."""
+    steps = [name for name in row.state().steps if name in STEPS]
+    return steps if services.why_kept(row, default) else [*steps, "remove"]
+
+
+def _why_not(row: Placement, step: str) -> str:
+    """Why a step cannot be taken now; empty where it can."""
+    if step == "remove":
+        return str(services.why_kept(row, _default_of(row)) or "")
+    return "" if step in row.state().steps else f"It is {row.phase}, so that cannot be done with it now."
+
+
+def _default_of(row: Placement) -> Placement | None:
+    return Placement.objects.named(row.org_id, DEFAULT)
 
 
 def _follower(request: HttpRequest, partition: str) -> Placement | None:
@@ -125,7 +143,7 @@ class Step(NamedTuple):
     label: str
     button: str
     words: Callable[[Placement], list[str]]
-    take: Callable[..., services.Step]
+    take: Callable[..., Any]
     kind: str = "primary"
 
 
@@ -170,23 +188,37 @@ def _abort_words(row: Placement) -> list[str]:
     ]
 
 
+def _remove_words(row: Placement) -> list[str]:
+    if row.is_default:
+        return ["Requests of partitions without a placement of their own are refused with 404 from now on."]
+    if _default_of(row):
+        return [f"{row.partition} stays where it is. It has the placement of {DEFAULT} from now on, and moves with it."]
+    return [
+        f"Requests of {row.partition} are refused with 404 from now on, because there is no placement of {DEFAULT}.",
+        f"What {row.state().target} holds of it stays there.",
+    ]
+
+
 STEPS: Final[dict[str, Step]] = {
     "begin": Step("Move …", "Begin the move", _begin_words, services.begin_move),
     "cutover": Step("Cut over …", "Cut over: admit no writes", _cutover_words, services.cut_over),
     "complete": Step("Complete …", "Complete the move", _complete_words, services.complete_move),
     "abort": Step("Abort …", "Abort the move", _abort_words, services.abort_move, "danger"),
+    "remove": Step("Remove …", "Remove the placement", _remove_words, services.remove_placement, "danger"),
 }
 _TITLES: Final = {
     "begin": "Move",
     "cutover": "Cut over",
     "complete": "Complete the move of",
     "abort": "Abort the move of",
+    "remove": "Remove the placement of",
 }
 _DONE: Final = {
     "begin": "The move has begun; cut over when the data is there.",
     "cutover": "No write is admitted any more.",
     "complete": "The move is complete.",
     "abort": "The move was aborted.",
+    "remove": "The placement was removed.",
 }
 
 
@@ -207,7 +239,7 @@ def placement_step(request: HttpRequest, partition: str, step: str) -> HttpRespo
         except (engine.errors.RoutingError, RoutesError) as error:
             problem = str(error)
             row = _placement(request, partition, step)
-    state, shown = row.state(), STEPS[step]
+    state, shown, why_not = row.state(), STEPS[step], _why_not(row, step)
     context = {
         "title": f"{_TITLES[step]} {partition}",
         "row": row,
@@ -216,8 +248,8 @@ def placement_step(request: HttpRequest, partition: str, step: str) -> HttpRespo
         "form": form,
         "problem": problem,
         "epoch": state.epoch if row.pk else 0,
-        "is_possible": step in state.steps,
-        "words": shown.words(row) if step in state.steps else [],
+        "why_not": why_not,
+        "words": [] if why_not else shown.words(row),
         "left": services.remaining(row) if step == "complete" else 0,
     }
     is_refused = problem or (form is not None and form.errors)

@@ -155,9 +155,9 @@ class OnePlacement(View):
 class PlacementDetail(OnePlacement):
     """Where one partition is."""
 
-    required_role = {"GET": ("viewer", "gateway"), "PUT": "admin"}
+    required_role = {"GET": ("viewer", "gateway"), "PUT": "admin", "DELETE": "admin"}
     takes = {"PUT": TargetInput}
-    gives = {"GET": PLACEMENT, "PUT": STEPPED}
+    gives = {"GET": PLACEMENT, "PUT": STEPPED, "DELETE": written("PlacementRemoved", {"receipt": or_null(RECEIPT)})}
     examples = {"PUT": _TARGET}
 
     def get(self, request: Request, partition: str, **_: Any) -> Response:
@@ -173,6 +173,13 @@ class PlacementDetail(OnePlacement):
         return self.stepped(
             *services.set_placement(request.org, partition, target, by=request.actor, expected_epoch=expected)
         )
+
+    def delete(self, request: Request, partition: str, **_: Any) -> Response:
+        """Takes back a placement that is where the default is, or that of a partition which was never to be: it has the
+        default's from now on, or is refused where there is none."""
+        expected = self.expected()
+        receipt = services.remove_placement(request.org, partition, by=request.actor, expected_epoch=expected)
+        return Response({"receipt": receipt_json(receipt)})
 
 
 class PlacementStep(OnePlacement):

@@ -19,7 +19,7 @@ from routes.engine import Target
 from routes.engine import placements as steps
 from routes.engine.path_patterns import target_problem
 from routes.engine.placed import is_partition, is_placed
-from routes.engine.placements import DEFAULT, DRAIN_SECONDS, AlreadyMigrating, BarrierPending
+from routes.engine.placements import DEFAULT, DRAIN_SECONDS, AlreadyMigrating, BarrierPending, UnknownPartition
 from routes.engine.spi import next_epoch
 from routes.errors import NotFound, RoutesError, issue
 from routes.orgs.locks import locked
@@ -56,6 +56,12 @@ class StalePlacement(RoutesError):
         super().__init__("The placement took a step after you looked. Look again.")
         self.placement = placement
         self.partition = partition
+
+
+class PlacedElsewhere(RoutesError):
+    """The partition is not where the default is, and would be from one moment to the next."""
+
+    code = "placed_elsewhere"
 
 
 class TooManyPlacements(RoutesError):
@@ -157,6 +163,47 @@ def abort_move(org: Organization, partition: str, *, by: Any, expected_epoch: in
         action="placement.move_aborted",
         expected_epoch=expected_epoch,
     )
+
+
+@repeated
+def remove_placement(org: Organization, partition: str, *, by: Any, expected_epoch: int | None = None) -> Receipt:
+    """Take back a placement: its partition has the default's from now on, or is refused where there is none.
+
+    Only where that moves nothing: settled, and where the default is. Raises `UnknownPartition`, `StalePlacement`,
+    `AlreadyMigrating`, `PlacedElsewhere` and `OrganizationFrozen`.
+    """
+    actor = as_actor(by)
+    with transaction.atomic():
+        org = locked(org.pk)
+        row = Placement.objects.named(org, partition)
+        if row is None:
+            raise UnknownPartition("This partition has no placement of its own.")
+        if expected_epoch is not None and expected_epoch != row.epoch:
+            raise StalePlacement(row, partition)
+        if problem := why_kept(row, Placement.objects.named(org, DEFAULT)):
+            raise problem
+        receipt = record(
+            org.pk,
+            by=actor,
+            action="placement.removed",
+            target=("placement", row.uid),
+            payload={"name": partition, "was": _told(row.state())},
+        )
+        row.delete()
+    return receipt
+
+
+def why_kept(row: Placement, default: Placement | None) -> AlreadyMigrating | PlacedElsewhere | None:
+    """Why this placement cannot be removed, None where it can; `default` is that of `*`, where there is one."""
+    if default is None:
+        default = row
+    for one in (row, default):
+        if one.phase != "settled":
+            return AlreadyMigrating(f"{one.partition} is being moved; complete or abort that first.")
+    here, there = row.state().target, default.state().target
+    if (here, here.endpoint) == (there, there.endpoint):
+        return None
+    return PlacedElsewhere(f"{row.partition} is at {here}, and {DEFAULT} at {there}: move it there first.")
 
 
 def begin_barrier(org: Organization, partition: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from audit.models import AuditEntry
 from routes.engine import Target
 from routes.orgs.models import Organization
 from routes.placements.models import Placement
@@ -62,6 +63,21 @@ def test_a_step_names_the_state_that_it_is_taken_from_or_is_refused(admin: Calle
     problem(step(admin, "complete"), 409, "not_cutover")
     assert step(admin, "cutover").status_code == 200
     problem(step(admin, "cutover"), 409, "not_draining")
+
+
+def test_a_placement_is_removed_where_the_default_is(admin: Caller, org: Organization) -> None:
+    a_placement(org, "*")
+    assert admin("put", "placements/acme/", US, seen='"d1"').status_code == 200
+    elsewhere = problem(admin("delete", "placements/acme/", seen='"e2"'), 409, "placed_elsewhere")
+    assert "acme is at us/orders, and * at eu/orders" in elsewhere["detail"]
+    assert admin("put", "placements/acme/", EU, seen='"e2"').status_code == 200
+    problem(admin("delete", "placements/acme/", seen='"e2"'), 412, "stale_placement")
+    problem(admin("delete", "placements/acme/", seen=None), 428, "precondition_required")
+    removed = admin("delete", "placements/acme/", seen='"e3"')
+    assert removed.json()["receipt"]["seq"] == AuditEntry.objects.get(action="placement.removed").seq
+    assert admin("get", "placements/acme/").json()["is_default"] is True
+    problem(admin("delete", "placements/acme/", seen='"d1"'), 404, "unknown_partition")
+    problem(admin("delete", "placements/ghost/", seen='"d1"'), 404, "unknown_partition")
 
 
 def test_what_has_no_placement_of_its_own_has_the_defaults_in_one_query(

@@ -35,7 +35,7 @@ from routes.orgs.services import update_organization
 from routes.orgs.upstreams import set_private_upstreams
 from routes.paths import services as paths
 from routes.paths.hosts import set_hosts
-from routes.placements.services import begin_move
+from routes.placements.services import begin_move, remove_placement
 from routes.publish import DirectWrite
 from routes.redaction.services import redact_entry
 from routes.rules import services as rules
@@ -138,6 +138,9 @@ CALLS: dict[str, Callable[[Places], Call]] = {
         import_routes, at.of(at.org), {"routes": [NEW]}, mode="merge", by=at.ada
     ),
     "routes.placements.services._take": lambda at: _call(begin_move, at.of(at.org), "tenant-7", US, by=at.ada),
+    "routes.placements.services.remove_placement": lambda at: _call(
+        remove_placement, at.of(at.org), "tenant-7", by=at.ada
+    ),
     "routes.examples.services.create_example": lambda at: _call(
         create_example, at.of(at.org), name="new", request=REQUEST, expected={"route": None}, by=at.ada
     ),

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from routes.orgs.models import Organization
 from routes.placements.models import Placement
-from routes.placements.services import cut_over, get_placement
+from routes.placements.services import abort_move, cut_over, get_placement
 from tests.build import BY, a_person, a_placement
 
 pytestmark = pytest.mark.django_db
@@ -142,6 +142,24 @@ def test_one_that_is_where_the_default_is_is_found_by_its_name_and_moved(client:
     for name in ("*", "a b", ""):
         assert "has no placement of its own" not in page(client, f"?q={name}")
     page(client, "acme-8/cutover/", 404)
+
+
+def test_a_placement_is_removed_where_nothing_moves_by_it(client: Client, org: Organization) -> None:
+    a_placement(org, "acme-7")
+    assert "/placements/acme-7/remove/" in page(client)
+    assert "there is no placement of *" in page(client, "acme-7/remove/")
+    a_placement(org, "*", "draining")
+    assert "/remove/" not in page(client)
+    assert "* is being moved; complete or abort that first." in page(client, "acme-7/remove/")
+    assert "Nothing was done." in send(client, "acme-7/remove/", epoch="1")
+    abort_move(org, "*", by=BY)
+    assert "acme-7 stays where it is." in page(client, "acme-7/remove/")
+    assert "The placement was removed." in send(client, "acme-7/remove/", epoch="1")
+    assert "acme-7 is where * is" in page(client, "?q=acme-7")
+    page(client, "acme-7/remove/", 404)
+    assert "partitions without a placement of their own are refused" in page(client, "*/remove/")
+    assert "The placement was removed." in send(client, "*/remove/", epoch="4")
+    assert not Placement.objects.exists()
 
 
 def test_many_placements_have_pages_and_a_search(client: Client, org: Organization) -> None:

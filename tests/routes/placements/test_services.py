@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -14,7 +15,7 @@ from audit.models import AuditEntry
 from audit.services import record
 from routes.engine import Placement as PlacementState
 from routes.engine import Target
-from routes.engine.errors import RoutingError
+from routes.engine.errors import RoutingError, StaleEpoch
 from routes.engine.placements import (
     DEFAULT,
     AlreadyMigrating,
@@ -23,6 +24,7 @@ from routes.engine.placements import (
     NotDraining,
     NotMigrating,
     UnknownPartition,
+    check_write,
 )
 from routes.errors import NotFound, OrganizationFrozen
 from routes.orgs.models import Organization
@@ -31,6 +33,7 @@ from routes.placements import services
 from routes.placements.models import Placement, placement_of
 from routes.placements.services import (
     InvalidPlacement,
+    PlacedElsewhere,
     StalePlacement,
     TooManyPlacements,
     abort_move,
@@ -40,6 +43,7 @@ from routes.placements.services import (
     cut_over,
     get_placement,
     remaining,
+    remove_placement,
     set_placement,
 )
 from tests.build import BY, an_org
@@ -106,6 +110,7 @@ STEPS: dict[str, Callable[[Organization], Any]] = {
     "cutover": lambda org: cut_over(org, "acme", by=BY),
     "complete": lambda org: complete_move(org, "acme", by=BY),
     "abort": lambda org: abort_move(org, "acme", by=BY),
+    "remove": lambda org: remove_placement(org, "acme", by=BY),
 }
 
 
@@ -122,13 +127,15 @@ def in_phase(org: Organization, phase: str) -> None:
 @pytest.mark.parametrize(
     ("phase", "step", "refused"),
     [
-        *[("", step, UnknownPartition) for step in ("begin", "cutover", "complete", "abort")],
+        *[("", step, UnknownPartition) for step in ("begin", "cutover", "complete", "abort", "remove")],
         *[("settled", step, NotMigrating) for step in ("cutover", "complete", "abort")],
         ("draining", "set", AlreadyMigrating),
         ("draining", "begin", AlreadyMigrating),
+        ("draining", "remove", AlreadyMigrating),
         ("draining", "complete", NotCutover),
         ("cutover", "set", AlreadyMigrating),
         ("cutover", "begin", AlreadyMigrating),
+        ("cutover", "remove", AlreadyMigrating),
         ("cutover", "cutover", NotDraining),
         ("cutover", "complete", BarrierPending),
     ],
@@ -306,6 +313,53 @@ def test_a_frozen_organisation_moves_nothing(org: Organization) -> None:
         with pytest.raises(OrganizationFrozen):
             step(org)
     assert state_of(org) == before
+
+
+def test_a_placement_is_removed_where_the_default_is_and_its_epoch_is_not_given_again(org: Organization) -> None:
+    set_placement(org, "*", A, by=BY)
+    set_placement(org, "acme", A, by=BY)
+    uid = get_placement(org, "acme").uid
+    decided = placement_of(org, "acme")
+    assert decided is not None
+    receipt = remove_placement(org, "acme", by=BY, expected_epoch=2)
+    assert placement_of(org, "acme") == PlacementState("acme", A, 1)
+    with pytest.raises(StaleEpoch):  # a write that was decided before
+        check_write(placement_of(org, "acme"), decided.epoch)
+    assert entry(org) == ("placement.removed", {"name": "acme", "was": {
+        "target": "eu/orders", "endpoint": A.endpoint, "phase": "settled", "epoch": 2,
+    }})  # fmt: skip
+    told = AuditEntry.objects.get(action="placement.removed")
+    assert (told.seq, told.target_id) == (receipt.seq, str(uid))
+    assert set_placement(org, "acme", A, by=BY)[0].epoch == 3
+
+
+def test_a_placement_is_kept_that_would_be_elsewhere_or_move_by_being_removed(org: Organization) -> None:
+    set_placement(org, "*", A, by=BY)
+    set_placement(org, "acme", B, by=BY)
+    set_placement(org, "other", replace(A, endpoint="https://eu-2.example"), by=BY)
+    set_placement(org, "third", A, by=BY)
+    before = state_of(org)
+    for partition in ("acme", "other"):
+        with pytest.raises(PlacedElsewhere, match="move it there first"):
+            remove_placement(org, partition, by=BY)
+    with pytest.raises(StalePlacement):
+        remove_placement(org, "third", by=BY, expected_epoch=2)
+    assert state_of(org) == before
+    begin_move(org, "*", B, by=BY)
+    before = state_of(org)
+    for partition in ("third", "*"):
+        with pytest.raises(AlreadyMigrating, match=r"\* is being moved"):
+            remove_placement(org, partition, by=BY)
+    assert state_of(org) == before
+
+
+def test_without_a_default_nothing_is_left_of_a_placement_that_is_removed(org: Organization) -> None:
+    for partition in ("acme", "*"):
+        set_placement(org, partition, A, by=BY)
+        remove_placement(org, partition, by=BY)
+        assert placement_of(org, "acme") is None
+    with pytest.raises(UnknownPartition):
+        remove_placement(org, "*", by=BY)
 
 
 def test_there_is_a_bound_to_their_number(org: Organization) -> None:
