@@ -29,7 +29,8 @@ def row_of(org: Organization) -> Placement:
 def test_an_admin_places_a_partition_and_moves_it_step_by_step(
     org: Organization, visitor: Callable[[Any], Visitor]
 ) -> None:
-    page = visitor(a_person("ada", org, "admin")).visit(f"/admin/o/{org.slug}/placements/")
+    ada = visitor(a_person("ada", org, "admin"))
+    page = ada.visit(f"/admin/o/{org.slug}/placements/")
     looks(page, "placements-none")
     page.get_by_role("link", name="Place a partition").click()
     page.get_by_label("Partition").fill("acme")
@@ -42,7 +43,7 @@ def test_an_admin_places_a_partition_and_moves_it_step_by_step(
     page.get_by_label("Base URL").press("Enter")
     assert "“acme” is at eu-1/orders." in page.get_by_role("main").inner_text()
 
-    page.get_by_role("link", name="Move … acme").click()
+    page.get_by_role("link", name="Move … acme", exact=True).click()
     looks(page, "placement-begin")
     assert page.get_by_label("Resource").input_value() == "orders"
     page.get_by_label("Cluster").fill("us-2")
@@ -76,3 +77,10 @@ def test_an_admin_places_a_partition_and_moves_it_step_by_step(
     told = page.get_by_role("main").inner_text()
     for name in ("Partition placed", "ada"):
         assert name.lower() in told.lower()
+
+    ada.visit(f"/admin/o/{org.slug}/placements/")
+    page.get_by_role("link", name="Remove … acme").click()
+    looks(page, "placement-remove")
+    page.get_by_role("button", name="Remove the placement").click()
+    assert "The placement was removed." in page.locator("body").inner_text()
+    assert not Placement.objects.of(org).exists()
