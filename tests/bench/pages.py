@@ -5,6 +5,7 @@ and the whole page, of which the first byte is the last that is made. Beside wha
 routes. Named by TEST_DATABASE, a database is measured alone.
 """
 
+import io
 import logging
 import os
 import statistics
@@ -37,12 +38,16 @@ def _measure(*, quick: bool) -> None:
     from django.test.utils import setup_test_environment
 
     from plans.runs.worker import run_next
+    from routing_admin.logs.format import json_lines
     from tests.build import a_plan, many_routes, projected
     from tests.pages import NOBODY, addresses, client_of, is_page
     from tests.world import VISITORS, World
 
     settings.DEBUG = False  # else every statement is kept
     logging.getLogger("django.request").setLevel(logging.CRITICAL)  # some addresses are refused
+    # A page's line of the log is part of its time, and not what is to be read here.
+    logging.getLogger().handlers = [lines := logging.StreamHandler(io.StringIO())]
+    lines.setFormatter(json_lines())
     setup_test_environment()
     rows = QUICK_ROWS if quick else ROWS
     world = World()
